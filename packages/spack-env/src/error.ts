@@ -1,0 +1,40 @@
+/** A place in a text: `line` and `column` count from 1; `offset` from 0 in UTF-16 units. */
+export interface Position {
+  readonly file?: string;
+  readonly line: number;
+  readonly column: number;
+  readonly offset?: number;
+}
+
+/** One thing that is wrong with an input, with what to do about it. */
+export interface Finding {
+  readonly severity: 'error' | 'warning' | 'note';
+  /** Stable and machine-readable, for example `unknown-key`. */
+  readonly code: string;
+  /** One sentence for a person, without the position. */
+  readonly message: string;
+  readonly position?: Position;
+  /** What to do, where that is not plain from the message. */
+  readonly hint?: string;
+}
+
+/** The only error that this package throws for bad input: one or several findings at once. */
+export class SpackEnvError extends Error {
+  override readonly name = 'SpackEnvError';
+  readonly findings: readonly Finding[];
+
+  constructor(findings: readonly Finding[] | Finding) {
+    const all = Array.isArray(findings) ? (findings as readonly Finding[]) : [findings as Finding];
+    super(all.map(formatFinding).join('\n'));
+    this.findings = all;
+  }
+}
+
+/** `file:line:column: message (hint)`, leaving out what is not known. */
+export function formatFinding(finding: Finding): string {
+  const { position } = finding;
+  const where = position
+    ? `${position.file ? `${position.file}:` : ''}${position.line}:${position.column}: `
+    : '';
+  return `${where}${finding.message}${finding.hint ? ` ${finding.hint}` : ''}`;
+}
