@@ -1,1 +1,2 @@
-export {};
+export type { Context } from './context.js';
+export { main } from './main.js';

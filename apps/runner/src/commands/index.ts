@@ -1,0 +1,10 @@
+import type { CommandEntry } from '../command.js';
+
+/** Every command, in the order of the help text. */
+export const commands: readonly CommandEntry[] = [
+  {
+    name: 'run',
+    summary: 'build a whole stack here: binaries, index, image, report',
+    load: () => import('./run.js'),
+  },
+];
