@@ -26,6 +26,8 @@ export interface ConcreteNode {
   readonly parameters: Readonly<Record<string, boolean | string | readonly string[]>>;
   readonly dependencies: readonly Edge[];
   readonly external: { readonly path: string | undefined; readonly modules: readonly string[] } | undefined;
+  /** Checksums of the applied patches, in the order of application. */
+  readonly patches: readonly string[];
   /** The hash of the recipe, base 32; absent for externals. */
   readonly packageHash: string | undefined;
   /** The dag hash of the spec that a spliced node was really built as. */
@@ -134,6 +136,7 @@ export function readNode(hash: string, raw: Json): ConcreteNode {
     external: raw.external
       ? { path: raw.external.path ?? undefined, modules: raw.external.module ?? [] }
       : undefined,
+    patches: raw.patches ?? raw.parameters?.patches ?? [],
     packageHash: raw.package_hash,
     buildSpec: raw.build_spec?.hash,
     raw,
