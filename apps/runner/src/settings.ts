@@ -61,7 +61,12 @@ export async function readSettings(stack: string): Promise<StackSettings> {
   return { trust: read.trust ?? [], image: read.image ?? {} };
 }
 
-function check(node: Node, wanted: Shape, name: string, report: (offset: number, message: string) => void): void {
+function check(
+  node: Node,
+  wanted: Shape,
+  name: string,
+  report: (offset: number, message: string) => void,
+): void {
   const at = node.range?.[0] ?? 0;
   if (wanted === 'text') {
     if (!isScalar(node) || typeof node.value !== 'string') report(at, `${name} has to be a text.`);
@@ -73,13 +78,15 @@ function check(node: Node, wanted: Shape, name: string, report: (offset: number,
     report(at, `${name} has to be a mapping.`);
   } else if (wanted === 'map') {
     for (const { value } of node.items) {
-      if (!isScalar(value) || typeof value.value !== 'string') report((value as Node | null)?.range?.[0] ?? at, `a value of ${name} has to be a text.`);
+      if (!isScalar(value) || typeof value.value !== 'string')
+        report((value as Node | null)?.range?.[0] ?? at, `a value of ${name} has to be a text.`);
     }
   } else {
     for (const { key, value } of (node as YAMLMap<Node, Node | null>).items) {
       const word = isScalar(key) ? String(key.value) : '';
       const inner = Object.hasOwn(wanted, word) ? wanted[word] : undefined;
-      if (!inner) report(key.range?.[0] ?? at, `${name} knows no "${word}"; it has ${Object.keys(wanted).join(', ')}.`);
+      if (!inner)
+        report(key.range?.[0] ?? at, `${name} knows no "${word}"; it has ${Object.keys(wanted).join(', ')}.`);
       else if (value) check(value, inner, word, report);
     }
   }

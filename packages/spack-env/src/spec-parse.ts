@@ -188,7 +188,11 @@ class Parser {
         const equals = pair.text.indexOf('=');
         const name = pair.text.slice(0, equals).replace(/:$/, '');
         if (!['deptypes', 'virtuals', 'when'].includes(name)) {
-          this.fail(`Unknown edge attribute ${JSON.stringify(name)}`, pair, 'Known are deptypes, virtuals and when.');
+          this.fail(
+            `Unknown edge attribute ${JSON.stringify(name)}`,
+            pair,
+            'Known are deptypes, virtuals and when.',
+          );
         }
         const values = pair.text
           .slice(equals + 1)
@@ -467,7 +471,8 @@ function addDependency(parent: Draft, edge: SpecEdge): void {
     added = { ...edge, propagate: false };
   }
   for (const other of same) {
-    if (sameCondition(other.when, edge.when) && !compatibleTypes(other.types, edge.types)) throw conflict(other);
+    if (sameCondition(other.when, edge.when) && !compatibleTypes(other.types, edge.types))
+      throw conflict(other);
   }
   parent.dependencies = orderEdges([...parent.dependencies, added]);
 }
@@ -498,5 +503,9 @@ const withCondition = (spec: Spec, when: Spec): Spec => ({
 
 const withPropagation = (spec: Spec): Spec => ({
   ...spec,
-  dependencies: spec.dependencies.map((edge) => ({ ...edge, spec: withPropagation(edge.spec), propagate: true })),
+  dependencies: spec.dependencies.map((edge) => ({
+    ...edge,
+    spec: withPropagation(edge.spec),
+    propagate: true,
+  })),
 });

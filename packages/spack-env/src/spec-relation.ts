@@ -7,7 +7,14 @@ import { formatSpec } from './spec-format.js';
 import { concreteSpec } from './spec-node.js';
 import { parseSpec } from './spec-parse.js';
 import { intersectTargets, isExactTarget } from './target.js';
-import { formatVersions, intersectVersions, isAnyVersion, parseVersion, versionsIntersect, versionsSatisfy } from './version.js';
+import {
+  formatVersions,
+  intersectVersions,
+  isAnyVersion,
+  parseVersion,
+  versionsIntersect,
+  versionsSatisfy,
+} from './version.js';
 
 const asSpec = (given: Spec | ConcreteNode | string, nodes?: ReadonlyMap<string, ConcreteNode>): Spec => {
   if (typeof given === 'string') return parseSpec(given);
@@ -223,7 +230,8 @@ function edgesBelow(root: Spec): Map<string, SpecEdge[]> {
 
 function directSatisfied(a: Spec, parent: Spec, edge: SpecEdge): boolean {
   // The same name on both ends, as in gcc@14 %gcc@12, means the root.
-  const holder = parent.name && parent.name !== edge.spec.name && parent.name !== a.name ? lookup(a, parent.name) : a;
+  const holder =
+    parent.name && parent.name !== edge.spec.name && parent.name !== a.name ? lookup(a, parent.name) : a;
   if (!holder) return false;
   const legacy = holder.node?.compiler;
   if (legacy) {
@@ -315,7 +323,9 @@ export function constrain(left: Spec, right: Spec): Spec {
     throw fail('Namespaces differ');
   }
   if (!versionsIntersect(left.versions, right.versions)) {
-    throw fail(`Versions ${formatVersions(left.versions)} and ${formatVersions(right.versions)} have none in common`);
+    throw fail(
+      `Versions ${formatVersions(left.versions)} and ${formatVersions(right.versions)} have none in common`,
+    );
   }
   const variants = new Map(left.variants);
   for (const [name, variant] of right.variants) {
