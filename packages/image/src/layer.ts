@@ -69,6 +69,8 @@ export async function readLayerFacts(
   signal?: AbortSignal,
 ): Promise<LayerFacts> {
   const uncompressed = new DigestStream();
+  // pipeline hands every error to its caller, and also to these two streams, which are not Node's and would throw it.
+  const ignore = () => {};
   const untar = extract();
   const names: string[] = [];
   let distribution: { folder: string; text: string } | undefined;
@@ -78,6 +80,7 @@ export async function readLayerFacts(
     const chunks: Buffer[] = [];
     const wanted = name.endsWith('/.spack/binary_distribution') && (header.size ?? 0) <= longestDistribution;
     content.on('data', (chunk) => wanted && chunks.push(chunk as Buffer));
+    content.on('error', ignore);
     content.on('end', () => {
       if (wanted)
         distribution = {
@@ -87,6 +90,7 @@ export async function readLayerFacts(
       next();
     });
   });
+  untar.on('error', ignore);
   try {
     // untar is a Writable that pipeline waits for; the digest stream before it sees every byte, padding included.
     await pipeline(compressed, createGunzip(), uncompressed, untar as unknown as Writable, { signal });

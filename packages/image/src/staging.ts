@@ -144,8 +144,6 @@ function readChecked(
   const checked = new CheckedStream(blob, what);
   source.on('error', (error) => checked.destroy(error));
   checked.on('close', () => source.destroy());
-  // Whoever reads gets the error; this keeps one that comes after its reader has left from ending the process.
-  checked.on('error', () => {});
   return source.pipe(checked);
 }
 
