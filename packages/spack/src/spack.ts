@@ -1,6 +1,7 @@
 import { createWriteStream } from 'node:fs';
 import { access, constants, mkdir } from 'node:fs/promises';
 import { delimiter, dirname, join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { execa } from 'execa';
 import { SpackError } from './error.js';
 
@@ -97,6 +98,7 @@ export class Spack {
       ...(environment ? ['-e', environment] : []),
       ...args,
     ];
+    if (log) await mkdir(dirname(log), { recursive: true });
     const started = performance.now();
     const child = execa(this.executable, all, {
       env: { ...this.env, ...options.env },
@@ -110,12 +112,10 @@ export class Spack {
       killSignal: 'SIGINT',
       forceKillAfterDelay: 10_000,
     });
-    if (log) {
-      await mkdir(dirname(log), { recursive: true });
-      child.all?.pipe(createWriteStream(log));
-    }
+    const logged = log && child.all ? pipeline(child.all, createWriteStream(log)) : undefined;
     if (onLine) void forEachLine(child.iterable({ from: 'all' }), onLine);
     const result = await child;
+    await logged;
     const seconds = (performance.now() - started) / 1000;
     signal?.throwIfAborted();
     if (result.failed) {
