@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { arch as nodeArch, platform as nodePlatform, release } from 'node:os';
-import { target as targetNamed, knownTargets } from './target.js';
+import { knownTargets, target as targetNamed } from './target.js';
 
 /** What Spack calls the machine that it runs on. */
 export interface Host {
@@ -77,7 +77,9 @@ function hostTarget(): string {
   const machine = { x64: 'x86_64', arm64: 'aarch64', ia32: 'i686' }[nodeArch() as string] ?? nodeArch();
   if (nodePlatform() === 'linux') return detectTarget(machine, readText('/proc/cpuinfo') ?? '');
   if (nodePlatform() === 'darwin' && machine === 'aarch64') {
-    return /Apple (M[1-4])/.exec(output('sysctl', ['-n', 'machdep.cpu.brand_string']))?.[1]?.toLowerCase() ?? 'm1';
+    return (
+      /Apple (M[1-4])/.exec(output('sysctl', ['-n', 'machdep.cpu.brand_string']))?.[1]?.toLowerCase() ?? 'm1'
+    );
   }
   return machine;
 }
@@ -107,7 +109,8 @@ export function detectTarget(machine: string, cpuinfo: string): string {
   });
   const best = (list: typeof runs) =>
     list.reduce((a, b) =>
-      b.lineage.size > a.lineage.size || (b.lineage.size === a.lineage.size && b.features.size > a.features.size)
+      b.lineage.size > a.lineage.size ||
+      (b.lineage.size === a.lineage.size && b.features.size > a.features.size)
         ? b
         : a,
     );

@@ -118,7 +118,8 @@ function formatEdge(edge: SpecEdge, sigil: string, how: DependencyFormat): strin
   return `${sigil}${attributes && `[${attributes}] `}${needsStar(edge, node) ? '*' : ''}${virtuals}${node}`;
 }
 
-const inOrder = (types: SpecEdge['types']) => dependencyTypes.filter((type) => types.includes(type)).join(',');
+const inOrder = (types: SpecEdge['types']) =>
+  dependencyTypes.filter((type) => types.includes(type)).join(',');
 
 /** Whether an unnamed dependency would read as something else without a star in front. */
 function needsStar({ spec, virtuals }: SpecEdge, text: string): boolean {
@@ -141,8 +142,7 @@ export interface FormatOptions {
   readonly spackInstall?: string | undefined;
 }
 
-const pieces =
-  /\\(.)|\{( ?[%@/]|[\w ][\w -]*=)?(?:\^([^}.]+)\.)?(?:(hash\b)(?::(\d+))?|([^}]*))(\})?|(\})/gi;
+const pieces = /\\(.)|\{( ?[%@/]|[\w ][\w -]*=)?(?:\^([^}.]+)\.)?(?:(hash\b)(?::(\d+))?|([^}]*))(\})?|(\})/gi;
 
 /**
  * Fills one of Spack's format strings, such as `{name}{@version}{/hash:7}` or `{name}-{^mpi.name}`.
@@ -171,7 +171,8 @@ export function format(
       if (stray) throw formatError(`Unmatched "}" in format string ${JSON.stringify(formatString)}.`);
       if (!close) throw formatError(`Missing "}" in format string ${JSON.stringify(formatString)}.`);
       const node = below === undefined ? root : lookup(root, below);
-      if (!node) throw formatError(`${root.name} has no dependency ${below} for ${JSON.stringify(formatString)}.`);
+      if (!node)
+        throw formatError(`${root.name} has no dependency ${below} for ${JSON.stringify(formatString)}.`);
       if (hash !== undefined) {
         if (sigil && sigil !== '/') throw formatError(`"${sigil}" does not go with a hash; "/" does.`);
         if (!node.node) throw formatError(`${formatSpec(node)} is not concrete: it has no hash.`);
@@ -345,7 +346,8 @@ function variantValue(variant: Variant): Value {
   };
 }
 
-const pythonQuoted = (value: string | boolean) => (typeof value === 'string' ? `'${value}'` : pythonText(value));
+const pythonQuoted = (value: string | boolean) =>
+  typeof value === 'string' ? `'${value}'` : pythonText(value);
 
 /** The provider of C, C++ or Fortran; in locks of Spack 0.x the node's compiler attribute. */
 export function compilerOf(spec: Spec): Spec | undefined {

@@ -1,7 +1,7 @@
 import type { ConcreteNode, Edge } from './lock.js';
+import { compareText } from './order.js';
 import type { CompilerFlag, Spec, SpecEdge, Variant } from './spec.js';
 import { compilerFlagNames, dependencyTypes, orderEdges } from './spec.js';
-import { compareText } from './order.js';
 import { exactVersion } from './version.js';
 
 const noNodes: ReadonlyMap<string, ConcreteNode> = new Map();
@@ -12,10 +12,7 @@ const made = new WeakMap<ReadonlyMap<string, ConcreteNode>, WeakMap<ConcreteNode
  * when they are looked at, so that a node of a large lock costs nothing.
  * @param nodes the lock's nodes; without them the spec has no dependencies
  */
-export function concreteSpec(
-  node: ConcreteNode,
-  nodes: ReadonlyMap<string, ConcreteNode> = noNodes,
-): Spec {
+export function concreteSpec(node: ConcreteNode, nodes: ReadonlyMap<string, ConcreteNode> = noNodes): Spec {
   let ofLock = made.get(nodes);
   if (!ofLock) made.set(nodes, (ofLock = new WeakMap()));
   let spec = ofLock.get(node);
@@ -33,7 +30,11 @@ function makeSpec(node: ConcreteNode, nodes: ReadonlyMap<string, ConcreteNode>):
     const propagate = propagated.has(name);
     if ((compilerFlagNames as readonly string[]).includes(name)) {
       const list = Array.isArray(value) ? (value as readonly string[]) : [];
-      if (list.length > 0) flags.set(name, list.map((flag) => ({ flag: String(flag), propagate })));
+      if (list.length > 0)
+        flags.set(
+          name,
+          list.map((flag) => ({ flag: String(flag), propagate })),
+        );
     } else {
       variants.set(name, nodeVariant(name, value, propagate, !abstract.has(name)));
     }

@@ -6,10 +6,10 @@ import { compareText, strip, words } from './order.js';
 import type { Architecture, CompilerFlag, Spec, SpecEdge, Variant } from './spec.js';
 import {
   anySpec,
+  appendEdge,
   compilerFlagNames,
   compilerPackages,
   dependencyTypes,
-  orderEdges,
   sameCondition,
   typeWeight,
 } from './spec.js';
@@ -148,7 +148,7 @@ class Parser {
         edge = this.edgeAttributes();
       } else {
         const virtuals = this.assignment(token);
-        edge = { types: [], virtuals, when: undefined };
+        edge = { types: [], virtuals: sortedUnique(virtuals), when: undefined };
         const next = this.peek();
         if (direct && virtuals.length === 0) {
           if (!next) this.fail('A dependency is missing after "%"', undefined, 'Name it, as in "%gcc@12".');
@@ -188,7 +188,11 @@ class Parser {
         const equals = pair.text.indexOf('=');
         const name = pair.text.slice(0, equals).replace(/:$/, '');
         if (!['deptypes', 'virtuals', 'when'].includes(name)) {
-          this.fail(`Unknown edge attribute ${JSON.stringify(name)}`, pair, 'Known are deptypes, virtuals and when.');
+          this.fail(
+            `Unknown edge attribute ${JSON.stringify(name)}`,
+            pair,
+            'Known are deptypes, virtuals and when.',
+          );
         }
         const values = pair.text
           .slice(equals + 1)
@@ -467,9 +471,10 @@ function addDependency(parent: Draft, edge: SpecEdge): void {
     added = { ...edge, propagate: false };
   }
   for (const other of same) {
-    if (sameCondition(other.when, edge.when) && !compatibleTypes(other.types, edge.types)) throw conflict(other);
+    if (sameCondition(other.when, edge.when) && !compatibleTypes(other.types, edge.types))
+      throw conflict(other);
   }
-  parent.dependencies = orderEdges([...parent.dependencies, added]);
+  parent.dependencies = appendEdge(parent.dependencies, added);
 }
 
 function assertDirect(spec: Spec, name: string): void {
@@ -498,5 +503,9 @@ const withCondition = (spec: Spec, when: Spec): Spec => ({
 
 const withPropagation = (spec: Spec): Spec => ({
   ...spec,
-  dependencies: spec.dependencies.map((edge) => ({ ...edge, spec: withPropagation(edge.spec), propagate: true })),
+  dependencies: spec.dependencies.map((edge) => ({
+    ...edge,
+    spec: withPropagation(edge.spec),
+    propagate: true,
+  })),
 });

@@ -2,12 +2,19 @@ import { SpackEnvError } from './error.js';
 import type { ConcreteNode } from './lock.js';
 import { compareText } from './order.js';
 import type { Architecture, CompilerFlag, Spec, SpecEdge, Variant } from './spec.js';
-import { compilerPackages, dependencyTypes, orderEdges, sameCondition, sameValues } from './spec.js';
+import { appendEdge, compilerPackages, dependencyTypes, sameCondition, sameValues } from './spec.js';
 import { formatSpec } from './spec-format.js';
 import { concreteSpec } from './spec-node.js';
 import { parseSpec } from './spec-parse.js';
 import { intersectTargets, isExactTarget } from './target.js';
-import { formatVersions, intersectVersions, isAnyVersion, parseVersion, versionsIntersect, versionsSatisfy } from './version.js';
+import {
+  formatVersions,
+  intersectVersions,
+  isAnyVersion,
+  parseVersion,
+  versionsIntersect,
+  versionsSatisfy,
+} from './version.js';
 
 const asSpec = (given: Spec | ConcreteNode | string, nodes?: ReadonlyMap<string, ConcreteNode>): Spec => {
   if (typeof given === 'string') return parseSpec(given);
@@ -223,7 +230,8 @@ function edgesBelow(root: Spec): Map<string, SpecEdge[]> {
 
 function directSatisfied(a: Spec, parent: Spec, edge: SpecEdge): boolean {
   // The same name on both ends, as in gcc@14 %gcc@12, means the root.
-  const holder = parent.name && parent.name !== edge.spec.name && parent.name !== a.name ? lookup(a, parent.name) : a;
+  const holder =
+    parent.name && parent.name !== edge.spec.name && parent.name !== a.name ? lookup(a, parent.name) : a;
   if (!holder) return false;
   const legacy = holder.node?.compiler;
   if (legacy) {
@@ -279,11 +287,17 @@ function dependenciesIntersect(a: Spec, b: Spec): boolean {
   const names = new Set(a.dependencies.map((edge) => edge.spec.name));
   for (const name of new Set(b.dependencies.map((edge) => edge.spec.name))) {
     if (!names.has(name)) continue;
-    const left = lookup(a, name);
-    const right = lookup(b, name);
+    const left = child(a, name);
+    const right = child(b, name);
     if (left && right && !specsIntersect(left, right)) return false;
   }
   return true;
+}
+
+/** As {@link lookup}, but in gcc@14 %gcc@12 the gcc below: a spec is no dependency of itself. */
+function child(spec: Spec, name: string): Spec | undefined {
+  const found = lookup(spec, name);
+  return found === spec ? spec.dependencies.find((edge) => edge.spec.name === name)?.spec : found;
 }
 
 function conflict(a: Spec, b: Spec, what: string): SpackEnvError {
@@ -315,7 +329,9 @@ export function constrain(left: Spec, right: Spec): Spec {
     throw fail('Namespaces differ');
   }
   if (!versionsIntersect(left.versions, right.versions)) {
-    throw fail(`Versions ${formatVersions(left.versions)} and ${formatVersions(right.versions)} have none in common`);
+    throw fail(
+      `Versions ${formatVersions(left.versions)} and ${formatVersions(right.versions)} have none in common`,
+    );
   }
   const variants = new Map(left.variants);
   for (const [name, variant] of right.variants) {
@@ -395,13 +411,13 @@ function joinDependencies(left: Spec, right: Spec): readonly SpecEdge[] {
       });
     }
   }
-  const edges = [...left.dependencies];
+  let edges = [...left.dependencies];
   for (const edge of right.dependencies) {
     const i = edges.findIndex(
       (own) => own.spec.name === edge.spec.name && sameCondition(own.when, edge.when),
     );
     if (i < 0) {
-      edges.push(edge);
+      edges = appendEdge(edges, edge);
       continue;
     }
     const own = edges[i]!;
@@ -413,5 +429,5 @@ function joinDependencies(left: Spec, right: Spec): readonly SpecEdge[] {
       direct: own.direct || edge.direct,
     };
   }
-  return orderEdges(edges);
+  return edges;
 }

@@ -212,7 +212,11 @@ export const isDevelop = (version: StandardVersion): boolean =>
 /** The least version that is above every version with this one as its prefix. */
 function nextVersion(version: StandardVersion): StandardVersion {
   const { release, prerelease, separators } = version;
-  const made = (parts: readonly VersionPart[], pre: readonly number[], seps = separators): StandardVersion => ({
+  const made = (
+    parts: readonly VersionPart[],
+    pre: readonly number[],
+    seps = separators,
+  ): StandardVersion => ({
     kind: 'version',
     text: '',
     release: parts,
@@ -276,7 +280,9 @@ function previousWord(word: string): string {
 function known(git: GitVersion): StandardVersion {
   return (
     git.version ??
-    fail(`Git version ${formatVersion(git)} cannot be ordered. Write what it stands for: @${formatVersion(git)}=VERSION.`)
+    fail(
+      `Git version ${formatVersion(git)} cannot be ordered. Write what it stands for: @${formatVersion(git)}=VERSION.`,
+    )
   );
 }
 
