@@ -32,6 +32,7 @@ export function node(name: string, more: Partial<ConcreteNode> = {}): ConcreteNo
     external: undefined,
     packageHash: undefined,
     buildSpec: undefined,
+    patches: [],
     raw: {},
     ...more,
   };
