@@ -1,9 +1,16 @@
 import { createReadStream } from 'node:fs';
 import type { Readable } from 'node:stream';
-import { type Descriptor, digestOf, type Image, type ImageConfig, type ImageSource, mediaTypes } from '@stackwright/oci';
+import {
+  type Descriptor,
+  digestOf,
+  type Image,
+  type ImageConfig,
+  type ImageSource,
+  mediaTypes,
+} from '@stackwright/oci';
 import { searchPaths } from './environment.js';
 import { ImageError } from './error.js';
-import { type Layer, keyOf, type PackageBlob } from './layer.js';
+import { keyOf, type Layer, type PackageBlob } from './layer.js';
 import { mergeLayers } from './merge.js';
 import { type MovedPackage, planMove, relocatedTar } from './move.js';
 import type { SbomPackage } from './sbom.js';
@@ -25,8 +32,8 @@ export interface ImageSettings {
 export interface AssembleOptions {
   /** Packages in the order of their layers, lowest first. */
   readonly packages: readonly PackageBlob[];
-  /** Dag hashes of the packages that the search paths list; all packages when left out. */
-  readonly roots?: readonly string[];
+  /** Dag hashes of the packages that the search paths list, first one first (see `searchOrder`); all when left out. */
+  readonly searched?: readonly string[];
   /** The image below; nothing (`scratch`) when left out. */
   readonly base?: { readonly image: Image; readonly source: ImageSource };
   /** Absolute folder that packages lie under in the image; where they were built when left out. */
@@ -74,9 +81,17 @@ export async function assembleImage(options: AssembleOptions): Promise<Assembled
   const packageLayers = await makeLayers(options, staged);
   const baseLayers = options.base ? await stageBase(options.base, staging, signal) : [];
   const room = (options.mostLayers ?? 120) - baseLayers.length;
-  const merged = await mergeLayers(packageLayers.map(({ layer }) => layer), Math.max(room, 1), staging, signal);
+  const merged = await mergeLayers(
+    packageLayers.map(({ layer }) => layer),
+    Math.max(room, 1),
+    staging,
+    signal,
+  );
   const layers = [...baseLayers, ...merged];
-  const config = describeJson(imageConfig(options, packageLayers, staged, layers, baseLayers.length), mediaTypes.config);
+  const config = describeJson(
+    imageConfig(options, packageLayers, staged, layers, baseLayers.length),
+    mediaTypes.config,
+  );
   const manifest = describeJson(
     {
       schemaVersion: 2,
@@ -90,7 +105,11 @@ export async function assembleImage(options: AssembleOptions): Promise<Assembled
   return { manifest, config, layers, packages: packageLayers, bill };
 }
 
-async function stageAll(packages: readonly PackageBlob[], staging: Staging, signal?: AbortSignal): Promise<StagedBlob[]> {
+async function stageAll(
+  packages: readonly PackageBlob[],
+  staging: Staging,
+  signal?: AbortSignal,
+): Promise<StagedBlob[]> {
   const staged: StagedBlob[] = new Array(packages.length);
   let next = 0;
   // Two at a time: one waits for the disk or network while the other hashes.
@@ -105,7 +124,10 @@ async function stageAll(packages: readonly PackageBlob[], staging: Staging, sign
 
 async function makeLayers(options: AssembleOptions, staged: readonly StagedBlob[]): Promise<PackageLayer[]> {
   const { packages, installRoot, staging, signal } = options;
-  const moves = planMove(packages.map((blob, index) => ({ blob, staged: staged[index] as StagedBlob })), installRoot);
+  const moves = planMove(
+    packages.map((blob, index) => ({ blob, staged: staged[index] as StagedBlob })),
+    installRoot,
+  );
   const layers: PackageLayer[] = [];
   for (const [index, blob] of packages.entries()) {
     const move = moves[index] as MovedPackage;
@@ -113,33 +135,60 @@ async function makeLayers(options: AssembleOptions, staged: readonly StagedBlob[
     const createdBy = `stackwright: ${blob.node.name}@${blob.node.version}/${blob.node.hash}`;
     let layer: Layer;
     if (move.stays) {
-      layer = { descriptor: { mediaType: mediaTypes.layerGzip, digest: blob.digest, size: blob.size }, diffId: facts.diffId, path, createdBy };
+      layer = {
+        descriptor: { mediaType: mediaTypes.layerGzip, digest: blob.digest, size: blob.size },
+        diffId: facts.diffId,
+        path,
+        createdBy,
+      };
     } else {
       const key = keyOf('relocated', blob.digest, JSON.stringify(move.prefixes));
-      layer = await staging.pack(key, () => relocatedTar(createReadStream(path), move, signal), createdBy, signal);
+      layer = await staging.pack(
+        key,
+        () => relocatedTar(createReadStream(path), move, signal),
+        createdBy,
+        signal,
+      );
     }
-    const ready: PackageLayer = { package: blob, origin: move.stays ? 'mirror' : 'relocated', layer, prefix: move.prefix };
+    const ready: PackageLayer = {
+      package: blob,
+      origin: move.stays ? 'mirror' : 'relocated',
+      layer,
+      prefix: move.prefix,
+    };
     layers.push(ready);
     options.onLayer?.(ready);
   }
   return layers;
 }
 
-async function stageBase(base: NonNullable<AssembleOptions['base']>, staging: Staging, signal?: AbortSignal): Promise<Layer[]> {
+async function stageBase(
+  base: NonNullable<AssembleOptions['base']>,
+  staging: Staging,
+  signal?: AbortSignal,
+): Promise<Layer[]> {
   const { image, source } = base;
   const layers: Layer[] = [];
   for (const [index, descriptor] of image.manifest.layers.entries()) {
     const diffId = image.config.rootfs.diff_ids[index];
-    if (!diffId) throw new ImageError('input', `${source.name}: the base image has fewer diff_ids than layers.`);
-    const path = await staging.keep(descriptor, (): Promise<Readable> => source.blob(descriptor, signal), signal);
-    const mediaType = descriptor.mediaType.replace('application/vnd.docker.image.rootfs.diff.tar.gzip', mediaTypes.layerGzip);
+    if (!diffId)
+      throw new ImageError('input', `${source.name}: the base image has fewer diff_ids than layers.`);
+    const path = await staging.keep(
+      descriptor,
+      (): Promise<Readable> => source.blob(descriptor, signal),
+      signal,
+    );
+    const mediaType = descriptor.mediaType.replace(
+      'application/vnd.docker.image.rootfs.diff.tar.gzip',
+      mediaTypes.layerGzip,
+    );
     layers.push({ descriptor: { ...descriptor, mediaType }, diffId, path, createdBy: '' });
   }
   return layers;
 }
 
 function imageConfig(
-  { base, settings = {}, roots, packages }: AssembleOptions,
+  { base, settings = {}, searched, packages }: AssembleOptions,
   packageLayers: readonly PackageLayer[],
   staged: readonly StagedBlob[],
   layers: readonly Layer[],
@@ -148,10 +197,13 @@ function imageConfig(
   const below = base?.image.config;
   const created = settings.created ?? epoch;
   const shown = packageLayers
-    .map(({ prefix, package: { node } }, index) => ({ prefix, hash: node.hash, folders: (staged[index] as StagedBlob).facts.folders }))
-    .filter(({ hash }) => !roots || roots.includes(hash));
-  // Roots come first on a search path; among them the order is the lock's.
-  const order = roots ?? packages.map(({ node }) => node.hash);
+    .map(({ prefix, package: { node } }, index) => ({
+      prefix,
+      hash: node.hash,
+      folders: (staged[index] as StagedBlob).facts.folders,
+    }))
+    .filter(({ hash }) => !searched || searched.includes(hash));
+  const order = searched ?? packages.map(({ node }) => node.hash);
   shown.sort((a, b) => order.indexOf(a.hash) - order.indexOf(b.hash));
   const env = searchPaths(shown, below?.config?.Env);
   const extra = Object.entries(settings.env ?? {}).map(([name, value]) => `${name}=${value}`);
@@ -184,7 +236,8 @@ function imageConfig(
 
 /** OCI's (Go's) name of the architecture that a Spack target belongs to. */
 export function architectureOf(target: string): string {
-  if (/^(aarch64|armv8|armv9|neoverse|a64fx|graviton|thunderx2|cortex_a|m[1-9]$)/.test(target)) return 'arm64';
+  if (/^(aarch64|armv8|armv9|neoverse|a64fx|graviton|thunderx2|cortex_a|m[1-9]$)/.test(target))
+    return 'arm64';
   if (/^(ppc64le|power[89]le|power10le)/.test(target)) return 'ppc64le';
   if (/^riscv64|^u74mc/.test(target)) return 'riscv64';
   if (/^(x86$|i[3-6]86|pentium)/.test(target)) return '386';

@@ -17,13 +17,18 @@ export interface InstalledPackage {
  * @param base `NAME=value` strings of the base image
  */
 export function searchPaths(packages: readonly InstalledPackage[], base: readonly string[] = []): string[] {
-  const env = new Map(base.map((entry) => [entry.slice(0, entry.indexOf('=')), entry.slice(entry.indexOf('=') + 1)]));
+  const env = new Map(
+    base.map((entry) => [entry.slice(0, entry.indexOf('=')), entry.slice(entry.indexOf('=') + 1)]),
+  );
   const found = new Map<string, string[]>();
   for (const [folder, variables] of Object.entries(inspectedFolders)) {
     for (const { prefix, folders } of packages) {
       if (!folders.includes(folder)) continue;
       for (const variable of variables) {
-        found.set(variable, [...(found.get(variable) ?? []), folder === '.' ? prefix : `${prefix}/${folder}`]);
+        found.set(variable, [
+          ...(found.get(variable) ?? []),
+          folder === '.' ? prefix : `${prefix}/${folder}`,
+        ]);
       }
     }
   }

@@ -1,6 +1,6 @@
 export type { AssembledImage, AssembleOptions, ImageSettings, PackageLayer } from './assemble.js';
 export { architectureOf, assembleImage } from './assemble.js';
-export { runtimeClosure } from './closure.js';
+export { runtimeClosure, searchOrder } from './closure.js';
 export type { InstalledPackage } from './environment.js';
 export { searchPaths } from './environment.js';
 export { ImageError } from './error.js';

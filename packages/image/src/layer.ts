@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Readable } from 'node:stream';
-import { Writable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import type { Descriptor, Digest } from '@stackwright/oci';
@@ -64,8 +63,14 @@ const longestDistribution = 64 * 1024 * 1024;
  * @param what names the package in errors
  * @throws ImageError when it is no tarball of an install prefix
  */
-export async function readLayerFacts(compressed: Readable, what: string, signal?: AbortSignal): Promise<LayerFacts> {
+export async function readLayerFacts(
+  compressed: Readable,
+  what: string,
+  signal?: AbortSignal,
+): Promise<LayerFacts> {
   const uncompressed = new DigestStream();
+  // pipeline hands every error to its caller, and also to these two streams, which are not Node's and would throw it.
+  const ignore = () => {};
   const untar = extract();
   const names: string[] = [];
   let distribution: { folder: string; text: string } | undefined;
@@ -75,20 +80,34 @@ export async function readLayerFacts(compressed: Readable, what: string, signal?
     const chunks: Buffer[] = [];
     const wanted = name.endsWith('/.spack/binary_distribution') && (header.size ?? 0) <= longestDistribution;
     content.on('data', (chunk) => wanted && chunks.push(chunk as Buffer));
+    content.on('error', ignore);
     content.on('end', () => {
-      if (wanted) distribution = { folder: name.slice(0, -'/.spack/binary_distribution'.length), text: Buffer.concat(chunks).toString('utf8') };
+      if (wanted)
+        distribution = {
+          folder: name.slice(0, -'/.spack/binary_distribution'.length),
+          text: Buffer.concat(chunks).toString('utf8'),
+        };
       next();
     });
   });
+  untar.on('error', ignore);
   try {
     // untar is a Writable that pipeline waits for; the digest stream before it sees every byte, padding included.
     await pipeline(compressed, createGunzip(), uncompressed, untar as unknown as Writable, { signal });
   } catch (error) {
     if (signal?.aborted || (error as { kind?: unknown }).kind) throw error;
-    throw new ImageError('input', `${what}: the tarball is broken: ${(error as Error).message}.`, 'Push the package again.', { cause: error });
+    throw new ImageError(
+      'input',
+      `${what}: the tarball is broken: ${(error as Error).message}.`,
+      'Push the package again.',
+      { cause: error },
+    );
   }
   if (!distribution) {
-    throw new ImageError('input', `${what}: the tarball has no .spack/binary_distribution, so it is not of an installed package.`);
+    throw new ImageError(
+      'input',
+      `${what}: the tarball has no .spack/binary_distribution, so it is not of an installed package.`,
+    );
   }
   const { folder, text } = distribution;
   const present = new Set(names);

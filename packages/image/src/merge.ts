@@ -9,8 +9,16 @@ import type { Staging } from './staging.js';
  * Puts neighbouring layers together until at most `most` are left, choosing runs that hold the fewest bytes, so that
  * little has to be compressed again and the large blobs of the mirror stay as they are.
  */
-export async function mergeLayers(layers: readonly Layer[], most: number, staging: Staging, signal?: AbortSignal): Promise<Layer[]> {
-  const groups = groupSmallest(layers.map((layer) => layer.descriptor.size), most);
+export async function mergeLayers(
+  layers: readonly Layer[],
+  most: number,
+  staging: Staging,
+  signal?: AbortSignal,
+): Promise<Layer[]> {
+  const groups = groupSmallest(
+    layers.map((layer) => layer.descriptor.size),
+    most,
+  );
   const merged: Layer[] = [];
   let start = 0;
   for (const length of groups) {
@@ -22,7 +30,9 @@ export async function mergeLayers(layers: readonly Layer[], most: number, stagin
     } else {
       const key = keyOf('merged', ...group.map((layer) => layer.diffId));
       const createdBy = group.map((layer) => layer.createdBy.replace('stackwright: ', '')).join(' ');
-      merged.push(await staging.pack(key, () => concatenate(group, signal), `stackwright: ${createdBy}`, signal));
+      merged.push(
+        await staging.pack(key, () => concatenate(group, signal), `stackwright: ${createdBy}`, signal),
+      );
     }
   }
   return merged;

@@ -30,7 +30,11 @@ export function planMove(
   packages: readonly { readonly blob: PackageBlob; readonly staged: StagedBlob }[],
   installRoot: string | undefined,
 ): MovedPackage[] {
-  const read = packages.map(({ blob, staged }) => ({ blob, staged, built: readDistribution(blob, staged.facts.distribution) }));
+  const read = packages.map(({ blob, staged }) => ({
+    blob,
+    staged,
+    built: readDistribution(blob, staged.facts.distribution),
+  }));
   const root = installRoot ?? read[0]?.built.buildpath ?? '/';
   // Where each package of the image will be, by hash: dependencies' prefixes change with their own root, not with the dependent's.
   const placed = new Map(read.map(({ blob, built }) => [blob.node.hash, `${root}/${built.relative_prefix}`]));
@@ -39,7 +43,9 @@ export function planMove(
     const prefixes: Record<string, string> = {};
     for (const [hash, old] of Object.entries(built.hash_to_prefix)) {
       // A dependency that the image does not hold (needed for building only) moves with the root.
-      const to = placed.get(hash) ?? (old.startsWith(`${built.buildpath}/`) ? root + old.slice(built.buildpath.length) : old);
+      const to =
+        placed.get(hash) ??
+        (old.startsWith(`${built.buildpath}/`) ? root + old.slice(built.buildpath.length) : old);
       if (to !== old) prefixes[old] = to;
     }
     if (built.buildpath !== root) prefixes[built.buildpath] = root;

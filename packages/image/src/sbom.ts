@@ -13,7 +13,8 @@ export interface SbomPackage {
  * @param name the image's name; @param created RFC 3339
  */
 export function spdx(name: string, packages: readonly SbomPackage[], created: string): string {
-  const id = (node: { name: string; hash: string }) => `SPDXRef-Package-${node.name.replace(/[^A-Za-z0-9.-]/g, '-')}-${node.hash}`;
+  const id = (node: { name: string; hash: string }) =>
+    `SPDXRef-Package-${node.name.replace(/[^A-Za-z0-9.-]/g, '-')}-${node.hash}`;
   const held = new Set(packages.map(({ node }) => node.hash));
   const document = {
     spdxVersion: 'SPDX-2.3',
@@ -44,7 +45,11 @@ export function spdx(name: string, packages: readonly SbomPackage[], created: st
       { spdxElementId: 'SPDXRef-DOCUMENT', relationshipType: 'DESCRIBES', relatedSpdxElement: id(node) },
       ...node.dependencies
         .filter((edge) => held.has(edge.hash))
-        .map((edge) => ({ spdxElementId: id(node), relationshipType: 'DEPENDS_ON', relatedSpdxElement: id(edge) })),
+        .map((edge) => ({
+          spdxElementId: id(node),
+          relationshipType: 'DEPENDS_ON',
+          relatedSpdxElement: id(edge),
+        })),
     ]),
   };
   return `${JSON.stringify(document, null, 2)}\n`;

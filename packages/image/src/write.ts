@@ -25,10 +25,21 @@ export async function writeLayout(image: AssembledImage, folder: string, tag: st
  * Writes an image as the archive that `docker load` reads (`manifest.json` beside the blobs; layers stay compressed).
  * @param reference the name that the image gets, for example `stack:latest`
  */
-export async function writeDockerArchive(image: AssembledImage, file: string, reference: string, signal?: AbortSignal): Promise<void> {
+export async function writeDockerArchive(
+  image: AssembledImage,
+  file: string,
+  reference: string,
+  signal?: AbortSignal,
+): Promise<void> {
   const name = (descriptor: Descriptor) => `blobs/sha256/${hexOf(descriptor.digest)}`;
   const distinct = new Map(image.layers.map((layer) => [layer.descriptor.digest, layer]));
-  const manifest = [{ Config: name(image.config.descriptor), RepoTags: [reference], Layers: image.layers.map((l) => name(l.descriptor)) }];
+  const manifest = [
+    {
+      Config: name(image.config.descriptor),
+      RepoTags: [reference],
+      Layers: image.layers.map((l) => name(l.descriptor)),
+    },
+  ];
   await mkdir(dirname(file), { recursive: true });
   const temporary = `${file}.part`;
   const tar = pack();
@@ -43,7 +54,10 @@ export async function writeDockerArchive(image: AssembledImage, file: string, re
     tar.finalize();
   };
   try {
-    await Promise.all([fill(), pipeline(tar as unknown as Readable, createWriteStream(temporary), { signal })]);
+    await Promise.all([
+      fill(),
+      pipeline(tar as unknown as Readable, createWriteStream(temporary), { signal }),
+    ]);
     await rename(temporary, file);
   } finally {
     await rm(temporary, { force: true });
@@ -82,6 +96,7 @@ export async function pushImage(
   await Promise.all([worker(), worker(), worker(), worker()]);
   const { Readable } = await import('node:stream');
   await target.putBlob(image.config.descriptor, () => Readable.from([image.config.bytes]), { signal });
-  for (const tag of tags) await target.putManifest(tag, image.manifest.bytes, image.manifest.descriptor.mediaType, signal);
+  for (const tag of tags)
+    await target.putManifest(tag, image.manifest.bytes, image.manifest.descriptor.mediaType, signal);
   return { descriptor: image.manifest.descriptor, sent: { layers, bytes } };
 }

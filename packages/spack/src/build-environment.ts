@@ -1,6 +1,6 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { isAbsolute, join, resolve } from 'node:path';
-import { isMap, isScalar, isSeq, parseDocument, type Document } from 'yaml';
+import { type Document, isMap, isScalar, isSeq, parseDocument } from 'yaml';
 
 export interface BuildEnvironmentOptions {
   /** The mirrors that builds take dependencies from, by name; they replace the stack's own. */
@@ -16,7 +16,11 @@ export interface BuildEnvironmentOptions {
  * view, and relative paths made absolute, beside its unchanged `spack.lock`. The stack's own folder is not written to.
  * @param stack folder of the stack; @param folder where to write
  */
-export async function writeBuildEnvironment(stack: string, folder: string, options: BuildEnvironmentOptions): Promise<void> {
+export async function writeBuildEnvironment(
+  stack: string,
+  folder: string,
+  options: BuildEnvironmentOptions,
+): Promise<void> {
   const document = parseDocument(await readFile(join(stack, 'spack.yaml'), 'utf8'));
   const top = document.has('spack') ? 'spack' : 'env';
   absolutePaths(document, top, resolve(stack));
@@ -39,7 +43,8 @@ export async function writeBuildEnvironment(stack: string, folder: string, optio
 /** Paths of `repos`, `include` and `develop` are relative to the file that they stand in. */
 function absolutePaths(document: Document, top: string, base: string): void {
   const fix = (node: unknown, keys: readonly string[]): void => {
-    if (isScalar(node) && typeof node.value === 'string' && isRelativePath(node.value)) node.value = join(base, node.value);
+    if (isScalar(node) && typeof node.value === 'string' && isRelativePath(node.value))
+      node.value = join(base, node.value);
     else if (isMap(node)) for (const key of keys) fix(node.get(key, true), keys);
   };
   for (const section of ['repos', 'include', 'develop', 'include_concrete']) {

@@ -6,14 +6,30 @@ import { SpackError } from './error.js';
  * @param repo a URL or path that git can clone; @param ref a branch, tag or commit
  * @throws SpackError when git is missing or refuses
  */
-export async function cloneSpack(repo: string, ref: string, folder: string, signal?: AbortSignal): Promise<void> {
+export async function cloneSpack(
+  repo: string,
+  ref: string,
+  folder: string,
+  signal?: AbortSignal,
+): Promise<void> {
   const git = async (...args: string[]) => {
-    const done = await execa('git', args, { reject: false, cancelSignal: signal, env: { GIT_TERMINAL_PROMPT: '0' } });
-    if (done.code === 'ENOENT') throw new SpackError('missing', 'git is needed to clone Spack.', { hint: 'Install it: apt-get install git' });
-    if (done.failed) {
-      throw new SpackError('missing', `git could not get ${ref} of ${withoutPassword(repo)}: ${withoutPassword(done.stderr.trim())}`, {
-        hint: 'Check SPACK_REPO and SPACK_REF.',
+    const done = await execa('git', args, {
+      reject: false,
+      cancelSignal: signal,
+      env: { GIT_TERMINAL_PROMPT: '0' },
+    });
+    if (done.code === 'ENOENT')
+      throw new SpackError('missing', 'git is needed to clone Spack.', {
+        hint: 'Install it: apt-get install git',
       });
+    if (done.failed) {
+      throw new SpackError(
+        'missing',
+        `git could not get ${ref} of ${withoutPassword(repo)}: ${withoutPassword(done.stderr.trim())}`,
+        {
+          hint: 'Check SPACK_REPO and SPACK_REF.',
+        },
+      );
     }
     return done.stdout.trim();
   };

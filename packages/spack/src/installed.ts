@@ -32,7 +32,14 @@ export async function readInstalled(root: string): Promise<Map<string, Installed
     if (!record.installed) continue;
     const external = record.spec.external !== undefined && record.spec.external !== null;
     const prefix = record.path && record.path !== 'None' ? record.path : undefined;
-    found.set(hash, { hash, name: record.spec.name, version: record.spec.version, prefix, external, explicit: record.explicit });
+    found.set(hash, {
+      hash,
+      name: record.spec.name,
+      version: record.spec.version,
+      prefix,
+      external,
+      explicit: record.explicit,
+    });
   }
   return found;
 }

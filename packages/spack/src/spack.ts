@@ -1,6 +1,7 @@
 import { createWriteStream } from 'node:fs';
 import { access, constants, mkdir } from 'node:fs/promises';
 import { delimiter, dirname, join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { execa } from 'execa';
 import { SpackError } from './error.js';
 
@@ -54,12 +55,21 @@ export class Spack {
   static async find({ env, signal }: SpackOptions): Promise<Spack | undefined> {
     const executable = await locate(env);
     if (!executable) return undefined;
-    const asked = await execa(executable, ['--version'], { env, extendEnv: false, reject: false, cancelSignal: signal });
+    const asked = await execa(executable, ['--version'], {
+      env,
+      extendEnv: false,
+      reject: false,
+      cancelSignal: signal,
+    });
     const version = /^v?(\d+\.\d+\S*)/.exec(asked.stdout ?? '')?.[1];
     if (asked.failed || !version) {
-      throw new SpackError('missing', `${executable} does not run: ${lastLines(asked.stderr ?? '', 3) || asked.shortMessage}`, {
-        hint: howToGetSpack,
-      });
+      throw new SpackError(
+        'missing',
+        `${executable} does not run: ${lastLines(asked.stderr ?? '', 3) || asked.shortMessage}`,
+        {
+          hint: howToGetSpack,
+        },
+      );
     }
     return new Spack(executable, version, env);
   }
@@ -67,7 +77,12 @@ export class Spack {
   /** Like `find`, for when it can't be done without. @param why completes "Spack is needed to …" */
   static async require(why: string, options: SpackOptions): Promise<Spack> {
     const found = await Spack.find(options);
-    if (!found) throw new SpackError('missing', `Spack is needed to ${why}, and there is none on PATH or in SPACK_ROOT.`, { hint: howToGetSpack });
+    if (!found)
+      throw new SpackError(
+        'missing',
+        `Spack is needed to ${why}, and there is none on PATH or in SPACK_ROOT.`,
+        { hint: howToGetSpack },
+      );
     return found;
   }
 
@@ -83,6 +98,7 @@ export class Spack {
       ...(environment ? ['-e', environment] : []),
       ...args,
     ];
+    if (log) await mkdir(dirname(log), { recursive: true });
     const started = performance.now();
     const child = execa(this.executable, all, {
       env: { ...this.env, ...options.env },
@@ -96,26 +112,31 @@ export class Spack {
       killSignal: 'SIGINT',
       forceKillAfterDelay: 10_000,
     });
-    if (log) {
-      await mkdir(dirname(log), { recursive: true });
-      child.all?.pipe(createWriteStream(log));
-    }
+    const logged = log && child.all ? pipeline(child.all, createWriteStream(log)) : undefined;
     if (onLine) void forEachLine(child.iterable({ from: 'all' }), onLine);
     const result = await child;
+    await logged;
     const seconds = (performance.now() - started) / 1000;
     signal?.throwIfAborted();
     if (result.failed) {
-      throw new SpackError('failed', `spack ${args.slice(0, 2).join(' ')} failed:\n${explain(String(result.all ?? result.shortMessage))}`, {
-        log,
-        exitCode: result.exitCode,
-        ...(log ? { hint: `All of its output: ${log}` } : {}),
-      });
+      throw new SpackError(
+        'failed',
+        `spack ${args.slice(0, 2).join(' ')} failed:\n${explain(String(result.all ?? result.shortMessage))}`,
+        {
+          log,
+          exitCode: result.exitCode,
+          ...(log ? { hint: `All of its output: ${log}` } : {}),
+        },
+      );
     }
     return { stdout: String(result.stdout ?? ''), seconds };
   }
 
   /** Concretizes an environment: writes its `spack.lock`. @param force also what is concrete already */
-  async concretize(environment: string, options: { force?: boolean } & Omit<RunOptions, 'environment'> = {}): Promise<void> {
+  async concretize(
+    environment: string,
+    options: { force?: boolean } & Omit<RunOptions, 'environment'> = {},
+  ): Promise<void> {
     await this.run(['concretize', ...(options.force ? ['--force'] : [])], { ...options, environment });
   }
 
@@ -123,7 +144,10 @@ export class Spack {
    * Installs one package of a concrete environment from source, its dependencies from the environment's mirrors.
    * @param hash dag hash
    */
-  async install(hash: string, options: RunOptions & { tests?: boolean; jobs?: number; fresh?: boolean } = {}): Promise<RunResult> {
+  async install(
+    hash: string,
+    options: RunOptions & { tests?: boolean; jobs?: number; fresh?: boolean } = {},
+  ): Promise<RunResult> {
     const args = [
       'install',
       '--only-concrete',
@@ -138,10 +162,20 @@ export class Spack {
 }
 
 async function locate(env: NodeJS.ProcessEnv): Promise<string | undefined> {
-  const folders = [...(env.SPACK_ROOT ? [join(env.SPACK_ROOT, 'bin')] : []), ...(env.PATH ?? '').split(delimiter)];
+  const folders = [
+    ...(env.SPACK_ROOT ? [join(env.SPACK_ROOT, 'bin')] : []),
+    ...(env.PATH ?? '').split(delimiter),
+  ];
   for (const folder of folders) {
     const path = join(folder, 'spack');
-    if (folder && (await access(path, constants.X_OK).then(() => true, () => false))) return path;
+    if (
+      folder &&
+      (await access(path, constants.X_OK).then(
+        () => true,
+        () => false,
+      ))
+    )
+      return path;
   }
   return undefined;
 }
