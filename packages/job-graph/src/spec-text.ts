@@ -27,6 +27,19 @@ export function variantsOf(node: ConcreteNode): string {
   return [bools, ...rest].filter(Boolean).join(' ');
 }
 
+/** The compiler of a node as Spack names it: the provider of C, else C++, else Fortran. */
+export function compilerOf(
+  node: ConcreteNode,
+  find: (hash: string) => ConcreteNode | undefined,
+): { readonly name: string; readonly version: string; readonly hash: string | undefined } | undefined {
+  if (node.compiler) return { ...node.compiler, hash: undefined };
+  for (const language of ['c', 'cxx', 'fortran']) {
+    const edge = node.dependencies.find((each) => each.virtuals.includes(language));
+    if (edge) return { name: edge.name, version: find(edge.hash)?.version ?? '', hash: edge.hash };
+  }
+  return undefined;
+}
+
 /** `platform-os-target`. */
 export function architectureOf({ arch }: ConcreteNode): string {
   return `${arch.platform}-${arch.os}-${arch.target}`;

@@ -6,10 +6,10 @@ import { compareText, strip, words } from './order.js';
 import type { Architecture, CompilerFlag, Spec, SpecEdge, Variant } from './spec.js';
 import {
   anySpec,
+  appendEdge,
   compilerFlagNames,
   compilerPackages,
   dependencyTypes,
-  orderEdges,
   sameCondition,
   typeWeight,
 } from './spec.js';
@@ -148,7 +148,7 @@ class Parser {
         edge = this.edgeAttributes();
       } else {
         const virtuals = this.assignment(token);
-        edge = { types: [], virtuals, when: undefined };
+        edge = { types: [], virtuals: sortedUnique(virtuals), when: undefined };
         const next = this.peek();
         if (direct && virtuals.length === 0) {
           if (!next) this.fail('A dependency is missing after "%"', undefined, 'Name it, as in "%gcc@12".');
@@ -474,7 +474,7 @@ function addDependency(parent: Draft, edge: SpecEdge): void {
     if (sameCondition(other.when, edge.when) && !compatibleTypes(other.types, edge.types))
       throw conflict(other);
   }
-  parent.dependencies = orderEdges([...parent.dependencies, added]);
+  parent.dependencies = appendEdge(parent.dependencies, added);
 }
 
 function assertDirect(spec: Spec, name: string): void {

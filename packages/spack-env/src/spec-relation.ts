@@ -2,7 +2,7 @@ import { SpackEnvError } from './error.js';
 import type { ConcreteNode } from './lock.js';
 import { compareText } from './order.js';
 import type { Architecture, CompilerFlag, Spec, SpecEdge, Variant } from './spec.js';
-import { compilerPackages, dependencyTypes, orderEdges, sameCondition, sameValues } from './spec.js';
+import { appendEdge, compilerPackages, dependencyTypes, sameCondition, sameValues } from './spec.js';
 import { formatSpec } from './spec-format.js';
 import { concreteSpec } from './spec-node.js';
 import { parseSpec } from './spec-parse.js';
@@ -287,11 +287,17 @@ function dependenciesIntersect(a: Spec, b: Spec): boolean {
   const names = new Set(a.dependencies.map((edge) => edge.spec.name));
   for (const name of new Set(b.dependencies.map((edge) => edge.spec.name))) {
     if (!names.has(name)) continue;
-    const left = lookup(a, name);
-    const right = lookup(b, name);
+    const left = child(a, name);
+    const right = child(b, name);
     if (left && right && !specsIntersect(left, right)) return false;
   }
   return true;
+}
+
+/** As {@link lookup}, but in gcc@14 %gcc@12 the gcc below: a spec is no dependency of itself. */
+function child(spec: Spec, name: string): Spec | undefined {
+  const found = lookup(spec, name);
+  return found === spec ? spec.dependencies.find((edge) => edge.spec.name === name)?.spec : found;
 }
 
 function conflict(a: Spec, b: Spec, what: string): SpackEnvError {
@@ -405,13 +411,13 @@ function joinDependencies(left: Spec, right: Spec): readonly SpecEdge[] {
       });
     }
   }
-  const edges = [...left.dependencies];
+  let edges = [...left.dependencies];
   for (const edge of right.dependencies) {
     const i = edges.findIndex(
       (own) => own.spec.name === edge.spec.name && sameCondition(own.when, edge.when),
     );
     if (i < 0) {
-      edges.push(edge);
+      edges = appendEdge(edges, edge);
       continue;
     }
     const own = edges[i]!;
@@ -423,5 +429,5 @@ function joinDependencies(left: Spec, right: Spec): readonly SpecEdge[] {
       direct: own.direct || edge.direct,
     };
   }
-  return orderEdges(edges);
+  return edges;
 }

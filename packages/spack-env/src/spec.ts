@@ -100,6 +100,16 @@ export function orderEdges(edges: readonly SpecEdge[]): SpecEdge[] {
   );
 }
 
+/** Adds an edge to edges that are in order. Only edges to packages of its name move. */
+export function appendEdge(edges: readonly SpecEdge[], edge: SpecEdge): SpecEdge[] {
+  const same = edges.filter((other) => other.spec.name === edge.spec.name);
+  if (same.length === 0) return [...edges, edge];
+  const group = [...same, edge].sort((a, b) => typeWeight(a.types) - typeWeight(b.types));
+  const at = edges.indexOf(same[0]!);
+  const others = edges.filter((other) => other.spec.name !== edge.spec.name);
+  return [...others.slice(0, at), ...group, ...others.slice(at)];
+}
+
 /** Whether two specs say the same. */
 export function sameSpec(a: Spec, b: Spec): boolean {
   if (a === b) return true;
