@@ -13,7 +13,10 @@ export interface BuildSite {
   /** The installation tree, absolute and unpadded. */
   readonly root: string;
   /** Builds one package, its dependencies being installed or in the mirror. Gives its prefix and its tree's real root. */
-  build(hash: string, options: { signal: AbortSignal; log: string }): Promise<{ prefix: string; tree: string }>;
+  build(
+    hash: string,
+    options: { signal: AbortSignal; log: string },
+  ): Promise<{ prefix: string; tree: string }>;
 }
 
 export interface SiteOptions {
@@ -38,7 +41,9 @@ const padding = 128;
  * @throws SpackError (`missing`) when there is no Spack
  */
 export async function openSite(stack: Stack, work: WorkFolder, options: SiteOptions): Promise<BuildSite> {
-  const needsCredentials = /^s3:/.test(options.mirror.url) ? ['AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN'] : [];
+  const needsCredentials = /^s3:/.test(options.mirror.url)
+    ? ['AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN']
+    : [];
   const keys = join(work.keys, 'spack');
   const env = { ...environmentWithoutSecrets(options.env, needsCredentials), SPACK_GNUPGHOME: keys };
   const { signal } = options;
@@ -60,10 +65,20 @@ export async function openSite(stack: Stack, work: WorkFolder, options: SiteOpti
     spack,
     root,
     build: async (hash, { log, ...rest }) => {
-      await spack.install(hash, { environment: work.environment, config, log, fresh: options.fresh, ...rest });
+      await spack.install(hash, {
+        environment: work.environment,
+        config,
+        log,
+        fresh: options.fresh,
+        ...rest,
+      });
       const tree = await paddedRoot(root);
       const prefix = (await readInstalled(tree)).get(hash)?.prefix;
-      if (!prefix) throw new RunnerError('failed', `Spack says that it installed /${hash}, but its database at ${root} does not list it.`);
+      if (!prefix)
+        throw new RunnerError(
+          'failed',
+          `Spack says that it installed /${hash}, but its database at ${root} does not list it.`,
+        );
       return { prefix, tree };
     },
   };
@@ -73,7 +88,10 @@ export async function openSite(stack: Stack, work: WorkFolder, options: SiteOpti
 async function chooseRoot(work: WorkFolder, wanted: string | undefined): Promise<string> {
   if (wanted === undefined) return work.tree;
   for (let folder = wanted; ; folder = dirname(folder)) {
-    const answer = await access(folder, constants.W_OK).then(() => 'writable', (error: NodeJS.ErrnoException) => error.code);
+    const answer = await access(folder, constants.W_OK).then(
+      () => 'writable',
+      (error: NodeJS.ErrnoException) => error.code,
+    );
     if (answer === 'writable') return wanted;
     if (answer !== 'ENOENT' || folder === '/') return work.tree;
   }
