@@ -7,4 +7,9 @@ export const commands: readonly CommandEntry[] = [
     summary: 'build a whole stack here: binaries, index, image, report',
     load: () => import('./run.js'),
   },
+  {
+    name: 'graph',
+    summary: 'show the jobs of a stack, which are needed and why',
+    load: () => import('./graph.js'),
+  },
 ];

@@ -1,0 +1,60 @@
+import { mkdir } from 'node:fs/promises';
+import { join, relative, resolve } from 'node:path';
+import type { Context } from '../context.js';
+import type { Stack } from '../stack.js';
+
+/** The files of a run, all below one folder that can be deleted at any time. */
+export interface WorkFolder {
+  readonly root: string;
+  /** The run's own mirror, where the stack's is only read. */
+  readonly mirror: string;
+  /** OCI layout with the tag `latest`. */
+  readonly image: string;
+  /** Checked blobs and what is known of them. */
+  readonly cache: string;
+  /** The environment that Spack builds in. */
+  readonly environment: string;
+  /** Spack's installation tree where the stack's own can't be written to. */
+  readonly tree: string;
+  readonly logs: string;
+  readonly pipeline: string;
+  readonly report: string;
+  readonly bill: string;
+  /** The result as JSON, for programs. */
+  readonly result: string;
+  /** How long builds took, for the next run's order. */
+  readonly history: string;
+  /** Keys that Spack trusts in this run, and the run's own signing key. */
+  readonly keys: string;
+  /** A path as a person would type it. */
+  show(path: string): string;
+}
+
+/** Opens the folder of a stack's runs: `--work`, or `.stackwright/NAME` where the command was called. */
+export async function openWork(
+  context: Context,
+  stack: Stack,
+  option: string | undefined,
+): Promise<WorkFolder> {
+  const root = resolve(context.cwd, option ?? join('.stackwright', stack.name));
+  await mkdir(root, { recursive: true });
+  return {
+    root,
+    mirror: join(root, 'mirror'),
+    image: join(root, 'image'),
+    cache: join(root, 'cache'),
+    environment: join(root, 'environment'),
+    tree: join(root, 'opt'),
+    logs: join(root, 'logs'),
+    pipeline: join(root, 'pipeline.gitlab-ci.yml'),
+    report: join(root, 'report.html'),
+    bill: join(root, 'image.spdx.json'),
+    result: join(root, 'run.json'),
+    history: join(root, 'history.json'),
+    keys: join(root, 'keys'),
+    show: (path) => {
+      const short = relative(context.cwd, path);
+      return short.startsWith('..') ? path : short || '.';
+    },
+  };
+}

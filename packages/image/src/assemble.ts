@@ -1,0 +1,251 @@
+import { createReadStream } from 'node:fs';
+import type { Readable } from 'node:stream';
+import {
+  type Descriptor,
+  digestOf,
+  type Image,
+  type ImageConfig,
+  type ImageSource,
+  mediaTypes,
+} from '@stackwright/oci';
+import { searchPaths } from './environment.js';
+import { ImageError } from './error.js';
+import { keyOf, type Layer, type PackageBlob } from './layer.js';
+import { mergeLayers } from './merge.js';
+import { type MovedPackage, planMove, relocatedTar } from './move.js';
+import type { SbomPackage } from './sbom.js';
+import type { StagedBlob, Staging } from './staging.js';
+
+/** What a container does when it starts, and what the image says of itself. */
+export interface ImageSettings {
+  /** The default command; its first word is looked for on the search path. */
+  readonly command?: readonly string[];
+  readonly entrypoint?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly user?: string;
+  readonly workdir?: string;
+  /** RFC 3339; the start of 1970 by default, so that the same input gives the same image. */
+  readonly created?: string;
+}
+
+export interface AssembleOptions {
+  /** Packages in the order of their layers, lowest first. */
+  readonly packages: readonly PackageBlob[];
+  /** Dag hashes of the packages that the search paths list, first one first (see `searchOrder`); all when left out. */
+  readonly searched?: readonly string[];
+  /** The image below; nothing (`scratch`) when left out. */
+  readonly base?: { readonly image: Image; readonly source: ImageSource };
+  /** Absolute folder that packages lie under in the image; where they were built when left out. */
+  readonly installRoot?: string;
+  readonly settings?: ImageSettings;
+  readonly staging: Staging;
+  /** Docker's overlay refuses more than 127 layers; past this number the smallest are put together. 120 by default. */
+  readonly mostLayers?: number;
+  readonly signal?: AbortSignal;
+  /** Called when a package's layer is ready. */
+  readonly onLayer?: (layer: PackageLayer) => void;
+}
+
+/** How a package came into the image. */
+export interface PackageLayer {
+  readonly package: PackageBlob;
+  /** `mirror`: the mirror's blob as it is; `relocated`: changed for another root and packed anew. */
+  readonly origin: 'mirror' | 'relocated';
+  readonly layer: Layer;
+  /** Absolute, in the image. */
+  readonly prefix: string;
+}
+
+/** An image that is ready to be written anywhere: small documents in memory, layers as files. */
+export interface AssembledImage {
+  readonly manifest: { readonly descriptor: Descriptor; readonly bytes: Buffer };
+  readonly config: { readonly descriptor: Descriptor; readonly bytes: Buffer };
+  /** In the manifest's order, those of the base first. */
+  readonly layers: readonly Layer[];
+  readonly packages: readonly PackageLayer[];
+  readonly bill: readonly SbomPackage[];
+}
+
+const epoch = '1970-01-01T00:00:00Z';
+
+/**
+ * Assembles an image from packages' blobs: every blob is read once and checked, those whose root is the image's become
+ * layers as they are, the others are relocated and packed anew. Nothing is written but into `staging`.
+ * @throws ImageError, or the mirror's and registry's own errors
+ */
+export async function assembleImage(options: AssembleOptions): Promise<AssembledImage> {
+  const { packages, staging, signal } = options;
+  if (packages.length === 0) throw new ImageError('input', 'The stack has no packages to put into an image.');
+  const staged = await stageAll(packages, staging, signal);
+  const packageLayers = await makeLayers(options, staged);
+  const baseLayers = options.base ? await stageBase(options.base, staging, signal) : [];
+  const room = (options.mostLayers ?? 120) - baseLayers.length;
+  const merged = await mergeLayers(
+    packageLayers.map(({ layer }) => layer),
+    Math.max(room, 1),
+    staging,
+    signal,
+  );
+  const layers = [...baseLayers, ...merged];
+  const config = describeJson(
+    imageConfig(options, packageLayers, staged, layers, baseLayers.length),
+    mediaTypes.config,
+  );
+  const manifest = describeJson(
+    {
+      schemaVersion: 2,
+      mediaType: mediaTypes.manifest,
+      config: config.descriptor,
+      layers: layers.map((layer) => layer.descriptor),
+    },
+    mediaTypes.manifest,
+  );
+  const bill = packages.map(({ node, digest }) => ({ node, digest }));
+  return { manifest, config, layers, packages: packageLayers, bill };
+}
+
+async function stageAll(
+  packages: readonly PackageBlob[],
+  staging: Staging,
+  signal?: AbortSignal,
+): Promise<StagedBlob[]> {
+  const staged: StagedBlob[] = new Array(packages.length);
+  let next = 0;
+  // Two at a time: one waits for the disk or network while the other hashes.
+  const worker = async () => {
+    for (let index = next++; index < packages.length; index = next++) {
+      staged[index] = await staging.stage(packages[index] as PackageBlob, signal);
+    }
+  };
+  await Promise.all([worker(), worker()]);
+  return staged;
+}
+
+async function makeLayers(options: AssembleOptions, staged: readonly StagedBlob[]): Promise<PackageLayer[]> {
+  const { packages, installRoot, staging, signal } = options;
+  const moves = planMove(
+    packages.map((blob, index) => ({ blob, staged: staged[index] as StagedBlob })),
+    installRoot,
+  );
+  const layers: PackageLayer[] = [];
+  for (const [index, blob] of packages.entries()) {
+    const move = moves[index] as MovedPackage;
+    const { facts, path } = staged[index] as StagedBlob;
+    const createdBy = `stackwright: ${blob.node.name}@${blob.node.version}/${blob.node.hash}`;
+    let layer: Layer;
+    if (move.stays) {
+      layer = {
+        descriptor: { mediaType: mediaTypes.layerGzip, digest: blob.digest, size: blob.size },
+        diffId: facts.diffId,
+        path,
+        createdBy,
+      };
+    } else {
+      const key = keyOf('relocated', blob.digest, JSON.stringify(move.prefixes));
+      layer = await staging.pack(
+        key,
+        () => relocatedTar(createReadStream(path), move, signal),
+        createdBy,
+        signal,
+      );
+    }
+    const ready: PackageLayer = {
+      package: blob,
+      origin: move.stays ? 'mirror' : 'relocated',
+      layer,
+      prefix: move.prefix,
+    };
+    layers.push(ready);
+    options.onLayer?.(ready);
+  }
+  return layers;
+}
+
+async function stageBase(
+  base: NonNullable<AssembleOptions['base']>,
+  staging: Staging,
+  signal?: AbortSignal,
+): Promise<Layer[]> {
+  const { image, source } = base;
+  const layers: Layer[] = [];
+  for (const [index, descriptor] of image.manifest.layers.entries()) {
+    const diffId = image.config.rootfs.diff_ids[index];
+    if (!diffId)
+      throw new ImageError('input', `${source.name}: the base image has fewer diff_ids than layers.`);
+    const path = await staging.keep(
+      descriptor,
+      (): Promise<Readable> => source.blob(descriptor, signal),
+      signal,
+    );
+    const mediaType = descriptor.mediaType.replace(
+      'application/vnd.docker.image.rootfs.diff.tar.gzip',
+      mediaTypes.layerGzip,
+    );
+    layers.push({ descriptor: { ...descriptor, mediaType }, diffId, path, createdBy: '' });
+  }
+  return layers;
+}
+
+function imageConfig(
+  { base, settings = {}, searched, packages }: AssembleOptions,
+  packageLayers: readonly PackageLayer[],
+  staged: readonly StagedBlob[],
+  layers: readonly Layer[],
+  baseCount: number,
+): ImageConfig {
+  const below = base?.image.config;
+  const created = settings.created ?? epoch;
+  const shown = packageLayers
+    .map(({ prefix, package: { node } }, index) => ({
+      prefix,
+      hash: node.hash,
+      folders: (staged[index] as StagedBlob).facts.folders,
+    }))
+    .filter(({ hash }) => !searched || searched.includes(hash));
+  const order = searched ?? packages.map(({ node }) => node.hash);
+  shown.sort((a, b) => order.indexOf(a.hash) - order.indexOf(b.hash));
+  const env = searchPaths(shown, below?.config?.Env);
+  const extra = Object.entries(settings.env ?? {}).map(([name, value]) => `${name}=${value}`);
+  const overridden = new Set(Object.keys(settings.env ?? {}));
+  const labels = { ...below?.config?.Labels, ...settings.labels };
+  const entrypoint = settings.entrypoint ?? (settings.command ? undefined : below?.config?.Entrypoint);
+  const command = settings.command ?? (settings.entrypoint ? undefined : below?.config?.Cmd);
+  const target = packages[0]?.node.arch;
+  return {
+    created,
+    architecture: below?.architecture ?? architectureOf(target?.target ?? ''),
+    ...(below?.variant ? { variant: below.variant } : {}),
+    os: below?.os ?? target?.platform ?? 'linux',
+    config: {
+      ...below?.config,
+      Env: [...env.filter((entry) => !overridden.has(entry.slice(0, entry.indexOf('=')))), ...extra],
+      ...(settings.user ? { User: settings.user } : {}),
+      ...(settings.workdir ? { WorkingDir: settings.workdir } : {}),
+      Entrypoint: entrypoint,
+      Cmd: command,
+      ...(Object.keys(labels).length > 0 ? { Labels: labels } : {}),
+    },
+    rootfs: { type: 'layers', diff_ids: layers.map((layer) => layer.diffId) },
+    history: [
+      ...(below?.history ?? []),
+      ...layers.slice(baseCount).map((layer) => ({ created, created_by: layer.createdBy })),
+    ],
+  };
+}
+
+/** OCI's (Go's) name of the architecture that a Spack target belongs to. */
+export function architectureOf(target: string): string {
+  if (/^(aarch64|armv8|armv9|neoverse|a64fx|graviton|thunderx2|cortex_a|m[1-9]$)/.test(target))
+    return 'arm64';
+  if (/^(ppc64le|power[89]le|power10le)/.test(target)) return 'ppc64le';
+  if (/^riscv64|^u74mc/.test(target)) return 'riscv64';
+  if (/^(x86$|i[3-6]86|pentium)/.test(target)) return '386';
+  // What is left of the targets that Spack knows for containers is x86_64's family.
+  return 'amd64';
+}
+
+function describeJson(document: unknown, mediaType: string): { descriptor: Descriptor; bytes: Buffer } {
+  const bytes = Buffer.from(JSON.stringify(document));
+  return { bytes, descriptor: { mediaType, digest: digestOf(bytes), size: bytes.length } };
+}

@@ -1,0 +1,43 @@
+import { inspectedFolders } from './layer.js';
+
+/** The search path that a container has where nothing says otherwise. */
+const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+/** A package as the image has it. */
+export interface InstalledPackage {
+  /** Absolute, in the image. */
+  readonly prefix: string;
+  /** The inspected folders that exist, relative to the prefix. */
+  readonly folders: readonly string[];
+}
+
+/**
+ * The environment that makes a stack's packages found: each search path lists the packages in the order given and then
+ * what the base had. It is what `spack load` sets from prefixes alone; variables that recipes set in Python are not known here.
+ * @param base `NAME=value` strings of the base image
+ */
+export function searchPaths(packages: readonly InstalledPackage[], base: readonly string[] = []): string[] {
+  const env = new Map(
+    base.map((entry) => [entry.slice(0, entry.indexOf('=')), entry.slice(entry.indexOf('=') + 1)]),
+  );
+  const found = new Map<string, string[]>();
+  for (const [folder, variables] of Object.entries(inspectedFolders)) {
+    for (const { prefix, folders } of packages) {
+      if (!folders.includes(folder)) continue;
+      for (const variable of variables) {
+        found.set(variable, [
+          ...(found.get(variable) ?? []),
+          folder === '.' ? prefix : `${prefix}/${folder}`,
+        ]);
+      }
+    }
+  }
+  for (const [variable, paths] of found) {
+    const rest = env.get(variable) ?? (variable === 'PATH' ? defaultPath : undefined);
+    // An empty last part makes man search its own default places too.
+    const tail = rest !== undefined ? [rest] : variable === 'MANPATH' ? [''] : [];
+    env.set(variable, [...new Set([...paths, ...tail])].join(':'));
+  }
+  if (!env.has('PATH')) env.set('PATH', defaultPath);
+  return [...env].map(([name, value]) => `${name}=${value}`);
+}

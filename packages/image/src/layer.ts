@@ -1,0 +1,126 @@
+import { createHash } from 'node:crypto';
+import type { Readable, Writable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { createGunzip } from 'node:zlib';
+import type { Descriptor, Digest } from '@stackwright/oci';
+import { DigestStream } from '@stackwright/oci';
+import type { ConcreteNode } from '@stackwright/spack-env';
+import { extract } from 'tar-stream';
+import { ImageError } from './error.js';
+
+/** A package's binary as the mirror holds it: the verified manifest says which blob, and the mirror opens it. */
+export interface PackageBlob {
+  readonly node: ConcreteNode;
+  readonly digest: Digest;
+  /** Bytes, compressed. */
+  readonly size: number;
+  /** The blob's bytes; whoever reads checks their digest. */
+  open(signal?: AbortSignal): Promise<Readable>;
+  /** The file that holds the blob, where the mirror is a folder: then it is linked, not copied. */
+  readonly path?: string;
+}
+
+/** What has to be known of a package's tarball before it can be a layer; constant for a digest, so it is remembered. */
+export interface LayerFacts {
+  /** The digest of the uncompressed tar. */
+  readonly diffId: Digest;
+  /** Bytes, uncompressed. */
+  readonly size: number;
+  /** The absolute prefix that the package was installed into, from the tarball's own paths. */
+  readonly prefix: string;
+  /** The text of `.spack/binary_distribution`: where it was built, and what has to change when it moves. */
+  readonly distribution: string;
+  /** Folders directly or deeper below the prefix that search paths look for, relative to it, sorted. */
+  readonly folders: readonly string[];
+}
+
+/** A layer that is ready to be named by a manifest. */
+export interface Layer {
+  readonly descriptor: Descriptor;
+  readonly diffId: Digest;
+  readonly path: string;
+  /** For the history of the image's configuration. */
+  readonly createdBy: string;
+}
+
+/** Folders of a prefix that Spack puts on search paths (its default `modules:prefix_inspections`). */
+export const inspectedFolders: Readonly<Record<string, readonly string[]>> = {
+  bin: ['PATH'],
+  man: ['MANPATH'],
+  'share/man': ['MANPATH'],
+  'share/aclocal': ['ACLOCAL_PATH'],
+  'lib/pkgconfig': ['PKG_CONFIG_PATH'],
+  'lib64/pkgconfig': ['PKG_CONFIG_PATH'],
+  'share/pkgconfig': ['PKG_CONFIG_PATH'],
+  '.': ['CMAKE_PREFIX_PATH'],
+};
+
+// Far above any real one; a file of this name that is larger is not what Spack wrote.
+const longestDistribution = 64 * 1024 * 1024;
+
+/**
+ * Reads a gzip-compressed package tarball once and finds what is needed of it. Nothing is kept but the facts.
+ * @param what names the package in errors
+ * @throws ImageError when it is no tarball of an install prefix
+ */
+export async function readLayerFacts(
+  compressed: Readable,
+  what: string,
+  signal?: AbortSignal,
+): Promise<LayerFacts> {
+  const uncompressed = new DigestStream();
+  // pipeline hands every error to its caller, and also to these two streams, which are not Node's and would throw it.
+  const ignore = () => {};
+  const untar = extract();
+  const names: string[] = [];
+  let distribution: { folder: string; text: string } | undefined;
+  untar.on('entry', (header, content, next) => {
+    const name = header.name.replace(/^\.\//, '').replace(/\/$/, '');
+    if (header.type === 'directory') names.push(name);
+    const chunks: Buffer[] = [];
+    const wanted = name.endsWith('/.spack/binary_distribution') && (header.size ?? 0) <= longestDistribution;
+    content.on('data', (chunk) => wanted && chunks.push(chunk as Buffer));
+    content.on('error', ignore);
+    content.on('end', () => {
+      if (wanted)
+        distribution = {
+          folder: name.slice(0, -'/.spack/binary_distribution'.length),
+          text: Buffer.concat(chunks).toString('utf8'),
+        };
+      next();
+    });
+  });
+  untar.on('error', ignore);
+  try {
+    // untar is a Writable that pipeline waits for; the digest stream before it sees every byte, padding included.
+    await pipeline(compressed, createGunzip(), uncompressed, untar as unknown as Writable, { signal });
+  } catch (error) {
+    if (signal?.aborted || (error as { kind?: unknown }).kind) throw error;
+    throw new ImageError(
+      'input',
+      `${what}: the tarball is broken: ${(error as Error).message}.`,
+      'Push the package again.',
+      { cause: error },
+    );
+  }
+  if (!distribution) {
+    throw new ImageError(
+      'input',
+      `${what}: the tarball has no .spack/binary_distribution, so it is not of an installed package.`,
+    );
+  }
+  const { folder, text } = distribution;
+  const present = new Set(names);
+  return {
+    diffId: uncompressed.digest,
+    size: uncompressed.bytes,
+    prefix: `/${folder}`,
+    distribution: text,
+    folders: Object.keys(inspectedFolders).filter((sub) => sub === '.' || present.has(`${folder}/${sub}`)),
+  };
+}
+
+/** A short, stable name for a combination of inputs, for remembering what was made of them. */
+export function keyOf(...parts: readonly string[]): string {
+  return createHash('sha256').update(JSON.stringify(parts)).digest('hex');
+}

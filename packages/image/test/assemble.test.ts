@@ -1,0 +1,122 @@
+import { execFileSync } from 'node:child_process';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ImageLayout, readImage } from '@stackwright/oci';
+import { afterAll, describe, expect, it } from 'vitest';
+import { assembleImage, Staging, searchOrder, spdx, writeDockerArchive, writeLayout } from '../src/index.js';
+import { has, lock, packages, runImage, stack } from './quickstart.js';
+
+const work = mkdtempSync(join(tmpdir(), 'image-'));
+afterAll(() => rmSync(work, { recursive: true, force: true }));
+const staging = () => Staging.open(mkdtempSync(join(work, 'staging-')));
+const runtime = has('runc', 'umoci');
+const needsRuntime = runtime ? '' : ' (skipped: apt-get install runc umoci)';
+const settings = { command: ['hello-static'] };
+
+describe('an image of the quickstart stack', () => {
+  it("is made of the mirror's blobs as they are, and the same each time", async () => {
+    const blobs = packages();
+    const first = await assembleImage({ packages: blobs, staging: await staging(), settings });
+    const second = await assembleImage({ packages: blobs, staging: await staging(), settings });
+    expect(first.manifest.descriptor).toEqual(second.manifest.descriptor);
+    expect(first.layers.map((layer) => layer.descriptor.digest)).toEqual(blobs.map((blob) => blob.digest));
+    expect(first.packages.every(({ origin }) => origin === 'mirror')).toBe(true);
+    const folder = join(work, 'layout');
+    await writeLayout(first, folder, 'latest');
+    const image = await readImage(await ImageLayout.open(folder), 'latest');
+    expect(image.config.rootfs.diff_ids).toHaveLength(blobs.length);
+  });
+
+  it.skipIf(!runtime)(`runs its default command${needsRuntime}`, async () => {
+    const image = await assembleImage({ packages: packages(), staging: await staging(), settings });
+    await writeLayout(image, join(work, 'run'), 'latest');
+    expect(runImage(join(work, 'run'), 'latest')).toMatch(/^hello from /);
+  });
+
+  it('puts the roots and what they run on the search paths', async () => {
+    const searched = searchOrder(lock);
+    const image = await assembleImage({ packages: packages(), staging: await staging(), searched, settings });
+    const { Env } = JSON.parse(image.config.bytes.toString()).config;
+    const path = Env.find((entry: string) => entry.startsWith('PATH='))
+      .slice(5)
+      .split(':');
+    const names = path
+      .slice(0, 4)
+      .map((folder: string) => folder.split('/')[4]?.replace(/-[^-]*-[^-]*$/, ''));
+    expect(names.sort()).toEqual(['chorus', 'greet-scripts', 'hello', 'hello-static']);
+    expect(path).toContain('/usr/bin');
+  });
+
+  it.skipIf(!runtime)(
+    `has few layers where many are not allowed, and runs all the same${needsRuntime}`,
+    async () => {
+      const image = await assembleImage({
+        packages: packages(),
+        staging: await staging(),
+        settings,
+        mostLayers: 3,
+      });
+      expect(image.layers).toHaveLength(3);
+      await writeLayout(image, join(work, 'merged'), 'latest');
+      expect(runImage(join(work, 'merged'), 'latest')).toMatch(/^hello from /);
+    },
+  );
+
+  it('is refused when a byte of a blob is flipped, with the package and the file named', async () => {
+    const mirror = join(work, 'flipped');
+    cpSync(join(stack, 'mirror'), mirror, { recursive: true });
+    const blobs = packages(mirror);
+    const victim = blobs.find(({ node }) => node.name === 'libgreet')!;
+    const bytes = readFileSync(victim.path!);
+    bytes[bytes.length >> 1]! ^= 1;
+    writeFileSync(victim.path!, bytes);
+    const output = join(work, 'never');
+    const making = staging()
+      .then((folder) => assembleImage({ packages: blobs, staging: folder, settings }))
+      .then((image) => writeLayout(image, output, 'latest'));
+    await expect(making).rejects.toMatchObject({
+      kind: 'input',
+      message: expect.stringMatching(/libgreet@1\.2\.0.*digest/),
+    });
+    expect(existsSync(output)).toBe(false);
+  });
+
+  it('is refused when a blob is cut short', async () => {
+    const [first, ...rest] = packages();
+    const short = { ...first!, size: first!.size + 1 };
+    const making = staging().then((folder) => assembleImage({ packages: [short, ...rest], staging: folder }));
+    await expect(making).rejects.toMatchObject({
+      kind: 'input',
+      message: expect.stringContaining('bytes instead of'),
+    });
+  });
+
+  it.skipIf(!has('skopeo'))(
+    'is an archive that docker and skopeo read (needs skopeo: apt-get install skopeo)',
+    async () => {
+      const image = await assembleImage({ packages: packages(), staging: await staging(), settings });
+      const file = join(work, 'image.tar');
+      await writeDockerArchive(image, file, 'quickstart:latest');
+      const told = JSON.parse(
+        execFileSync('skopeo', ['inspect', '--config', `docker-archive:${file}`], { encoding: 'utf8' }),
+      );
+      expect(told.config.Cmd).toEqual(['hello-static']);
+    },
+  );
+
+  it('has a bill of materials with every package and edge', async () => {
+    const { bill } = await assembleImage({ packages: packages(), staging: await staging() });
+    const document = JSON.parse(spdx('quickstart', bill, '1970-01-01T00:00:00Z'));
+    expect(document.packages.map((p: { name: string }) => p.name)).toContain('libchorus');
+    const edges = document.relationships.filter(
+      (r: { relationshipType: string }) => r.relationshipType === 'DEPENDS_ON',
+    );
+    expect(
+      edges.some(
+        (e: { spdxElementId: string; relatedSpdxElement: string }) =>
+          /libchorus/.test(e.spdxElementId) && /libgreet/.test(e.relatedSpdxElement),
+      ),
+    ).toBe(true);
+  });
+});

@@ -1,0 +1,55 @@
+import { execFileSync } from 'node:child_process';
+import { createReadStream, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseLock } from '@stackwright/spack-env';
+import { type PackageBlob, runtimeClosure } from '../src/index.js';
+
+/** The quickstart stack of this repository: its lock, and the mirror that Spack made of it. */
+export const stack = fileURLToPath(new URL('../../../stacks/quickstart/', import.meta.url));
+export const lock = parseLock(readFileSync(join(stack, 'spack.lock'), 'utf8'));
+
+/** What the image is made of, as the committed mirror has it. Signatures are another package's matter. */
+export function packages(mirror = join(stack, 'mirror')): PackageBlob[] {
+  return runtimeClosure(lock).map((node) => {
+    const name = `${node.name}-${node.version}-${node.hash}.spec.manifest.json`;
+    const signed = readFileSync(join(mirror, 'v3/manifests/spec', node.name, name), 'utf8');
+    const manifest = JSON.parse(signed.slice(signed.indexOf('{'), signed.lastIndexOf('}') + 1));
+    const { checksum, contentLength } = manifest.data[0];
+    const path = join(mirror, 'blobs/sha256', checksum.slice(0, 2), checksum);
+    return {
+      node,
+      digest: `sha256:${checksum}`,
+      size: contentLength,
+      path,
+      open: async () => createReadStream(path),
+    };
+  });
+}
+
+export function has(...programs: string[]): boolean {
+  try {
+    for (const program of programs) execFileSync('sh', ['-c', `command -v ${program}`], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Runs an image's default command (or another) in a real container without a network, and gives what it prints. */
+export function runImage(layout: string, tag: string, command?: readonly string[]): string {
+  const bundle = join(mkdtempSync(join(tmpdir(), 'bundle-')), 'bundle');
+  const id = `test-${process.pid}-${Math.random().toString(36).slice(2)}`;
+  try {
+    execFileSync('umoci', ['unpack', '--image', `${layout}:${tag}`, bundle], { stdio: 'ignore' });
+    const file = join(bundle, 'config.json');
+    const config = JSON.parse(readFileSync(file, 'utf8'));
+    config.process.terminal = false;
+    if (command) config.process.args = command;
+    writeFileSync(file, JSON.stringify(config));
+    return execFileSync('runc', ['run', '-b', bundle, id], { encoding: 'utf8' });
+  } finally {
+    rmSync(join(bundle, '..'), { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,195 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseLock, parseSpec, satisfies } from '@stackwright/spack-env';
+import { describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import { parseCi } from '../ci-section.js';
+import { graphOf, type Job, reach } from '../graph.js';
+import { shared } from '../graphs.test.support.js';
+import { jobAttributes } from '../job-attributes.js';
+import { externals, keep, type Pruner, prune, upToDate } from '../prune.js';
+import { buildStamp, type Flags, readSettings } from '../settings.js';
+import { toYaml } from '../yaml-text.js';
+import { assemblePipeline, gitlabPipeline, type Plain } from './pipeline.js';
+
+const fixtures = fileURLToPath(new URL('../../fixtures/', import.meta.url));
+const read = (...path: string[]) => readFileSync(join(...path), 'utf8');
+type Spack = { ci: { 'pipeline-gen': unknown[] }; cdash: Record<string, string> };
+const section = (...path: string[]) => parse(read(...path)) as Spack & { spack: Spack };
+
+interface Case {
+  readonly stack: string;
+  readonly env: Record<string, string>;
+  readonly flags?: Flags;
+  readonly mirror: string;
+  readonly present: readonly string[];
+  readonly config?: Spack;
+  /** Spack was not told of the mirror's index when it wrote this one. */
+  readonly indexUnread?: boolean;
+}
+
+/** Generates as the command does, for a mirror that has the named packages, and reads the result again. */
+function generate(given: Case): Record<string, Plain> {
+  const lock = parseLock(read(given.stack, 'spack.lock'));
+  const { ci, cdash } = given.config ?? section(given.stack, 'spack.yaml').spack;
+  const settings = readSettings(given.env, given.flags ?? {}, '/project');
+  const has = (job: Job) => given.present.includes(job.spec.name);
+  const pruners: Pruner[] = [];
+  if (settings.pruneExternals) pruners.push(externals);
+  if (settings.pruneUpToDate)
+    pruners.push(upToDate((job) => (has(job) ? { mirror: given.mirror } : undefined)));
+  const pruned = prune(graphOf(lock), pruners);
+  const parsed = parseCi(ci);
+  const buildGroup = cdash['build-group']!;
+  const pipeline = gitlabPipeline({
+    pruned,
+    ci: parsed,
+    attributes: jobAttributes(pruned, parsed, {
+      matches: (node, match) => satisfies(node, parseSpec(match), lock.nodes),
+    }),
+    settings,
+    mirrors: { destination: { fetch: given.mirror, push: given.mirror } },
+    cdash: { buildGroup, buildStamp: buildStamp(given.env, buildGroup, new Date(0)) },
+    needsRebuild: (job) => given.indexUnread || !has(job),
+    spack: lock.spack,
+  });
+  return parse(toYaml(assemblePipeline(pipeline)));
+}
+
+/** Spack's pipeline, without the job that must be needed but does not exist: we leave such a need out. */
+function golden(file: string): Record<string, Plain> {
+  // GitLab reads YAML 1.1, in which Spack's unquoted `yes` is no text; it was meant as one.
+  const pipeline = parse(read(fixtures, file)) as Record<string, Plain>;
+  for (const job of Object.values(pipeline)) {
+    if (Array.isArray(job.needs)) {
+      (job as Record<string, unknown>).needs = job.needs.filter((need) => need.job !== 'job-does-not-exist');
+    }
+  }
+  return pipeline;
+}
+
+/** What a pipeline means, whatever the order of its keys and needs. */
+function meaning(pipeline: Record<string, Plain>) {
+  return Object.fromEntries(
+    Object.entries(pipeline).map(([name, part]) => {
+      const needs = (part as { needs?: { job: string }[] }).needs;
+      if (!needs) return [name, part];
+      return [name, { ...part, needs: [...needs].sort((a, b) => (a.job < b.job ? -1 : 1)) }];
+    }),
+  );
+}
+
+const everything = [
+  'compiler-wrapper gcc-runtime gcc glibc gmake greet-scripts greet-suite hello-cli libgreet libshout pkgconf',
+  'shout-cli',
+].flatMap((names) => names.split(' '));
+const partial = ['compiler-wrapper', 'gcc-runtime', 'gcc', 'glibc', 'gmake', 'hello-cli', 'libgreet'];
+const protectedRun = {
+  CI_PIPELINE_ID: '4242',
+  SPACK_PIPELINE_TYPE: 'spack_protected_branch',
+  SPACK_CI_STACK_NAME: 'mini',
+};
+const stamp = (time: string) => ({ SPACK_CDASH_BUILD_STAMP: `20261123-${time}-Mini Stack` });
+const stack = join(fixtures, 'mini');
+
+describe('a GitLab pipeline is the one that Spack generated', () => {
+  it.each<[string, string, Case]>([
+    [
+      'for an empty mirror',
+      'pipelines/empty.yml',
+      {
+        stack,
+        env: { ...stamp('2024') },
+        flags: { artifactsRoot: '../stack/golden/artifacts-mini-empty' },
+        mirror: 'file:///stack/mirror-empty',
+        present: [],
+      },
+    ],
+    [
+      'for a full mirror',
+      'pipelines/full.yml',
+      { stack, env: {}, mirror: 'file:///stack/mirror', present: everything },
+    ],
+    [
+      'for a half-built mirror and a protected branch',
+      'pipelines/partial.yml',
+      {
+        stack,
+        env: { ...protectedRun, ...stamp('2026') },
+        mirror: 'file:///stack/mirror-partial',
+        present: partial,
+      },
+    ],
+    [
+      'without pruning',
+      'pipelines/noprune.yml',
+      {
+        stack,
+        env: { ...protectedRun, ...stamp('2025') },
+        flags: { pruneDag: false, pruneExternals: false },
+        mirror: 'file:///stack/mirror-empty',
+        present: [],
+      },
+    ],
+  ])('%s', (_name, file, given) => {
+    const ours = generate(given);
+    const theirs = golden(file);
+    if (file === 'pipelines/empty.yml') relocate(theirs, ours);
+    expect(meaning(ours)).toEqual(meaning(theirs));
+  });
+
+  const ciFolder = join(shared, 'data/stacks/.ci/gitlab/configs');
+  it.skipIf(!existsSync(ciFolder))(
+    'under the configuration of the packages repository of 2026, with removals and submappings (needs ../shared)',
+    () => {
+      const own = section(fixtures, 'mini-ci/spack.yaml').spack;
+      const scopes = ['linux/x86_64_v3/ci.yaml', 'linux/ci.yaml', 'ci.yaml'].map((file) =>
+        section(ciFolder, file),
+      );
+      const gen = [own, ...scopes].flatMap((scope) => scope.ci['pipeline-gen']);
+      const config = {
+        ci: { ...scopes.at(-1)!.ci, 'pipeline-gen': gen },
+        cdash: section(ciFolder, 'cdash.yaml').cdash,
+      };
+      const ours = generate({
+        stack: join(fixtures, 'mini-ci'),
+        env: {
+          CI_PIPELINE_ID: '4242',
+          CI_JOB_NAME: 'generate-it',
+          SPACK_CI_STACK_NAME: 'mini',
+          SPACK_CDASH_BUILD_STAMP: '20261123-2048-Spack CI',
+        },
+        mirror: 'file:///stack/mirror-none',
+        present: [],
+        config,
+      });
+      expect(meaning(ours)).toEqual(meaning(golden('mini-ci/expected-pipeline.yml')));
+    },
+  );
+});
+
+/** Spack ran in a folder that is not ours: the same paths, seen from there. */
+function relocate(theirs: Record<string, Plain>, ours: Record<string, Plain>) {
+  const text = JSON.stringify(theirs)
+    .replaceAll('../../golden/artifacts-mini-empty', '../stack/golden/artifacts-mini-empty')
+    .replaceAll('"/stack/golden/artifacts-mini-empty"', '"../stack/golden/artifacts-mini-empty"');
+  for (const key of Object.keys(theirs)) delete theirs[key];
+  Object.assign(theirs, JSON.parse(text));
+  expect(Object.keys(ours)).not.toHaveLength(0);
+}
+
+describe('golden pipelines hold together', () => {
+  it('lets every job reach by needs what its spec depends on', () => {
+    const lock = parseLock(read(stack, 'spack.lock'));
+    const graph = keep(graphOf(lock), (job) => !job.spec.external);
+    const pipeline = generate({ stack, env: {}, mirror: 'file:///m', present: [] });
+    for (const job of graph.jobs.values()) {
+      const name = Object.keys(pipeline).find((key) => key.includes(`/${job.hash}`))!;
+      const reached = new Set<string>([name]);
+      for (const at of reached)
+        for (const need of pipeline[at]!.needs as { job: string }[]) reached.add(need.job);
+      expect(reached.size).toBe(reach(graph, [job.hash], 'dependencies').size);
+    }
+  });
+});

@@ -1,0 +1,402 @@
+import { type Attributes, isList, merge, toAttributes, toPlain, type Value } from '../attributes.js';
+import type { CiSection } from '../ci-section.js';
+import { JobGraphError } from '../error.js';
+import { byName, type Job, type JobGraph, shortName } from '../graph.js';
+import { type JobAttributes, reservedTags } from '../job-attributes.js';
+import { levels } from '../order.js';
+import type { Pruned } from '../prune.js';
+import { artifactPaths, type Settings } from '../settings.js';
+import { architectureOf, compilerOf } from '../spec-text.js';
+import { type Joint, maximumNeeds, needsOf } from './needs.js';
+
+/** The mirrors that a pipeline names. */
+export interface PipelineMirrors {
+  readonly destination: { readonly fetch: string; readonly push: string };
+  /** `buildcache-source`, which a copy-only pipeline needs. */
+  readonly source?: { readonly fetch: string };
+}
+
+export interface PipelineInput {
+  readonly pruned: Pruned;
+  readonly ci: CiSection;
+  readonly attributes: JobAttributes;
+  readonly settings: Settings;
+  readonly mirrors: PipelineMirrors;
+  /** Only with a build group do jobs report to CDash. */
+  readonly cdash?: { readonly buildGroup: string; readonly buildStamp: string };
+  /** Whether no mirror's index has the spec, whatever was pruned. */
+  readonly needsRebuild: (job: Job) => boolean;
+  /** The Spack that wrote the lock, and so the one that its jobs are to use. */
+  readonly spack?: { readonly version: string; readonly commit?: string };
+}
+
+/** A GitLab job, or any other part of a pipeline, as plain data. */
+export type Plain = Readonly<Record<string, unknown>>;
+
+/** A pipeline before it is written: GitLab's keywords apart from the jobs. */
+export interface Pipeline {
+  readonly stages: readonly string[];
+  readonly variables: Plain | undefined;
+  /** By name, the jobs that build; in an order in which they could run. */
+  readonly builds: ReadonlyMap<string, BuildJob>;
+  /** By name, all other jobs: joints, signing, index, copy, no-op. */
+  readonly services: ReadonlyMap<string, Plain>;
+  readonly joints: readonly Joint[];
+}
+
+export interface BuildJob {
+  readonly hash: string;
+  readonly body: Plain;
+}
+
+const retryConditions = [
+  'unknown_failure',
+  'script_failure',
+  'api_failure',
+  'stuck_or_timeout_failure',
+  'runner_system_failure',
+  'runner_unsupported',
+  'stale_schedule',
+  'archived_failure',
+  'unmet_prerequisites',
+  'scheduler_failure',
+  'data_integrity_failure',
+];
+const serviceRetry = {
+  max: 2,
+  when: ['runner_system_failure', 'stuck_or_timeout_failure', 'script_failure'],
+};
+const layout = { specs: 'v3/manifests/spec', keys: 'v3/manifests/key' };
+
+/** GitLab refuses longer job names. */
+const maximumName = 255;
+
+/**
+ * The pipeline that `spack ci generate` would write, as data, within GitLab's limit of needs.
+ * @throws JobGraphError (`input`) for a job without script, or a copy-only pipeline without a source
+ */
+export function gitlabPipeline(input: PipelineInput): Pipeline {
+  const { pruned, settings, attributes, ci } = input;
+  const copyOnly = settings.pipelineType === 'COPY_ONLY';
+  const none: JobGraph = { jobs: new Map() };
+  const graph = copyOnly ? none : pruned.graph;
+  if (!copyOnly && graph.jobs.size === 0) return noop(attributes);
+
+  const level = levels(graph);
+  const parent = parentNeed(settings);
+  const needs = needsOf(graph, maximumNeeds - parent.length);
+  const name = namesOf(graph, input.cdash?.buildGroup);
+  const need = (id: string) => ({ job: name.get(id) ?? id, artifacts: false });
+
+  const builds = new Map<string, BuildJob>();
+  const shared = sharedParts(settings);
+  for (const job of graph.jobs.values()) {
+    const body = buildJob(input, job, shared);
+    builds.set(name.get(job.hash)!, {
+      hash: job.hash,
+      body: {
+        ...body,
+        needs: [...needs.of.get(job.hash)!.map(need), ...parent],
+        stage: `stage-${level.get(job.hash)}`,
+        interruptible: true,
+      },
+    });
+  }
+
+  const services = new Map<string, Plain>();
+  const depth = Math.max(-1, ...level.values());
+  const stages: string[] = [];
+  for (let at = 0; at <= depth; at++) {
+    stages.push(`stage-${at}`);
+    if (needs.joints.some((joint) => joint.level === at)) stages.push(`stage-${at}-joint`);
+  }
+  for (const joint of needs.joints)
+    services.set(joint.id, jointJob(attributes, joint, joint.members.map(need)));
+  if (copyOnly) {
+    stages.push('copy');
+    services.set('copy', copyJob(input, parent));
+  }
+  const sign = signJob(input);
+  if (sign) {
+    stages.push('stage-sign-pkgs');
+    services.set('sign-pkgs', sign);
+  }
+  if (ci.temporaryStorage) {
+    stages.push('cleanup-temp-storage');
+    services.set('cleanup', cleanupJob(attributes, ci.temporaryStorage));
+  }
+  if (ci.rebuildIndex) {
+    stages.push('stage-rebuild-index');
+    services.set('rebuild-index', indexJob(input));
+  }
+  return { stages, variables: globalVariables(input), builds, services, joints: needs.joints };
+}
+
+/** All jobs, keywords and names of a pipeline in one mapping, sorted as Spack sorts it. */
+export function assemblePipeline({ stages, variables, builds, services }: Pipeline): Plain {
+  const parts: [string, unknown][] = [...builds].map(([name, job]) => [name, job.body]);
+  parts.push(...services);
+  if (variables) parts.push(['stages', stages], ['variables', variables]);
+  // Without rules of its own GitLab would not run a child pipeline of a merge request.
+  parts.push(['workflow', { rules: [{ when: 'always' }] }]);
+  return Object.fromEntries(parts.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)));
+}
+
+/** Names by hash; as long as GitLab allows, and never two alike. */
+export function namesOf(graph: JobGraph, buildGroup: string | undefined): Map<string, string> {
+  const names = new Map<string, string>();
+  for (const { hash, spec } of graph.jobs.values()) {
+    const group = buildGroup ? ` ${buildGroup}` : '';
+    const tail = ` /${hash}`;
+    // The hash is what tells two jobs apart, so it is never what is cut off.
+    const head = `${spec.name}@${spec.version}`.slice(0, maximumName - tail.length);
+    names.set(hash, `${head}${tail}${group}`.slice(0, maximumName).trimEnd());
+  }
+  return names;
+}
+
+function parentNeed({ generateJob }: Settings): readonly Plain[] {
+  return generateJob?.pipeline ? [{ job: generateJob.job, pipeline: generateJob.pipeline }] : [];
+}
+
+/** What is the same in all build jobs, made once so that it is one object, and so one anchor. */
+function sharedParts(settings: Settings) {
+  const paths = artifactPaths(settings);
+  return {
+    environment: paths.environment,
+    artifacts: toAttributes({
+      when: 'always',
+      paths: [paths.logs, paths.reproduction, paths.tests, paths.userData],
+    }),
+    retry: toAttributes({ max: 2, when: retryConditions }),
+    memo: new Memo(),
+  };
+}
+
+function buildJob(
+  { pruned, attributes, settings, cdash, needsRebuild }: PipelineInput,
+  job: Job,
+  shared: ReturnType<typeof sharedParts>,
+): Plain {
+  const own = attributes.build.get(job.hash)!;
+  const { memo, environment } = shared;
+  const body: Record<string, unknown> = {};
+  for (const [key, { value }] of own) body[key] = toPlain(value);
+  if (body.script === undefined) {
+    throw new JobGraphError(
+      'input',
+      'no-script',
+      `The ci section leaves the job of ${shortName(job.spec)} without a script.`,
+      'Look for a build-job-remove with "script::".',
+    );
+  }
+  body.script = memo.of('script', own.get('script')?.value, (value) =>
+    unpack(value).map((line) => line.replaceAll('{env_dir}', environment)),
+  );
+  for (const key of ['before_script', 'after_script']) {
+    if (own.has(key)) body[key] = memo.of(key, own.get(key)?.value, unpack);
+  }
+  if (settings.pipelineType) {
+    const extra = { COPY_ONLY: [], PROTECTED_BRANCH: ['protected'], PULL_REQUEST: ['public'] };
+    body.tags = memo.of('tags', own.get('tags')?.value ?? [], (value) => [
+      ...strings(value).filter((tag) => !reservedTags.includes(tag)),
+      ...extra[settings.pipelineType!],
+    ]);
+  }
+  const variables: Record<string, unknown> = {
+    ...(toPlain(own.get('variables')?.value ?? null) as Plain | null),
+    SPACK_SPEC_NEEDS_REBUILD: needsRebuild(job) ? 'True' : 'False',
+  };
+  if (cdash) {
+    variables.SPACK_CDASH_BUILD_NAME = cdashName(pruned, job, cdash.buildGroup);
+    variables.SPACK_CDASH_BUILD_STAMP = cdash.buildStamp;
+  }
+  body.variables = variables;
+  body.artifacts = memo.of('artifacts', own.get('artifacts')?.value ?? new Map(), (value) =>
+    toPlain(merge(value, shared.artifacts)),
+  );
+  body.retry = memo.of('retry', own.get('retry')?.value ?? new Map(), (value) =>
+    toPlain(merge(shared.retry, value)),
+  );
+  return body;
+}
+
+/** Remembers what was made of a value that many jobs share. */
+class Memo {
+  readonly #made = new Map<string, Map<Value | undefined, unknown>>();
+
+  of<T>(key: string, value: Value | undefined, make: (value: Value) => T): T {
+    let made = this.#made.get(key);
+    if (!made) this.#made.set(key, (made = new Map()));
+    if (!made.has(value)) made.set(value, make(value ?? null));
+    return made.get(value) as T;
+  }
+}
+
+/** The name under which a build stands in CDash; Spack writes `none` where there is no compiler. */
+function cdashName({ full }: Pruned, { spec, hash }: Job, group: string): string {
+  const compiler = compilerOf(spec, (other) => full.jobs.get(other)?.spec);
+  const by = compiler
+    ? compiler.hash
+      ? `%${compiler.name}@${compiler.version}/${compiler.hash}`
+      : `%${compiler.name}@=${compiler.version}`
+    : 'none';
+  return `${spec.name}@${spec.version}${by} hash=${hash} arch=${architectureOf(spec)} (${group})`;
+}
+
+/** A script's commands in one list. */
+function unpack(value: Value): string[] {
+  return isList(value) ? value.flatMap((item) => (isList(item) ? strings(item) : [String(item)])) : [];
+}
+
+function strings(value: Value): string[] {
+  return isList(value) ? value.map(String) : [];
+}
+
+const bodyOf = (attributes: Attributes): Record<string, unknown> => ({
+  ...(toPlain(attributes) as Record<string, unknown>),
+});
+
+const atTheEnd = { when: 'always', interruptible: true, dependencies: [] as string[] };
+
+function noop({ service }: JobAttributes): Pipeline {
+  return {
+    stages: [],
+    variables: undefined,
+    builds: new Map(),
+    services: new Map([['no-specs-to-rebuild', { ...bodyOf(service.noop), retry: 0, allow_failure: true }]]),
+    joints: [],
+  };
+}
+
+function jointJob({ service }: JobAttributes, joint: Joint, needs: readonly Plain[]): Plain {
+  const { script: _, before_script: __, after_script: ___, ...rest } = bodyOf(service.noop);
+  return {
+    ...rest,
+    script: [`echo "Waited for ${joint.members.length} jobs."`],
+    before_script: [],
+    after_script: [],
+    needs,
+    dependencies: undefined,
+    retry: serviceRetry,
+    stage: `stage-${joint.level}-joint`,
+    interruptible: true,
+  };
+}
+
+function signJob({ attributes, settings, mirrors }: PipelineInput): Plain | undefined {
+  const own = attributes.service.signing;
+  if (settings.pipelineType !== 'PROTECTED_BRANCH' || !own.has('script')) return undefined;
+  return {
+    ...bodyOf(own),
+    script: unpack(own.get('script')!.value),
+    variables: {
+      ...(toPlain(own.get('variables')?.value ?? null) as Plain | null),
+      SPACK_BUILDCACHE_DESTINATION: mirrors.destination.push,
+      SPACK_BUILDCACHE_RELATIVE_SPECS_URL: layout.specs,
+      SPACK_BUILDCACHE_RELATIVE_KEYS_URL: layout.keys,
+    },
+    ...atTheEnd,
+    stage: 'stage-sign-pkgs',
+    retry: { max: 2, when: ['always'] },
+  };
+}
+
+function indexJob({ attributes, mirrors }: PipelineInput): Plain {
+  const own = attributes.service.reindex;
+  return {
+    ...bodyOf(own),
+    script: unpack(own.get('script')!.value).map((line) =>
+      line.replaceAll('{index_target_mirror}', mirrors.destination.push),
+    ),
+    ...atTheEnd,
+    stage: 'stage-rebuild-index',
+    retry: serviceRetry,
+  };
+}
+
+function cleanupJob({ service }: JobAttributes, prefix: string): Plain {
+  return {
+    ...bodyOf(service.cleanup),
+    script: unpack(service.cleanup.get('script')!.value).map((line) =>
+      line.replaceAll('{mirror_prefix}', prefix),
+    ),
+    ...atTheEnd,
+    stage: 'cleanup-temp-storage',
+    retry: serviceRetry,
+  };
+}
+
+function copyJob({ attributes, mirrors }: PipelineInput, needs: readonly Plain[]): Plain {
+  if (!mirrors.source) {
+    throw new JobGraphError(
+      'input',
+      'no-source-mirror',
+      'A copy-only pipeline needs a mirror named "buildcache-source", and the stack has none.',
+      'Add it to "mirrors:", or unset SPACK_PIPELINE_TYPE.',
+    );
+  }
+  const own = attributes.service.copy;
+  return {
+    ...bodyOf(own),
+    stage: 'copy',
+    needs,
+    variables: {
+      ...(toPlain(own.get('variables')?.value ?? null) as Plain | null),
+      SPACK_COPY_ONLY_DESTINATION: mirrors.destination.fetch,
+      SPACK_BUILDCACHE_RELATIVE_KEYS_URL: layout.keys,
+      SPACK_BUILDCACHE_SOURCE: mirrors.source.fetch,
+    },
+    dependencies: [],
+  };
+}
+
+function globalVariables({ settings, spack }: PipelineInput): Plain {
+  const paths = artifactPaths(settings);
+  const python = (value: boolean) => (value ? 'True' : 'False');
+  const variables: Record<string, string> = {
+    SPACK_ARTIFACTS_ROOT: settings.artifactsRoot,
+    SPACK_CONCRETE_ENV_DIR: paths.environment,
+    ...(spack && {
+      SPACK_VERSION: spack.commit ? `${spack.version} (${spack.commit})` : spack.version,
+      SPACK_CHECKOUT_VERSION: spack.commit ?? `v${spack.version}`,
+    }),
+    SPACK_JOB_LOG_DIR: paths.logs,
+    SPACK_JOB_REPRO_DIR: paths.reproduction,
+    SPACK_JOB_TEST_DIR: paths.tests,
+    // Spack's own jobs look for these words, "None" included.
+    SPACK_PIPELINE_TYPE: settings.pipelineType ?? 'None',
+    SPACK_CI_STACK_NAME: settings.stackName ?? 'None',
+    SPACK_REBUILD_CHECK_UP_TO_DATE: python(settings.pruneUpToDate),
+    SPACK_REBUILD_EVERYTHING: python(!settings.pruneUpToDate && !settings.pruneUntouched),
+    SPACK_REQUIRE_SIGNING: python(settings.requireSigning),
+    ...settings.forwarded,
+  };
+  if (settings.stackName) variables.SPACK_CI_STACK_NAME = settings.stackName;
+  return Object.fromEntries(
+    Object.entries(variables).map(([name, value]) => [name, value.replaceAll('\\', '/')]),
+  );
+}
+
+/**
+ * The manifest of what is to be copied from the destination to `SPACK_COPY_BUILDCACHE`: source and destination of
+ * each spec's manifest by hash. All specs but externals for a copy-only pipeline, else those that are built.
+ */
+export function copyManifest(input: PipelineInput): string | undefined {
+  const { pruned, settings, mirrors } = input;
+  const { copyDestination } = settings;
+  if (!copyDestination) return undefined;
+  const copyOnly = settings.pipelineType === 'COPY_ONLY';
+  const jobs = [...(copyOnly ? pruned.full : pruned.graph).jobs.values()].filter(
+    (job) => !copyOnly || !job.spec.external,
+  );
+  const url = (prefix: string, { name, version, hash }: Job['spec']) =>
+    `${prefix.replace(/\/+$/, '')}/${layout.specs}/${name}/${name}-${version}-${hash}.spec.manifest.json`;
+  const entries = jobs
+    .sort((a, b) => byName(a.spec, b.spec))
+    .map(({ spec, hash }) => [
+      hash,
+      { src: url(mirrors.destination.fetch, spec), dest: url(copyDestination, spec) },
+    ]);
+  return JSON.stringify(Object.fromEntries(entries));
+}

@@ -1,0 +1,122 @@
+/**
+ * Writes plain data as YAML that YAML 1.1 and 1.2 read alike, with anchors for what is there twice. A general YAML
+ * library took ten times as long for a pipeline of a thousand jobs, and would not let anchors be shared by content.
+ */
+export function toYaml(value: unknown): string {
+  const text = new Text(value);
+  return text.write(value);
+}
+
+/** Words that YAML 1.1 (which GitLab reads) or 1.2 take for something else than text. */
+const reserved = /^(?:y|n|yes|no|on|off|true|false|null|none|~|<<|=|[-+]?\.(?:inf|nan))$/i;
+const plain = /^(?:[A-Za-z_/$]|\.\/)[\w./@%+=$^~()<>?*;,!&|{}[\]"'`\\ -]*$/;
+/** What may not be inside of a plain word: a comment, a mapping, or (in a flow) a separator. */
+const special = / #|: |:$|\s$|^[-?] /;
+
+type Container = readonly unknown[] | Readonly<Record<string, unknown>>;
+
+class Text {
+  readonly #ids = new Map<object, number>();
+  readonly #byContent = new Map<string, number>();
+  readonly #counts: number[] = [];
+  readonly #names = new Map<number, string>();
+
+  constructor(top: unknown) {
+    // The whole document is never an alias of something else.
+    for (const child of children(top)) this.#count(child);
+  }
+
+  write(top: unknown): string {
+    if (!isContainer(top)) return `${scalar(top)}\n`;
+    return isEmpty(top) ? `${empty(top)}\n` : this.#block(top, '');
+  }
+
+  /** Gives equal containers one number and counts where they stand. */
+  #count(value: unknown): string {
+    if (!isContainer(value)) return `${typeof value === 'string' ? 's' : 'v'}${JSON.stringify(value)}`;
+    const known = this.#ids.get(value);
+    if (known !== undefined) {
+      this.#counts[known]!++;
+      return `#${known}`;
+    }
+    const list = Array.isArray(value);
+    const marks = list
+      ? value.map((item) => this.#count(item))
+      : Object.values(value).map((item) => this.#count(item));
+    const names = list ? '' : JSON.stringify(Object.keys(value));
+    const content = `${names}[${marks.join(',')}`;
+    let id = this.#byContent.get(content);
+    if (id === undefined) {
+      id = this.#counts.push(0) - 1;
+      this.#byContent.set(content, id);
+    } else {
+      // This one will be an alias, so what is inside of it does not stand there once more.
+      for (const mark of marks) if (mark.startsWith('#')) this.#counts[Number(mark.slice(1))]!--;
+    }
+    this.#counts[id]!++;
+    this.#ids.set(value, id);
+    return `#${id}`;
+  }
+
+  #block(value: Container, indent: string): string {
+    let text = '';
+    if (Array.isArray(value)) {
+      for (const item of value) text += `${indent}-${this.#item(item, `${indent}  `)}`;
+    } else {
+      for (const [key, item] of Object.entries(value)) {
+        if (item !== undefined) text += `${indent}${scalar(key)}:${this.#item(item, `${indent}  `)}`;
+      }
+    }
+    return text;
+  }
+
+  /** What stands after a dash or a colon, with the line's end. */
+  #item(value: unknown, indent: string): string {
+    if (!isContainer(value)) return ` ${scalar(value)}\n`;
+    if (isEmpty(value)) return ` ${empty(value)}\n`;
+    const id = this.#ids.get(value)!;
+    const name = this.#names.get(id);
+    if (name) return ` *${name}\n`;
+    let anchor = '';
+    if (this.#counts[id]! > 1) {
+      const fresh = `a${this.#names.size + 1}`;
+      this.#names.set(id, fresh);
+      anchor = ` &${fresh}`;
+    }
+    if (Array.isArray(value) && value.every((item) => typeof item === 'string' && item.length < 24)) {
+      const line = value.map((item) => flowScalar(item as string)).join(', ');
+      if (line.length < 90) return `${anchor} [${line}]\n`;
+    }
+    return `${anchor}\n${this.#block(value, indent)}`;
+  }
+}
+
+function scalar(value: unknown): string {
+  if (typeof value !== 'string') return value === null || value === undefined ? 'null' : String(value);
+  if (plain.test(value) && !special.test(value) && !reserved.test(value)) return value;
+  return JSON.stringify(value).replace(/[\u007f-\u009f\u2028\u2029\ufeff]/g, escapeUnit);
+}
+
+function flowScalar(value: string): string {
+  return /[,[\]{}]/.test(value) ? JSON.stringify(value) : scalar(value);
+}
+
+function escapeUnit(unit: string): string {
+  return `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;
+}
+
+function isContainer(value: unknown): value is Container {
+  return typeof value === 'object' && value !== null;
+}
+
+function isEmpty(value: Container): boolean {
+  return Array.isArray(value) ? value.length === 0 : Object.keys(value).length === 0;
+}
+
+function empty(value: Container): string {
+  return Array.isArray(value) ? '[]' : '{}';
+}
+
+function children(value: unknown): readonly unknown[] {
+  return isContainer(value) ? Object.values(value) : [];
+}

@@ -1,0 +1,200 @@
+import { createWriteStream } from 'node:fs';
+import { access, constants, mkdir } from 'node:fs/promises';
+import { delimiter, dirname, join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { execa } from 'execa';
+import { SpackError } from './error.js';
+
+export interface SpackOptions {
+  /** The environment of the process that looks; `SPACK_ROOT` and `PATH` are read from it. */
+  readonly env: NodeJS.ProcessEnv;
+  readonly signal?: AbortSignal;
+}
+
+export interface RunOptions {
+  /** The environment folder that `-e` names. */
+  readonly environment?: string;
+  /** `-c` settings, for example `bootstrap:enable:true`. */
+  readonly config?: readonly string[];
+  /** A file that gets everything that Spack prints, in order. */
+  readonly log?: string;
+  /** Called with each line as it is printed. */
+  readonly onLine?: (line: string) => void;
+  readonly signal?: AbortSignal;
+  /** Added to the child's environment. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export interface RunResult {
+  readonly stdout: string;
+  /** Seconds of wall time. */
+  readonly seconds: number;
+}
+
+const howToGetSpack =
+  'Install Spack 1.x (git clone https://github.com/spack/spack, then put its bin/ on PATH or set SPACK_ROOT),\n' +
+  'or let Stackwright clone it with --spack-repo and --spack-ref (SPACK_REPO, SPACK_REF).';
+
+/** A Spack that was found and answered. */
+export class Spack {
+  private constructor(
+    /** The path of `spack`. */
+    readonly executable: string,
+    /** For example `1.1.0`. */
+    readonly version: string,
+    /** What children get as their environment: the caller decides what is in it. */
+    private readonly env: NodeJS.ProcessEnv,
+  ) {}
+
+  /**
+   * Finds `$SPACK_ROOT/bin/spack`, else `spack` on PATH, and asks for its version.
+   * @param env also the environment of every Spack that is run: leave secrets out of it
+   * @returns undefined where there is none
+   * @throws SpackError when there is one that does not run
+   */
+  static async find({ env, signal }: SpackOptions): Promise<Spack | undefined> {
+    const executable = await locate(env);
+    if (!executable) return undefined;
+    const asked = await execa(executable, ['--version'], {
+      env,
+      extendEnv: false,
+      reject: false,
+      cancelSignal: signal,
+    });
+    const version = /^v?(\d+\.\d+\S*)/.exec(asked.stdout ?? '')?.[1];
+    if (asked.failed || !version) {
+      throw new SpackError(
+        'missing',
+        `${executable} does not run: ${lastLines(asked.stderr ?? '', 3) || asked.shortMessage}`,
+        {
+          hint: howToGetSpack,
+        },
+      );
+    }
+    return new Spack(executable, version, env);
+  }
+
+  /** Like `find`, for when it can't be done without. @param why completes "Spack is needed to …" */
+  static async require(why: string, options: SpackOptions): Promise<Spack> {
+    const found = await Spack.find(options);
+    if (!found)
+      throw new SpackError(
+        'missing',
+        `Spack is needed to ${why}, and there is none on PATH or in SPACK_ROOT.`,
+        { hint: howToGetSpack },
+      );
+    return found;
+  }
+
+  /**
+   * Runs one Spack command.
+   * @throws SpackError with the last lines of its output when it fails; AbortError when `signal` says so
+   */
+  async run(args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
+    const { environment, config = [], log, onLine, signal } = options;
+    const all = [
+      '--color=never',
+      ...config.flatMap((setting) => ['-c', setting]),
+      ...(environment ? ['-e', environment] : []),
+      ...args,
+    ];
+    if (log) await mkdir(dirname(log), { recursive: true });
+    const started = performance.now();
+    const child = execa(this.executable, all, {
+      env: { ...this.env, ...options.env },
+      extendEnv: false,
+      reject: false,
+      all: true,
+      buffer: { stdout: true, all: true },
+      maxBuffer: 64 * 1024 * 1024,
+      cancelSignal: signal,
+      // Spack passes an interrupt on to its builds; a kill would leave them behind.
+      killSignal: 'SIGINT',
+      forceKillAfterDelay: 10_000,
+    });
+    const logged = log && child.all ? pipeline(child.all, createWriteStream(log)) : undefined;
+    if (onLine) void forEachLine(child.iterable({ from: 'all' }), onLine);
+    const result = await child;
+    await logged;
+    const seconds = (performance.now() - started) / 1000;
+    signal?.throwIfAborted();
+    if (result.failed) {
+      throw new SpackError(
+        'failed',
+        `spack ${args.slice(0, 2).join(' ')} failed:\n${explain(String(result.all ?? result.shortMessage))}`,
+        {
+          log,
+          exitCode: result.exitCode,
+          ...(log ? { hint: `All of its output: ${log}` } : {}),
+        },
+      );
+    }
+    return { stdout: String(result.stdout ?? ''), seconds };
+  }
+
+  /** Concretizes an environment: writes its `spack.lock`. @param force also what is concrete already */
+  async concretize(
+    environment: string,
+    options: { force?: boolean } & Omit<RunOptions, 'environment'> = {},
+  ): Promise<void> {
+    await this.run(['concretize', ...(options.force ? ['--force'] : [])], { ...options, environment });
+  }
+
+  /**
+   * Installs one package of a concrete environment from source, its dependencies from the environment's mirrors.
+   * @param hash dag hash
+   */
+  async install(
+    hash: string,
+    options: RunOptions & { tests?: boolean; jobs?: number; fresh?: boolean } = {},
+  ): Promise<RunResult> {
+    const args = [
+      'install',
+      '--only-concrete',
+      `--use-buildcache=package:never,dependencies:${options.fresh ? 'never' : 'auto'}`,
+      '--fail-fast',
+      ...(options.tests ? ['--test=root'] : []),
+      ...(options.jobs ? [`--jobs=${options.jobs}`] : []),
+      `/${hash}`,
+    ];
+    return this.run(args, options);
+  }
+}
+
+async function locate(env: NodeJS.ProcessEnv): Promise<string | undefined> {
+  const folders = [
+    ...(env.SPACK_ROOT ? [join(env.SPACK_ROOT, 'bin')] : []),
+    ...(env.PATH ?? '').split(delimiter),
+  ];
+  for (const folder of folders) {
+    const path = join(folder, 'spack');
+    if (
+      folder &&
+      (await access(path, constants.X_OK).then(
+        () => true,
+        () => false,
+      ))
+    )
+      return path;
+  }
+  return undefined;
+}
+
+async function forEachLine(lines: AsyncIterable<unknown>, onLine: (line: string) => void): Promise<void> {
+  try {
+    for await (const line of lines) onLine(String(line));
+  } catch {
+    // The command's own result says what failed.
+  }
+}
+
+/** The part of Spack's output that says why: from its first "Error:" on, at most twenty lines. */
+function explain(output: string): string {
+  const lines = output.trimEnd().split('\n');
+  const first = lines.findIndex((line) => /\bError: /.test(line));
+  return (first >= 0 ? lines.slice(first, first + 20) : lines.slice(-20)).join('\n');
+}
+
+function lastLines(text: string, count: number): string {
+  return text.trimEnd().split('\n').slice(-count).join('\n');
+}

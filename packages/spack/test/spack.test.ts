@@ -1,0 +1,124 @@
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import { cloneSpack, readInstalled, Spack, SpackError, writeBuildEnvironment } from '../src/index.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'spack-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const real = await Spack.find({ env: process.env }).catch(() => undefined);
+
+function script(name: string, text: string): string {
+  const bin = join(folder, name, 'bin');
+  mkdirSync(bin, { recursive: true });
+  writeFileSync(join(bin, 'spack'), `#!/bin/sh\n${text}\n`);
+  chmodSync(join(bin, 'spack'), 0o755);
+  return join(folder, name);
+}
+
+describe('Spack', () => {
+  it('is not found where there is none, and says how to get it', async () => {
+    const env = { PATH: folder };
+    expect(await Spack.find({ env })).toBeUndefined();
+    await expect(Spack.require('build libgreet', { env })).rejects.toMatchObject({
+      kind: 'missing',
+      message: expect.stringMatching(/build libgreet.*\n.*git clone/s),
+    });
+  });
+
+  it('in SPACK_ROOT goes before one on PATH', async () => {
+    const [first, second] = [script('first', 'echo 1.9.0'), script('second', 'echo 1.8.0')];
+    const env = { SPACK_ROOT: first, PATH: `${join(second, 'bin')}:/bin:/usr/bin` };
+    expect((await Spack.find({ env }))?.version).toBe('1.9.0');
+  });
+
+  it('that does not run is an error with its own words', async () => {
+    const env = { SPACK_ROOT: script('broken', 'echo "no python" >&2; exit 127'), PATH: '/bin:/usr/bin' };
+    await expect(Spack.find({ env })).rejects.toThrow(/does not run: no python/);
+  });
+
+  it('that fails gives its error lines and the log', async () => {
+    const root = script(
+      'fails',
+      'case "$*" in *--version*) echo 1.1.0;; *) echo noise; echo "==> Error: no compiler"; exit 1;; esac',
+    );
+    const spack = await Spack.require('test', { env: { SPACK_ROOT: root, PATH: '/bin:/usr/bin' } });
+    const log = join(folder, 'logs/fails.txt');
+    const failing = spack.run(['install', 'x'], { log });
+    await expect(failing).rejects.toMatchObject({ kind: 'failed', details: { exitCode: 1, log } });
+    await expect(failing).rejects.toThrow(/spack install x failed:\n==> Error: no compiler/);
+    expect(readFileSync(log, 'utf8')).toContain('noise');
+  });
+
+  it('gets the environment that it was given and no other', async () => {
+    const root = script('env', 'case "$*" in *--version*) echo 1.1.0;; *) env;; esac');
+    process.env.STACKWRIGHT_TEST_SECRET = 'hidden';
+    const spack = await Spack.require('test', { env: { SPACK_ROOT: root, PATH: '/bin:/usr/bin' } });
+    const { stdout } = await spack.run(['x'], { env: { SPACK_GNUPGHOME: '/keys' } });
+    delete process.env.STACKWRIGHT_TEST_SECRET;
+    expect(stdout).toContain('SPACK_GNUPGHOME=/keys');
+    expect(stdout).not.toContain('hidden');
+  });
+
+  it.skipIf(!real)('that is real answers (skipped without spack on PATH)', async () => {
+    expect(real?.version).toMatch(/^\d+\.\d+/);
+    await expect(real!.run(['no-such-command'])).rejects.toThrow(SpackError);
+  });
+});
+
+describe('readInstalled', () => {
+  it("reads Spack's database without Spack", async () => {
+    mkdirSync(join(folder, 'tree/.spack-db'), { recursive: true });
+    cpSync(new URL('../fixtures/database.json', import.meta.url), join(folder, 'tree/.spack-db/index.json'));
+    const installed = [...(await readInstalled(join(folder, 'tree'))).values()];
+    expect(installed.find((one) => one.name === 'libgreet')?.prefix).toMatch(
+      /^\/opt\/quickstart\/.*libgreet/,
+    );
+    expect(installed.find((one) => one.name === 'gcc')?.external).toBe(true);
+  });
+  it('finds nothing in a tree that is not there yet', async () => {
+    expect((await readInstalled(join(folder, 'nowhere'))).size).toBe(0);
+  });
+});
+
+describe('writeBuildEnvironment', () => {
+  it("gives this run's mirror and root, absolute repositories, and leaves the stack alone", async () => {
+    const stack = fileURLToPath(new URL('../../../stacks/quickstart', import.meta.url));
+    const before = readFileSync(join(stack, 'spack.yaml'), 'utf8');
+    const target = join(folder, 'environment');
+    await writeBuildEnvironment(stack, target, {
+      mirrors: { run: { url: 'file:///some/mirror', signed: true } },
+      installRoot: '/some/root',
+    });
+    const { spack } = parse(readFileSync(join(target, 'spack.yaml'), 'utf8'));
+    expect(spack['mirrors:']).toEqual({ run: { url: 'file:///some/mirror', signed: true } });
+    expect(spack).not.toHaveProperty('mirrors');
+    expect(spack.repos.quickstart).toBe(join(stack, 'spack_repo/quickstart'));
+    expect(spack.config.install_tree.root).toBe('/some/root');
+    expect(existsSync(join(target, 'spack.lock'))).toBe(true);
+    expect(readFileSync(join(stack, 'spack.yaml'), 'utf8')).toBe(before);
+  });
+});
+
+describe('cloneSpack', () => {
+  it('says which reference git could not get, without the password of the address', async () => {
+    const cloning = cloneSpack(
+      `file://user:secret@${folder}/no-such-repository`,
+      'v9',
+      join(folder, 'clone'),
+    );
+    await expect(cloning).rejects.toMatchObject({ kind: 'missing', message: expect.stringContaining('v9') });
+    await expect(cloning).rejects.not.toThrow(/secret/);
+  });
+});
