@@ -20,6 +20,29 @@ export function formatSpec(spec: Spec): string {
   return strip(`${formatNodeOptions(spec)} ${formatDependencies(spec)}`);
 }
 
+/** A spec as Spack 0.23 printed it: the compiler behind the version, the architecture in one. */
+export function formatLegacySpec(spec: Spec): string {
+  const node = (one: Spec): string => {
+    const { versions, arch, hash } = one;
+    const compiler = one.dependencies.find((edge) => edge.direct)?.spec;
+    const at = (list: VersionList) => (isAnyVersion(list) ? '' : `@${formatVersions(list)}`);
+    let text = one.name + at(versions);
+    if (compiler) text += `%${legacyNames.get(compiler.name) ?? compiler.name}${at(compiler.versions)}`;
+    text += formatFlags(one.flags) + formatVariants(one.variants);
+    if (!one.name && one.namespace) text += ` namespace=${one.namespace}`;
+    if (arch) text += ` arch=${arch.platform ?? 'None'}-${arch.os ?? 'None'}-${arch.target ?? 'None'}`;
+    return strip(hash ? `${text}/${hash}` : text);
+  };
+  const below = byName(spec.dependencies.filter((edge) => !edge.direct)).map((edge) => {
+    const attributes = [
+      edge.types.length > 0 ? `deptypes=${inOrder(edge.types)}` : '',
+      edge.virtuals.length > 0 ? `virtuals=${edge.virtuals.join(',')}` : '',
+    ].filter((text) => text !== '');
+    return `^${attributes.length > 0 ? `[${attributes.join(' ')}] ` : ''}${node(edge.spec)}`;
+  });
+  return strip([node(spec), ...below].join(' '));
+}
+
 function formatNodeOptions(spec: Spec): string {
   const { name, versions, namespace, arch, hash } = spec;
   let text = name;
