@@ -10,6 +10,8 @@ import type { WorkFolder } from './work.js';
 /** Where and with what packages are built on this machine. */
 export interface BuildSite {
   readonly spack: Spack;
+  /** Where Spack itself is: stands in what is packed. */
+  readonly spackPrefix: string;
   /** The installation tree, absolute and unpadded. */
   readonly root: string;
   /** Builds one package, its dependencies being installed or in the mirror. Gives its prefix and its tree's real root. */
@@ -63,6 +65,7 @@ export async function openSite(stack: Stack, work: WorkFolder, options: SiteOpti
   }
   return {
     spack,
+    spackPrefix: dirname(dirname(spack.executable)),
     root,
     build: async (hash, { log, ...rest }) => {
       await spack.install(hash, {
