@@ -47,6 +47,7 @@ async function buildProgram(args: readonly string[], context: Context): Promise<
     .description('From a Spack environment to signed binaries and a published container image.')
     .version(version(), '-V, --version', 'print the version')
     .helpCommand('help [command]', 'show help for a command')
+    .configureHelp({ subcommandTerm: (command) => command.name() })
     .showSuggestionAfterError();
   const asked = args.find((arg) => !arg.startsWith('-'));
   const wanted = asked === 'help' ? args[args.indexOf('help') + 1] : asked;

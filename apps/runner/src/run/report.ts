@@ -1,6 +1,13 @@
 import { writeFile } from 'node:fs/promises';
 import type { AssembledImage } from '@stackwright/image';
-import { criticalPath, duration, type JobGraph, type JobState, renderPage, type Section } from '@stackwright/job-graph';
+import {
+  criticalPath,
+  duration,
+  type JobGraph,
+  type JobState,
+  renderPage,
+  type Section,
+} from '@stackwright/job-graph';
 
 /** What a run came to, for its page. */
 export interface RunReport {
@@ -25,13 +32,22 @@ export async function writeReport(report: RunReport, file: string): Promise<void
     paragraphs: facts,
     table: {
       columns: [{ title: 'Phase' }, { title: 'Time', numeric: true }],
-      rows: times.map(([phase, seconds]) => [phase, seconds < 1 ? `${Math.round(seconds * 1000)} ms` : duration(seconds)]),
+      rows: times.map(([phase, seconds]) => [
+        phase,
+        seconds < 1 ? `${Math.round(seconds * 1000)} ms` : duration(seconds),
+      ]),
     },
   });
   const built = durations.size > 0;
   await writeFile(
     file,
-    renderPage({ title, graph, states, sections, ...(built ? { critical: criticalPath(graph, durations) } : {}) }),
+    renderPage({
+      title,
+      graph,
+      states,
+      sections,
+      ...(built ? { critical: criticalPath(graph, durations) } : {}),
+    }),
   );
 }
 
@@ -46,11 +62,24 @@ function layerSection(image: AssembledImage): Section {
       `${image.layers.length} layers, ${bytes(total)}; ${reused} of them are the mirror's blobs as they are.`,
     ],
     table: {
-      columns: [{ title: 'Layer' }, { title: 'Size', numeric: true }, { title: 'Origin' }, { title: 'Digest' }],
+      columns: [
+        { title: 'Layer' },
+        { title: 'Size', numeric: true },
+        { title: 'Origin' },
+        { title: 'Digest' },
+      ],
       rows: image.layers.map((layer) => {
         const made = own.get(layer.descriptor.digest);
-        const name = made ? `${made.package.node.name}@${made.package.node.version}` : layer.createdBy.replace('stackwright: ', '') || 'base image';
-        const origin = made ? (made.origin === 'mirror' ? "the mirror's blob" : 'relocated') : layer.createdBy ? 'put together' : 'base image';
+        const name = made
+          ? `${made.package.node.name}@${made.package.node.version}`
+          : layer.createdBy.replace('stackwright: ', '') || 'base image';
+        const origin = made
+          ? made.origin === 'mirror'
+            ? "the mirror's blob"
+            : 'relocated'
+          : layer.createdBy
+            ? 'put together'
+            : 'base image';
         return [name, bytes(layer.descriptor.size), origin, layer.descriptor.digest.slice(0, 19)];
       }),
     },

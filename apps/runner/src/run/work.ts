@@ -31,7 +31,11 @@ export interface WorkFolder {
 }
 
 /** Opens the folder of a stack's runs: `--work`, or `.stackwright/NAME` where the command was called. */
-export async function openWork(context: Context, stack: Stack, option: string | undefined): Promise<WorkFolder> {
+export async function openWork(
+  context: Context,
+  stack: Stack,
+  option: string | undefined,
+): Promise<WorkFolder> {
   const root = resolve(context.cwd, option ?? join('.stackwright', stack.name));
   await mkdir(root, { recursive: true });
   return {

@@ -1,0 +1,98 @@
+import { constants } from 'node:fs';
+import { access, mkdir, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { paddedRoot, readInstalled, Spack, writeBuildEnvironment } from '@stackwright/spack';
+import { RunnerError } from '../exit.js';
+import { environmentWithoutSecrets } from '../secrets.js';
+import type { Stack } from '../stack.js';
+import type { WorkFolder } from './work.js';
+
+/** Where and with what packages are built on this machine. */
+export interface BuildSite {
+  readonly spack: Spack;
+  /** The installation tree, absolute and unpadded. */
+  readonly root: string;
+  /** Builds one package, its dependencies being installed or in the mirror. Gives its prefix and its tree's real root. */
+  build(
+    hash: string,
+    options: { signal: AbortSignal; log: string },
+  ): Promise<{ prefix: string; tree: string }>;
+}
+
+export interface SiteOptions {
+  readonly why: string;
+  readonly env: NodeJS.ProcessEnv;
+  /** The mirror that dependencies come from. */
+  readonly mirror: { readonly url: string; readonly signed: boolean };
+  /** Files of public keys that Spack is to trust. */
+  readonly trusted: readonly string[];
+  /** `config:install_tree:root` of the stack, where it says so. */
+  readonly installRoot: string | undefined;
+  /** Start from an empty tree and take nothing from the mirror. */
+  readonly fresh: boolean;
+  readonly signal: AbortSignal;
+}
+
+// Long enough for what an image or another machine may call its root; binaries can be made shorter, never longer.
+const padding = 128;
+
+/**
+ * Gets ready to build: finds Spack, writes the environment it builds in, has it trust the keys.
+ * @throws SpackError (`missing`) when there is no Spack
+ */
+export async function openSite(stack: Stack, work: WorkFolder, options: SiteOptions): Promise<BuildSite> {
+  const needsCredentials = /^s3:/.test(options.mirror.url)
+    ? ['AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN']
+    : [];
+  const keys = join(work.keys, 'spack');
+  const env = { ...environmentWithoutSecrets(options.env, needsCredentials), SPACK_GNUPGHOME: keys };
+  const { signal } = options;
+  const spack = await Spack.require(options.why, { env, signal });
+  const root = await chooseRoot(work, options.installRoot);
+  if (options.fresh && root === work.tree) await rm(root, { recursive: true, force: true });
+  await writeBuildEnvironment(stack.folder, work.environment, {
+    mirrors: options.fresh ? {} : { stackwright: options.mirror },
+    ...(root === work.tree ? { installRoot: root, paddedLength: padding } : {}),
+  });
+  // Spack looks for gpg on PATH only where bootstrapping is allowed; nothing is downloaded when it is there.
+  const config = ['bootstrap:enable:true'];
+  if (!options.fresh && options.trusted.length > 0) {
+    await rm(keys, { recursive: true, force: true });
+    await mkdir(keys, { recursive: true, mode: 0o700 });
+    await spack.run(['gpg', 'trust', ...options.trusted], { config, signal });
+  }
+  return {
+    spack,
+    root,
+    build: async (hash, { log, ...rest }) => {
+      await spack.install(hash, {
+        environment: work.environment,
+        config,
+        log,
+        fresh: options.fresh,
+        ...rest,
+      });
+      const tree = await paddedRoot(root);
+      const prefix = (await readInstalled(tree)).get(hash)?.prefix;
+      if (!prefix)
+        throw new RunnerError(
+          'failed',
+          `Spack says that it installed /${hash}, but its database at ${root} does not list it.`,
+        );
+      return { prefix, tree };
+    },
+  };
+}
+
+/** The stack's own root where it can be written to, else a padded one in the work folder. */
+async function chooseRoot(work: WorkFolder, wanted: string | undefined): Promise<string> {
+  if (wanted === undefined) return work.tree;
+  for (let folder = wanted; ; folder = dirname(folder)) {
+    const answer = await access(folder, constants.W_OK).then(
+      () => 'writable',
+      (error: NodeJS.ErrnoException) => error.code,
+    );
+    if (answer === 'writable') return wanted;
+    if (answer !== 'ENOENT' || folder === '/') return work.tree;
+  }
+}

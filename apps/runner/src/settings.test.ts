@@ -1,0 +1,37 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { readSettings } from './settings.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'settings-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const read = (text: string) => {
+  writeFileSync(join(folder, 'stackwright.yaml'), text);
+  return readSettings(folder);
+};
+
+describe('stackwright.yaml', () => {
+  it('need not be there', async () => {
+    expect(await readSettings(join(folder, 'nowhere'))).toEqual({ trust: [], image: {} });
+  });
+  it('gives keys and the image', async () => {
+    const settings = await read('trust: [a.pub]\nimage:\n  base: scratch\n  command: [hello]\n');
+    expect(settings).toEqual({ trust: ['a.pub'], image: { base: 'scratch', command: ['hello'] } });
+  });
+  it.each([
+    ['an unknown key', 'trust: []\nimgae: {}\n', /stackwright\.yaml:2:1: the file knows no "imgae"/],
+    [
+      'a wrong type',
+      'image:\n  command: hello\n',
+      /stackwright\.yaml:2:12: command has to be a list of texts/,
+    ],
+    ['broken YAML', 'trust: [\n', /stackwright\.yaml:\d+:\d+: /],
+    ['a name of Object', 'constructor: 1\n', /knows no "constructor"/],
+  ])('refuses %s with its position', async (_name, text, message) => {
+    await expect(read(text)).rejects.toThrow(message);
+  });
+  it('names every wrong place at once', async () => {
+    await expect(read('a: 1\nb: 2\n')).rejects.toThrow(/:1:1: .*\n.*:2:1: /);
+  });
+});
