@@ -17,4 +17,9 @@ export const commands: readonly CommandEntry[] = [
     summary: 'show the jobs of a stack, which are needed and why',
     load: () => import('./graph.js'),
   },
+  {
+    name: 'generate',
+    summary: 'write a pipeline for GitLab, GitHub or Slurm; takes the flags of spack ci generate',
+    load: () => import('./generate.js'),
+  },
 ];
