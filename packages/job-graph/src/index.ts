@@ -1,4 +1,14 @@
+export type { Attributes } from './attributes.js';
+export { toAttributes } from './attributes.js';
+export type { CiSection, GenSection, Locate, Path } from './ci-section.js';
+export { parseCi } from './ci-section.js';
 export { JobGraphError } from './error.js';
+export { relocateManifest } from './gitlab/environment.js';
+export type { PipelineFile, WrittenPipeline } from './gitlab/files.js';
+export { maximumBytes, writePipeline } from './gitlab/files.js';
+export { maximumNeeds } from './gitlab/needs.js';
+export type { Pipeline, PipelineInput, PipelineMirrors } from './gitlab/pipeline.js';
+export { assemblePipeline, copyManifest, gitlabPipeline } from './gitlab/pipeline.js';
 export type { Job, JobGraph, LooseJob } from './graph.js';
 export { assemble, graphOf, reach, shortName } from './graph.js';
 export type { BuildTime, History } from './history.js';
@@ -10,6 +20,8 @@ export {
   unknownDuration,
   writeHistory,
 } from './history.js';
+export type { JobAttributes } from './job-attributes.js';
+export { jobAttributes } from './job-attributes.js';
 export type { ListedNode, Listing } from './listing.js';
 export { listingOf, toDot, toMermaid, toText } from './listing.js';
 export type { CriticalPath, Durations } from './order.js';
@@ -21,4 +33,7 @@ export { runPlan } from './plan.js';
 export type { Decision, Location, Pruned, Pruner } from './prune.js';
 export { affectedBy, broken, externals, keep, only, prune, skip, untouched, upToDate } from './prune.js';
 export { transitiveReduction } from './reduction.js';
+export type { Flags, PipelineType, Settings } from './settings.js';
+export { artifactPaths, buildStamp, readSettings } from './settings.js';
 export { architectureOf, specText, variantsOf } from './spec-text.js';
+export { toYaml } from './yaml-text.js';

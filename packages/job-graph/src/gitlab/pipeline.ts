@@ -39,6 +39,8 @@ export interface Pipeline {
   readonly variables: Plain | undefined;
   /** By name, the jobs that build; in an order in which they could run. */
   readonly builds: ReadonlyMap<string, BuildJob>;
+  /** What all jobs have unless they say otherwise; GitLab's `default`. */
+  readonly common?: Plain;
   /** By name, all other jobs: joints, signing, index, copy, no-op. */
   readonly services: ReadonlyMap<string, Plain>;
   readonly joints: readonly Joint[];
@@ -76,7 +78,7 @@ const maximumName = 255;
  * @throws JobGraphError (`input`) for a job without script, or a copy-only pipeline without a source
  */
 export function gitlabPipeline(input: PipelineInput): Pipeline {
-  const { pruned, settings, attributes, ci } = input;
+  const { pruned, settings, attributes } = input;
   const copyOnly = settings.pipelineType === 'COPY_ONLY';
   const none: JobGraph = { jobs: new Map() };
   const graph = copyOnly ? none : pruned.graph;
@@ -104,6 +106,7 @@ export function gitlabPipeline(input: PipelineInput): Pipeline {
   }
 
   const services = new Map<string, Plain>();
+  const ends = endJobs(input, parent);
   const depth = Math.max(-1, ...level.values());
   const stages: string[] = [];
   for (let at = 0; at <= depth; at++) {
@@ -112,30 +115,30 @@ export function gitlabPipeline(input: PipelineInput): Pipeline {
   }
   for (const joint of needs.joints)
     services.set(joint.id, jointJob(attributes, joint, joint.members.map(need)));
-  if (copyOnly) {
-    stages.push('copy');
-    services.set('copy', copyJob(input, parent));
-  }
-  const sign = signJob(input);
-  if (sign) {
-    stages.push('stage-sign-pkgs');
-    services.set('sign-pkgs', sign);
-  }
-  if (ci.temporaryStorage) {
-    stages.push('cleanup-temp-storage');
-    services.set('cleanup', cleanupJob(attributes, ci.temporaryStorage));
-  }
-  if (ci.rebuildIndex) {
-    stages.push('stage-rebuild-index');
-    services.set('rebuild-index', indexJob(input));
+  for (const [name, body] of ends) {
+    stages.push(String(body.stage));
+    services.set(name, body);
   }
   return { stages, variables: globalVariables(input), builds, services, joints: needs.joints };
 }
 
+/** The jobs that come after all builds: copying, signing, cleaning up, the index. */
+function endJobs(input: PipelineInput, parent: readonly Plain[]): Map<string, Plain> {
+  const { settings, attributes, ci } = input;
+  const jobs = new Map<string, Plain>();
+  if (settings.pipelineType === 'COPY_ONLY') jobs.set('copy', copyJob(input, parent));
+  const sign = signJob(input);
+  if (sign) jobs.set('sign-pkgs', sign);
+  if (ci.temporaryStorage) jobs.set('cleanup', cleanupJob(attributes, ci.temporaryStorage));
+  if (ci.rebuildIndex) jobs.set('rebuild-index', indexJob(input));
+  return jobs;
+}
+
 /** All jobs, keywords and names of a pipeline in one mapping, sorted as Spack sorts it. */
-export function assemblePipeline({ stages, variables, builds, services }: Pipeline): Plain {
+export function assemblePipeline({ stages, variables, builds, services, common }: Pipeline): Plain {
   const parts: [string, unknown][] = [...builds].map(([name, job]) => [name, job.body]);
   parts.push(...services);
+  if (common) parts.push(['default', common]);
   if (variables) parts.push(['stages', stages], ['variables', variables]);
   // Without rules of its own GitLab would not run a child pipeline of a merge request.
   parts.push(['workflow', { rules: [{ when: 'always' }] }]);

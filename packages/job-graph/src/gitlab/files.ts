@@ -1,0 +1,221 @@
+import { basename, dirname, extname, join } from 'node:path/posix';
+import { toPlain } from '../attributes.js';
+import { assemble, byName, type JobGraph } from '../graph.js';
+import { levels } from '../order.js';
+import { toYaml } from '../yaml-text.js';
+import {
+  assemblePipeline,
+  type BuildJob,
+  gitlabPipeline,
+  type Pipeline,
+  type PipelineInput,
+  type Plain,
+} from './pipeline.js';
+
+/** GitLab refuses a child pipeline whose YAML is larger. */
+export const maximumBytes = 5_000_000;
+
+export interface PipelineFile {
+  /** Relative to the project's folder, with forward slashes. */
+  readonly path: string;
+  readonly text: string;
+}
+
+/** A pipeline as GitLab takes it: one file, or a file that starts the others as child pipelines, one after another. */
+export interface WrittenPipeline {
+  /** The first is the one to trigger. */
+  readonly files: readonly PipelineFile[];
+  /** The graph of each file's build jobs; one where there is one file. */
+  readonly waves: readonly JobGraph[];
+}
+
+/**
+ * Writes a pipeline. What is too large for one file is first made smaller (what most jobs share goes into `default`)
+ * and then cut into waves: child pipelines under one parent, each with the jobs of some levels.
+ * @param path where the pipeline's file goes, relative to the project's folder; waves go beside it
+ */
+export function writePipeline(input: PipelineInput, path: string, limit = maximumBytes): WrittenPipeline {
+  const whole = gitlabPipeline(input);
+  const { graph } = input.pruned;
+  const text = toYaml(assemblePipeline(whole));
+  if (bytes(text) <= limit) return { files: [{ path, text }], waves: [graph] };
+  const smaller = toYaml(assemblePipeline(withDefault(whole)));
+  if (bytes(smaller) <= limit) return { files: [{ path, text: smaller }], waves: [graph] };
+  return inWaves(input, whole, path, limit);
+}
+
+/** Moves what most build jobs have in common to `default`, which the other jobs then do not take. */
+function withDefault(pipeline: Pipeline): Pipeline {
+  const inheritable = [
+    'after_script',
+    'artifacts',
+    'before_script',
+    'cache',
+    'hooks',
+    'id_tokens',
+    'image',
+    'interruptible',
+    'retry',
+    'services',
+    'tags',
+    'timeout',
+  ];
+  const jobs = [...pipeline.builds.values()];
+  const common: Record<string, unknown> = {};
+  const contents = new Map<string, string>();
+  for (const key of inheritable) {
+    // A job that lacks the key would get it from the default.
+    if (!jobs.every(({ body }) => body[key] !== undefined)) continue;
+    const counts = new Map<string, number>();
+    for (const { body } of jobs) {
+      const content = JSON.stringify(body[key]);
+      counts.set(content, (counts.get(content) ?? 0) + 1);
+    }
+    const [most] = [...counts].sort((a, b) => b[1] - a[1])[0]!;
+    common[key] = JSON.parse(most);
+    contents.set(key, most);
+  }
+  const slim = ({ hash, body }: BuildJob): BuildJob => ({
+    hash,
+    body: Object.fromEntries(
+      Object.entries(body).filter(([key, value]) => contents.get(key) !== JSON.stringify(value)),
+    ),
+  });
+  const alone = (body: Plain) => ({ ...body, inherit: { default: false } });
+  return {
+    ...pipeline,
+    common,
+    builds: new Map([...pipeline.builds].map(([name, job]) => [name, slim(job)])),
+    services: new Map([...pipeline.services].map(([name, body]) => [name, alone(body)])),
+  };
+}
+
+function inWaves(input: PipelineInput, whole: Pipeline, path: string, limit: number): WrittenPipeline {
+  const { graph } = input.pruned;
+  const level = levels(graph);
+  const order = [...graph.jobs.values()].sort(
+    (a, b) => level.get(a.hash)! - level.get(b.hash)! || byName(a.spec, b.spec),
+  );
+  const size = new Map([...whole.builds.values()].map(({ hash, body }) => [hash, ownSize(body)]));
+
+  const pipelineOf = (wave: JobGraph): Pipeline => {
+    const { stages, variables, builds, services, joints } = gitlabPipeline({
+      ...input,
+      pruned: { ...input.pruned, graph: wave },
+      ci: { ...input.ci, rebuildIndex: false, temporaryStorage: undefined },
+      settings: { ...input.settings },
+    });
+    // Signing is for the end of all waves.
+    const own = new Map([...services].filter(([name]) => name.startsWith('joint-')));
+    return withDefault({
+      stages: stages.filter((s) => s !== 'stage-sign-pkgs'),
+      variables,
+      builds,
+      services: own,
+      joints,
+    });
+  };
+  const write = (hashes: readonly string[]): { readonly graph: JobGraph; readonly text: string }[] => {
+    const wave = induced(graph, new Set(hashes));
+    const text = toYaml(assemblePipeline(pipelineOf(wave)));
+    if (bytes(text) <= limit || hashes.length === 1) return [{ graph: wave, text }];
+    const middle = hashes.length >> 1;
+    return [...write(hashes.slice(0, middle)), ...write(hashes.slice(middle))];
+  };
+
+  const waves = chunks(
+    order.map((job) => job.hash),
+    (hash) => size.get(hash)!,
+    limit * 0.8,
+  ).flatMap(write);
+  const ends = new Map([...whole.services].filter(([name]) => !name.startsWith('joint-')));
+  const texts = waves.map((wave) => wave.text);
+  if (ends.size > 0) {
+    const stages = whole.stages.filter((stage) => [...ends.values()].some((body) => body.stage === stage));
+    texts.push(toYaml(assemblePipeline({ ...whole, stages, builds: new Map(), services: ends, joints: [] })));
+  }
+  const extension = extname(path);
+  const stem = join(dirname(path), basename(path, extension));
+  const files = texts.map((text, at) => ({ path: `${stem}-wave-${at}${extension || '.yml'}`, text }));
+  const parent = toYaml(assemblePipeline(parentOf(input, whole, files)));
+  return { files: [{ path, text: parent }, ...files], waves: waves.map((wave) => wave.graph) };
+}
+
+/** What of a job is its own in the written text, roughly, in bytes. */
+function ownSize({ variables, needs }: Plain): number {
+  return bytes(JSON.stringify(variables)) + 1.3 * bytes(JSON.stringify(needs)) + 500;
+}
+
+function chunks<T>(items: readonly T[], size: (item: T) => number, limit: number): T[][] {
+  const result: T[][] = [];
+  let room = 0;
+  for (const item of items) {
+    const own = size(item);
+    if (own > room || result.length === 0) {
+      result.push([]);
+      room = limit;
+    }
+    room -= own;
+    result.at(-1)!.push(item);
+  }
+  return result;
+}
+
+/** Only some jobs, with only the edges between them. */
+function induced(graph: JobGraph, hashes: ReadonlySet<string>): JobGraph {
+  return assemble(
+    [...graph.jobs.values()]
+      .filter((job) => hashes.has(job.hash))
+      .map(({ spec, root, dependencies }) => ({
+        spec,
+        root,
+        dependencies: dependencies.filter((hash) => hashes.has(hash)),
+      })),
+  );
+}
+
+/**
+ * The pipeline that starts the waves in turn. GitLab takes a child's file only from a job of the same pipeline, so a
+ * first job hands on what the generating job left. A wave starts though one before had a failure: its jobs whose
+ * dependencies are missing fail at once, all others are not held up.
+ */
+function parentOf(input: PipelineInput, whole: Pipeline, files: readonly PipelineFile[]): Pipeline {
+  const { generateJob } = input.settings;
+  const own = toPlain(input.attributes.service.noop) as Record<string, unknown>;
+  const handOn: Plain = {
+    ...own,
+    stage: 'wave-files',
+    script: files.map((file) => `test -s ${JSON.stringify(file.path)}`),
+    needs: generateJob?.pipeline ? [{ job: generateJob.job, pipeline: generateJob.pipeline }] : [],
+    artifacts: { paths: files.map((file) => file.path) },
+    retry: { max: 2 },
+    interruptible: true,
+  };
+  const triggers = files.map(({ path }, at): [string, Plain] => [
+    `wave-${at}`,
+    {
+      stage: `wave-${at}`,
+      needs: [
+        { job: 'wave-files', artifacts: false },
+        ...(at > 0 ? [{ job: `wave-${at - 1}`, artifacts: false }] : []),
+      ],
+      when: 'always',
+      trigger: {
+        include: [{ artifact: path, job: 'wave-files' }],
+        strategy: 'depend',
+        forward: { pipeline_variables: true },
+      },
+    },
+  ]);
+  return {
+    stages: ['wave-files', ...triggers.map(([name]) => name)],
+    variables: whole.variables,
+    builds: new Map(),
+    services: new Map([['wave-files', handOn], ...triggers]),
+    joints: [],
+  };
+}
+
+function bytes(text: string): number {
+  return Buffer.byteLength(text);
+}
