@@ -102,7 +102,7 @@ class Evaluation {
         while (!source.startsWith(quote, at)) {
           if (at >= source.length) this.fail('A quote is not closed', start);
           if (source[at] === '\\' && at + 1 < source.length) {
-            text += raw ? source.slice(at, at + 2) : unescape(source[at + 1]!);
+            text += raw ? source.slice(at, at + 2) : unescaped(source[at + 1]!);
             at += 2;
           } else {
             text += source[at++];
@@ -408,7 +408,7 @@ const textOf = (value: Value): string => {
   return isThing(value) ? value.text : String(value);
 };
 
-const unescape = (character: string): string =>
+const unescaped = (character: string): string =>
   ({ n: '\n', t: '\t', r: '\r', '\n': '', '\\': '\\', "'": "'", '"': '"' })[character] ?? `\\${character}`;
 
 function same(a: Value, b: Value): boolean {

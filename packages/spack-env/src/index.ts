@@ -7,8 +7,18 @@ export type { Finding, Position } from './error.js';
 export { formatFinding, SpackEnvError } from './error.js';
 export type { Host } from './host.js';
 export { hostFacts } from './host.js';
-export type { ConcreteNode, DependencyType, Edge, Lock, Root } from './lock.js';
-export { newestLockVersion, parseLock, readNode, topological } from './lock.js';
+export type { ConcreteNode, DependencyType, Edge, IncludedLock, Lock, Root } from './lock.js';
+export {
+  dependents,
+  newestLockVersion,
+  parseLock,
+  reachable,
+  reaching,
+  readNode,
+  topological,
+} from './lock.js';
+export type { LockDifference } from './lock-match.js';
+export { compareLock } from './lock-match.js';
 export type { Mirror, MirrorConnection } from './mirror.js';
 export type { FileReader, GitSource, RemoteFetcher } from './reader.js';
 export { nodeFiles } from './reader.js';
