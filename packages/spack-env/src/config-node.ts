@@ -59,7 +59,6 @@ export function parseConfig(text: string, file: string): ConfigSource {
       lineCounter: counter,
       merge: true,
       prettyErrors: false,
-      keepSourceTokens: true,
       stringKeys: false,
       logLevel: 'silent',
     });

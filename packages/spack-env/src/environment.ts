@@ -495,6 +495,7 @@ export function upgradeManifest(
   file = 'spack.yaml',
 ): { text: string; notes: readonly Finding[] } {
   const source = parseConfig(text, file);
+  readNodes(source);
   const notes = upgradeDocument(source);
   return { text: notes.length > 0 ? print(source.document, text) : text, notes };
 }
@@ -503,18 +504,27 @@ export function upgradeManifest(
 function print(document: Document, text: string): string {
   const sequence = /^( *)[^\s#-][^\n]*:[ \t]*\n(?: *#[^\n]*\n)*( *)- /m.exec(text);
   const indent = /^spack:[ \t]*\n(?:[ \t]*(?:#[^\n]*)?\n)*( +)\S/m.exec(text)?.[1]?.length;
-  return document.toString({
-    lineWidth: 0,
-    indent: indent && indent <= 8 ? indent : 2,
-    indentSeq: sequence !== null && sequence[2]!.length > sequence[1]!.length,
-    flowCollectionPadding: /[[{] \S/.test(text),
-  });
+  try {
+    return document.toString({
+      lineWidth: 0,
+      indent: indent && indent <= 8 ? indent : 2,
+      indentSeq: sequence !== null && sequence[2]!.length > sequence[1]!.length,
+      flowCollectionPadding: /[[{] \S/.test(text),
+    });
+  } catch (error) {
+    throw new SpackEnvError({
+      severity: 'error',
+      code: 'cannot-print',
+      message: `The changed manifest cannot be written: ${(error as Error).message}.`,
+      hint: 'An alias (*name) came to stand before its anchor (&name): write the value out in both places.',
+    });
+  }
 }
 
 /**
  * Changes a manifest's text; comments and the order of everything else stay.
  * @param edit works on the document, for example `(document) => document.setIn(['spack', 'view'], false)`
- * @throws SpackEnvError when the text is no YAML
+ * @throws SpackEnvError when the text is no YAML, or an alias would stand before its anchor
  */
 export function editManifest(text: string, edit: (document: Document) => void, file = 'spack.yaml'): string {
   const { document } = parseConfig(text, file);

@@ -309,12 +309,23 @@ function specAttributes(spec: Spec, options: FormatOptions): (part: string) => V
         return leaf(options.spackRoot);
       case 'spack_install':
         return leaf(options.spackInstall);
+      case 'short_spec':
+        return leaf(format(spec, spec.node ? `${shortSpec}{/hash:7}` : shortSpec));
       case 'specfile_version':
-        return leaf(spec.node?.compiler ? 'v4' : 'v5');
+        return leaf(`v${specfileVersion(spec)}`);
       default:
         return undefined;
     }
   };
+}
+
+const shortSpec =
+  '{name}{@version}{variants}{ platform=architecture.platform}{ os=architecture.os}{ target=architecture.target}';
+
+/** Only nodes of version 5 say so; before, none does. */
+function specfileVersion(spec: Spec): number {
+  const annotations = spec.node?.raw['annotations'] as { original_specfile_version?: number } | undefined;
+  return annotations?.original_specfile_version ?? (spec.node?.compiler ? 4 : 5);
 }
 
 function versionsValue(versions: VersionList, part: string): Value {
