@@ -271,7 +271,8 @@ describe.skipIf(!spack)('stackwright run with real Spack (skipped without spack 
     const document = parseDocument(readFileSync(file, 'utf8'));
     document.setIn(['spack', 'config', 'install_tree', 'root'], join(folder, 'opt-broken'));
     writeFileSync(file, String(document));
-    rmSync(join(broken, 'sources/hello-2.0.tar.gz'));
+    const recipe = join(broken, 'spack_repo/quickstart/packages/hello/package.py');
+    writeFileSync(recipe, readFileSync(recipe, 'utf8').replace('"install", parallel', '"no-such-target", parallel'));
     const target = join(folder, 'broken-mirror');
     const { code, stderr } = await call(['run', broken, '--mirror', target, '--work', join(folder, 'wb')], {
       env,
