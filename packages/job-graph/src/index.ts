@@ -35,5 +35,7 @@ export { affectedBy, broken, externals, keep, only, prune, skip, untouched, upTo
 export { transitiveReduction } from './reduction.js';
 export type { Flags, PipelineType, Settings } from './settings.js';
 export { artifactPaths, buildStamp, readSettings } from './settings.js';
+export type { Forecast, ForecastOptions, Run, Simulation, SimulationOptions, Strategy } from './simulate.js';
+export { forecast, simulate, worthwhile } from './simulate.js';
 export { architectureOf, specText, variantsOf } from './spec-text.js';
 export { toYaml } from './yaml-text.js';

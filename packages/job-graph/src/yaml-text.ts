@@ -32,30 +32,21 @@ class Text {
   }
 
   /** Gives equal containers one number and counts where they stand. */
-  #count(value: unknown): string {
-    if (!isContainer(value)) return `${typeof value === 'string' ? 's' : 'v'}${JSON.stringify(value)}`;
-    const known = this.#ids.get(value);
-    if (known !== undefined) {
-      this.#counts[known]!++;
-      return `#${known}`;
-    }
-    const list = Array.isArray(value);
-    const marks = list
-      ? value.map((item) => this.#count(item))
-      : Object.values(value).map((item) => this.#count(item));
-    const names = list ? '' : JSON.stringify(Object.keys(value));
-    const content = `${names}[${marks.join(',')}`;
-    let id = this.#byContent.get(content);
+  #count(value: unknown): void {
+    if (!isContainer(value)) return;
+    let id = this.#ids.get(value);
     if (id === undefined) {
-      id = this.#counts.push(0) - 1;
-      this.#byContent.set(content, id);
-    } else {
-      // This one will be an alias, so what is inside of it does not stand there once more.
-      for (const mark of marks) if (mark.startsWith('#')) this.#counts[Number(mark.slice(1))]!--;
+      const content = JSON.stringify(value);
+      id = this.#byContent.get(content);
+      if (id === undefined) {
+        id = this.#counts.push(0) - 1;
+        this.#byContent.set(content, id);
+        // Only once: a second one will be an alias, and what is inside of it is not written again.
+        for (const child of children(value)) this.#count(child);
+      }
+      this.#ids.set(value, id);
     }
     this.#counts[id]!++;
-    this.#ids.set(value, id);
-    return `#${id}`;
   }
 
   #block(value: Container, indent: string): string {
@@ -74,7 +65,7 @@ class Text {
   #item(value: unknown, indent: string): string {
     if (!isContainer(value)) return ` ${scalar(value)}\n`;
     if (isEmpty(value)) return ` ${empty(value)}\n`;
-    const id = this.#ids.get(value)!;
+    const id = this.#ids.get(value) ?? this.#byContent.get(JSON.stringify(value))!;
     const name = this.#names.get(id);
     if (name) return ` *${name}\n`;
     let anchor = '';
