@@ -2,8 +2,8 @@
  * Writes plain data as YAML that YAML 1.1 and 1.2 read alike, with anchors for what is there twice. A general YAML
  * library took ten times as long for a pipeline of a thousand jobs, and would not let anchors be shared by content.
  */
-export function toYaml(value: unknown): string {
-  const text = new Text(value);
+export function toYaml(value: unknown, options: { readonly anchors?: boolean } = {}): string {
+  const text = new Text(value, options.anchors ?? true);
   return text.write(value);
 }
 
@@ -21,7 +21,8 @@ class Text {
   readonly #counts: number[] = [];
   readonly #names = new Map<number, string>();
 
-  constructor(top: unknown) {
+  constructor(top: unknown, anchors: boolean) {
+    if (!anchors) return;
     // The whole document is never an alias of something else.
     for (const child of children(top)) this.#count(child);
   }
@@ -63,13 +64,16 @@ class Text {
 
   /** What stands after a dash or a colon, with the line's end. */
   #item(value: unknown, indent: string): string {
+    if (typeof value === 'string' && isBlock(value)) {
+      return ` |-\n${value.replace(/^(?=.)/gm, indent)}\n`;
+    }
     if (!isContainer(value)) return ` ${scalar(value)}\n`;
     if (isEmpty(value)) return ` ${empty(value)}\n`;
-    const id = this.#ids.get(value) ?? this.#byContent.get(JSON.stringify(value))!;
+    const id = this.#ids.get(value) ?? -1;
     const name = this.#names.get(id);
     if (name) return ` *${name}\n`;
     let anchor = '';
-    if (this.#counts[id]! > 1) {
+    if ((this.#counts[id] ?? 0) > 1) {
       const fresh = `a${this.#names.size + 1}`;
       this.#names.set(id, fresh);
       anchor = ` &${fresh}`;
@@ -80,6 +84,11 @@ class Text {
     }
     return `${anchor}\n${this.#block(value, indent)}`;
   }
+}
+
+/** Text of several lines that can be written as it is. */
+function isBlock(text: string): boolean {
+  return /^[^\s][^\r]*\n[^\r]*\S$/.test(text) && !/[^\n\t\x20-\x7e\u00a0-\u2027\u202a-\ud7ff]/.test(text);
 }
 
 function scalar(value: unknown): string {
