@@ -53,7 +53,12 @@ class Text {
   #block(value: Container, indent: string): string {
     let text = '';
     if (Array.isArray(value)) {
-      for (const item of value) text += `${indent}-${this.#item(item, `${indent}  `)}`;
+      // A mapping's first key stands on the line of the dash.
+      const first = `\n${indent}  `;
+      for (const item of value) {
+        const below = this.#item(item, `${indent}  `);
+        text += `${indent}-${below.startsWith(first) ? ` ${below.slice(first.length)}` : below}`;
+      }
     } else {
       for (const [key, item] of Object.entries(value)) {
         if (item !== undefined) text += `${indent}${scalar(key)}:${this.#item(item, `${indent}  `)}`;
