@@ -12,7 +12,9 @@ export function endScripts(input: PipelineInput, environment: string): Map<strin
     scripts.set('no-specs-to-rebuild', jobScript(attributes.service.noop, environment));
   } else if (ci.rebuildIndex) {
     const own = jobScript(attributes.service.reindex, environment);
-    const script = own.script.map((line) => line.replaceAll('{index_target_mirror}', mirrors.destination.push));
+    const script = own.script.map((line) =>
+      line.replaceAll('{index_target_mirror}', mirrors.destination.push),
+    );
     scripts.set('rebuild-index', { ...own, script });
   }
   return scripts;

@@ -10,7 +10,13 @@ import { type Flags, readSettings } from './settings.js';
 export function inputOf(
   full: JobGraph,
   ci: object,
-  more: { env?: NodeJS.ProcessEnv; flags?: Flags; mirror?: string; folder?: string; buildGroup?: string } = {},
+  more: {
+    env?: NodeJS.ProcessEnv;
+    flags?: Flags;
+    mirror?: string;
+    folder?: string;
+    buildGroup?: string;
+  } = {},
 ): PipelineInput {
   const pruned = prune(full, [externals]);
   const section = parseCi(ci);

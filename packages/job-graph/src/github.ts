@@ -1,11 +1,11 @@
 import { isAbsolute, relative } from 'node:path/posix';
 import { fileURLToPath } from 'node:url';
 import { endScripts } from './end-scripts.js';
-import type { Job } from './graph.js';
-import { artifactPaths } from './settings.js';
 import type { PipelineInput, Plain } from './gitlab/pipeline.js';
 import { jobVariables, pipelineVariables } from './gitlab/pipeline.js';
+import type { Job } from './graph.js';
 import { type JobScript, jobScript } from './job-script.js';
+import { artifactPaths } from './settings.js';
 import { toYaml } from './yaml-text.js';
 
 export interface GithubOptions {
@@ -32,6 +32,13 @@ const secrets = [
   'AWS_SECRET_ACCESS_KEY',
   'SPACK_CDASH_AUTH_TOKEN',
 ];
+
+/** How GitHub's expressions begin. */
+const open = `$${'{{'}`;
+
+function expression(text: string): string {
+  return `${open} ${text} }}`;
+}
 
 const hosted = /^(ubuntu|windows|macos)-[\w.-]+$/;
 
@@ -67,7 +74,7 @@ export function githubWorkflow(input: PipelineInput, options: GithubOptions): st
         {
           name: 'Build',
           shell: 'bash',
-          env: Object.fromEntries(secrets.map((name) => [name, `\${{ secrets.${name} }}`])),
+          env: Object.fromEntries(secrets.map((name) => [name, expression(`secrets.${name}`)])),
           run: [...script.before, ...script.script].join('\n'),
         },
         ...(script.after.length > 0
@@ -93,7 +100,7 @@ export function githubWorkflow(input: PipelineInput, options: GithubOptions): st
       name,
       ...(all.length > 0 && { needs: all }),
       // Failed builds do not keep the others' binaries out of the index.
-      if: '${{ !cancelled() }}',
+      if: expression('!cancelled()'),
       ...placeOf(own, options),
       'timeout-minutes': 120,
       ...permissions(input),
@@ -104,7 +111,7 @@ export function githubWorkflow(input: PipelineInput, options: GithubOptions): st
         {
           name: 'Run',
           shell: 'bash',
-          env: Object.fromEntries(secrets.map((secret) => [secret, `\${{ secrets.${secret} }}`])),
+          env: Object.fromEntries(secrets.map((secret) => [secret, expression(`secrets.${secret}`)])),
           run: [...own.before, ...own.script].join('\n'),
         },
         ...(mirror ? [keepMirror(mirror)] : []),
@@ -120,7 +127,7 @@ export function githubWorkflow(input: PipelineInput, options: GithubOptions): st
       workflow_dispatch: null,
     },
     permissions: { contents: 'read' },
-    concurrency: { group: `${options.name}-\${{ github.ref }}`, 'cancel-in-progress': false },
+    concurrency: { group: `${options.name}-${expression('github.ref')}`, 'cancel-in-progress': false },
     env: environmentOf({
       ...pipelineVariables(input),
       SPACK_CONCRETE_ENV_DIR: environment,
@@ -151,7 +158,10 @@ function permissions({ mirrors }: PipelineInput): Plain {
 /** Text that GitHub does not take for an expression. */
 function environmentOf(variables: Readonly<Record<string, unknown>>): Plain {
   return Object.fromEntries(
-    Object.entries(variables).map(([name, value]) => [name, String(value).replaceAll('${{', "${{ '${{' }}")]),
+    Object.entries(variables).map(([name, value]) => [
+      name,
+      String(value).replaceAll(open, expression(`'${open}'`)),
+    ]),
   );
 }
 
@@ -210,7 +220,10 @@ function quote(text: string): string {
 function withTags(text: string): string {
   let result = text;
   for (const [action, tag] of Object.values(actions)) {
-    result = result.replace(new RegExp(`(uses: )"?${action.replace('/', '\\/')}"?$`, 'gm'), `$1${action} # ${tag}`);
+    result = result.replace(
+      new RegExp(`(uses: )"?${action.replace('/', '\\/')}"?$`, 'gm'),
+      `$1${action} # ${tag}`,
+    );
   }
   return result;
 }

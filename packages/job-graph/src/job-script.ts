@@ -70,5 +70,10 @@ export function secondsOf(text: string): number {
     else total += Number(number) * unit;
   }
   if (parts.length > 0 && rest.trim() === '' && Number.isFinite(total)) return total;
-  throw new JobGraphError('input', 'bad-timeout', `"timeout: ${text}" is no time.`, 'Write it like "1h 30m".');
+  throw new JobGraphError(
+    'input',
+    'bad-timeout',
+    `"timeout: ${text}" is no time.`,
+    'Write it like "1h 30m".',
+  );
 }

@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdtemp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -19,16 +19,31 @@ const inputOf = (full: JobGraph, job: object, folder = '/project') =>
 const options = (folder: string) => ({ name: 'test', stack: join(folder, 'stack'), folder });
 
 describe('slurmScript', () => {
-  const script = (job: object) => slurmScript(inputOf(graph({ a: [] }), { 'script:': ['true'], ...job }), options('/p'));
+  const script = (job: object) =>
+    slurmScript(inputOf(graph({ a: [] }), { 'script:': ['true'], ...job }), options('/p'));
 
   it.each([
-    ['a partition and a constraint from tags', { tags: ['partition:big', 'constraint:avx2', 'x86_64'] }, ['--partition=big', '--constraint=avx2']],
+    [
+      'a partition and a constraint from tags',
+      { tags: ['partition:big', 'constraint:avx2', 'x86_64'] },
+      ['--partition=big', '--constraint=avx2'],
+    ],
     ['options of sbatch from tags', { tags: ['--exclusive'] }, ['--exclusive']],
-    ['processors and memory as Kubernetes writes them', { variables: { KUBERNETES_CPU_REQUEST: '2500m', KUBERNETES_MEMORY_REQUEST: '2Gi' } }, ['--cpus-per-task=3', '--mem=2048M']],
-    ['processors from the number of make jobs', { variables: { SPACK_BUILD_JOBS: '12' } }, ['--cpus-per-task=12']],
+    [
+      'processors and memory as Kubernetes writes them',
+      { variables: { KUBERNETES_CPU_REQUEST: '2500m', KUBERNETES_MEMORY_REQUEST: '2Gi' } },
+      ['--cpus-per-task=3', '--mem=2048M'],
+    ],
+    [
+      'processors from the number of make jobs',
+      { variables: { SPACK_BUILD_JOBS: '12' } },
+      ['--cpus-per-task=12'],
+    ],
     ['what sbatch has variables for', { variables: { SLURM_ACCOUNT: 'lab' } }, ['--account=lab']],
   ])('takes %s', (_name, job, wanted) => {
-    const line = script(job).split('\n').find((each) => each.startsWith('  submit_job a '))!;
+    const line = script(job)
+      .split('\n')
+      .find((each) => each.startsWith('  submit_job a '))!;
     for (const option of wanted) expect(line).toContain(option);
     expect(line).not.toContain('x86_64');
   });
@@ -38,8 +53,8 @@ describe('slurmScript', () => {
   });
 
   it('keeps commands as they are, whatever is in them', async () => {
-    const text = script({ 'script:': ["echo 'a  b' \"$HOME\" $(date) \\n", 'SCRIPT', 'EOF'] });
-    expect(text).toContain("echo 'a  b' \"$HOME\" $(date) \\n\nSCRIPT\nEOF\nSCRIPT_");
+    const text = script({ 'script:': ['echo \'a  b\' "$HOME" $(date) \\n', 'SCRIPT', 'EOF'] });
+    expect(text).toContain('echo \'a  b\' "$HOME" $(date) \\n\nSCRIPT\nEOF\nSCRIPT_');
     const file = join(await mkdtemp(join(tmpdir(), 'slurm-')), 'x.sh');
     await writeFile(file, text);
     await run('bash', ['-n', file]);
@@ -62,7 +77,8 @@ describe.skipIf(missing)('with Slurm (as root; apt-get install slurm-wlm munge)'
   });
 
   const submit = async (work: string, verb = 'submit') =>
-    (await run('bash', [join(work, 'jobs.sh'), verb], { env: { ...process.env, SLURM_CONF: slurm.config } })).stdout;
+    (await run('bash', [join(work, 'jobs.sh'), verb], { env: { ...process.env, SLURM_CONF: slurm.config } }))
+      .stdout;
   const ended = async (work: string) => {
     for (let turn = 0; turn < 300; turn++) {
       const status = await submit(work, 'status');
@@ -178,9 +194,11 @@ PartitionName=test Nodes=ALL Default=YES MaxTime=INFINITE State=UP
   for (let turn = 0; turn < 50 && !existsSync(file('munge.sock')); turn++) await sleep(100);
   parts.push(start('slurmctld', ['-D', '-i']), start('slurmd', ['-D', '-N', host]));
   for (let turn = 0; turn < 150; turn++) {
-    const { stdout } = await run('sinfo', ['--noheader', '--format=%T'], { env, timeout: 5000 }).catch(() => ({
-      stdout: '',
-    }));
+    const { stdout } = await run('sinfo', ['--noheader', '--format=%T'], { env, timeout: 5000 }).catch(
+      () => ({
+        stdout: '',
+      }),
+    );
     if (stdout.trim() === 'idle') return { config: file('slurm.conf'), stop };
     await sleep(200);
   }

@@ -1,7 +1,7 @@
 import { endScripts } from './end-scripts.js';
 import { JobGraphError } from './error.js';
-import { type Job, shortName } from './graph.js';
 import { jobVariables, type PipelineInput, pipelineVariables } from './gitlab/pipeline.js';
+import { type Job, shortName } from './graph.js';
 import { type JobScript, jobScript } from './job-script.js';
 import { artifactPaths } from './settings.js';
 
@@ -34,7 +34,9 @@ export function slurmScript(input: PipelineInput, options: SlurmOptions): string
   for (const job of graph.jobs.values()) {
     const script = jobScript(input.attributes.build.get(job.hash)!, options.stack, job);
     const variables = { ...script.variables, ...jobVariables(input, job) };
-    parts.push(submission(job.hash, `${job.spec.name}@${job.spec.version}`, job.dependencies, script, variables, job));
+    parts.push(
+      submission(job.hash, `${job.spec.name}@${job.spec.version}`, job.dependencies, script, variables, job),
+    );
   }
   for (const [name, script] of endScripts(input, options.stack)) {
     // After everything, whatever became of it.
