@@ -1,1 +1,58 @@
-export {};
+export { type BuildInfo, formatBuildInfo, parseBuildInfo } from './buildinfo.js';
+export { BuildcacheError, type BuildcacheErrorCode, hasCode } from './error.js';
+export { GpgSigner } from './gpg.js';
+export {
+  type InstalledPackage,
+  type InstallTree,
+  packInfoOf,
+  readInstalled,
+  readInstallTree,
+  relocatedNodes,
+  unpadded,
+} from './install-tree.js';
+export {
+  createKey,
+  describeKey,
+  fingerprintOf,
+  formatPublicKey,
+  formatSigningKey,
+  type KeyInfo,
+  type NewKey,
+  readPublicKeys,
+  readSecretKey,
+} from './key.js';
+export { describe, isHash, mediaType, type PackageRef, packageOfKey, v3 } from './layout.js';
+export type { BlobRecord, Manifest } from './manifest.js';
+export { formatManifest, parseManifest } from './manifest.js';
+export {
+  folderOf,
+  Mirror,
+  type MirrorIndex,
+  type OpenMirrorOptions,
+  openMirror,
+  type PackageManifest,
+  type SignaturePolicy,
+  trustOf,
+} from './mirror.js';
+export {
+  type PackedTarball,
+  type PackInfo,
+  packedBytes,
+  packPrefix,
+  type TarItem,
+  tarBytes,
+} from './pack.js';
+export {
+  installedPackage,
+  type PackageSource,
+  type Pushed,
+  type PushOptions,
+  publishKey,
+  pushPackage,
+  pushPackages,
+  updateKeyIndex,
+} from './push.js';
+export { type IndexOptions, type IndexResult, updateIndex } from './reindex.js';
+export { KeySigner, type Signer, Trust, verifySigned } from './signature.js';
+export { parseSpecDocument, type SpecDocument } from './spec-document.js';
+export type { TarEntry } from './tar.js';

@@ -1,1 +1,17 @@
-export {};
+export { isNotFound, isPreconditionFailed, StorageError, type StorageErrorCode } from './error.js';
+export { FolderStore } from './folder.js';
+export { type HttpOptions, HttpStore } from './http.js';
+export { type OpenOptions, openStore } from './open.js';
+export { backOff, defaultRetry, isTransient, type RetryPolicy, retrying } from './retry.js';
+export type {
+  Content,
+  GetOptions,
+  ObjectInfo,
+  ObjectStore,
+  Precondition,
+  PutOptions,
+  StorageEvent,
+  StoredObject,
+  Wait,
+} from './store.js';
+export { checkKey, readObject, sizeOf } from './store.js';

@@ -8,6 +8,11 @@ export const commands: readonly CommandEntry[] = [
     load: () => import('./run.js'),
   },
   {
+    name: 'concretize',
+    summary: 'let Spack decide what is built, and write spack.lock',
+    load: () => import('./concretize.js'),
+  },
+  {
     name: 'graph',
     summary: 'show the jobs of a stack, which are needed and why',
     load: () => import('./graph.js'),

@@ -1,0 +1,147 @@
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  installedPackage,
+  type Mirror,
+  pushPackage,
+  type Signer,
+  updateIndex,
+} from '@stackwright/buildcache';
+import {
+  duration,
+  expectedDurations,
+  noHistory,
+  type Pruned,
+  parseHistory,
+  remember,
+  runPlan,
+  writeHistory,
+} from '@stackwright/job-graph';
+import type { Context } from '../context.js';
+import { describeError, RunnerError } from '../exit.js';
+import type { PhaseReport } from '../progress.js';
+import { secretsOf, withoutSecrets } from '../secrets.js';
+import type { Stack } from '../stack.js';
+import { openSite } from './site.js';
+import type { WorkFolder } from './work.js';
+
+export interface BuildOptions {
+  readonly pruned: Pruned;
+  readonly mirror: Mirror;
+  readonly signer: Signer | undefined;
+  /** Files of public keys that Spack is to trust. */
+  readonly trusted: readonly string[];
+  readonly installRoot: string | undefined;
+  /** Jobs at a time. */
+  readonly jobs: number;
+  /** Build everything from nothing. */
+  readonly rebuild: boolean;
+}
+
+/** What became of the jobs that ran. */
+export interface BuildResult {
+  readonly outcomes: ReadonlyMap<string, 'done' | 'failed' | 'blocked' | 'cancelled'>;
+  /** Seconds of each job that ran. */
+  readonly seconds: ReadonlyMap<string, number>;
+  readonly errors: ReadonlyMap<string, unknown>;
+}
+
+/**
+ * Builds every job of a pruned graph with Spack, signs and pushes each binary as soon as it is there, and then brings
+ * the mirror's index up to date, also when some failed: what was built is not built again.
+ * @throws SpackError (`missing`) when there is no Spack; jobs that fail are in the result
+ */
+export async function buildMissing(
+  context: Context,
+  stack: Stack,
+  work: WorkFolder,
+  options: BuildOptions,
+  report: PhaseReport,
+): Promise<BuildResult> {
+  const { pruned, mirror, signer } = options;
+  const { signal } = context;
+  const total = pruned.graph.jobs.size;
+  const site = await openSite(stack, work, {
+    why: `build ${total === 1 ? 'the package that the mirror lacks' : `the ${total} packages that the mirror lacks`}`,
+    env: context.env,
+    mirror: { url: mirror.url, signed: signer !== undefined },
+    trusted: options.trusted,
+    installRoot: options.installRoot,
+    fresh: options.rebuild,
+    signal,
+  });
+  const history = await readHistory(work);
+  const secrets = secretsOf(context.env);
+  // Installed by an earlier run or by hand, and now only packed.
+  const taken = new Set<string>();
+  let ended = 0;
+  let running = 0;
+  const result = await runPlan(
+    pruned.graph,
+    async ({ hash, spec }, jobSignal) => {
+      const log = join(work.logs, `${spec.name}-${hash}.txt`);
+      const before = (await site.installed())?.installed.has(hash) ?? false;
+      if (before && !options.rebuild) taken.add(hash);
+      else await site.build(hash, { signal: jobSignal, log, overwrite: before });
+      const tree = await site.installed();
+      const prefix = tree?.prefixes.get(hash);
+      if (!tree || !prefix) {
+        throw new RunnerError(
+          'failed',
+          `Spack says that it installed ${spec.name}/${hash}, but its tree at ${site.root} does not list it.`,
+        );
+      }
+      const source = installedPackage(prefix, tree, site.spackPrefix);
+      await pushPackage(mirror, source, { signer, force: options.rebuild, signal: jobSignal });
+    },
+    {
+      concurrency: options.jobs,
+      signal,
+      durations: expectedDurations(pruned.graph, history),
+      onEvent: (event) => {
+        const { name, version, hash } = event.job.spec;
+        const title = `${name}@${version}/${hash.slice(0, 7)}`;
+        if (event.type === 'start') running += 1;
+        else ended += 1;
+        if (event.type === 'done' || event.type === 'failed') running -= 1;
+        if (event.type === 'done')
+          report.line(
+            `✓ ${title} ${taken.has(hash) ? 'was installed' : 'built'}, ${signer ? 'signed and ' : ''}pushed (${duration(event.seconds)})`,
+          );
+        if (event.type === 'failed')
+          report.line(`✗ ${title} failed: ${withoutSecrets(describeError(event.error), secrets)}`);
+        if (event.type === 'blocked') report.line(`⊘ ${title} not built: it needs ${event.by.spec.name}`);
+        report.update(`${ended} of ${total}, ${running} running`);
+      },
+    },
+  );
+  const now = Date.now() / 1000;
+  const builds = [...result.seconds].flatMap(([hash, seconds]) => {
+    const job = pruned.graph.jobs.get(hash);
+    return job && result.outcomes.get(hash) === 'done' && !taken.has(hash)
+      ? [{ hash, name: job.spec.name, version: job.spec.version, seconds, at: now }]
+      : [];
+  });
+  await writeFile(work.history, writeHistory(remember(history, builds)));
+  const done = [...result.outcomes.values()].filter((outcome) => outcome === 'done').length;
+  if (done > 0) {
+    report.update('updating the index');
+    await updateIndex(mirror, { signal });
+  }
+  signal.throwIfAborted();
+  report.result(
+    `${builds.length} built with Spack ${site.spack.version}${taken.size > 0 ? `, ${taken.size} were installed` : ''}${result.errors.size > 0 ? `, ${result.errors.size} failed` : ''}`,
+  );
+  return result;
+}
+
+/** Forgets what an earlier run left that a fresh one must not use. */
+export async function cleanBuilds(work: WorkFolder): Promise<void> {
+  await rm(work.logs, { recursive: true, force: true });
+  await rm(work.tree, { recursive: true, force: true });
+}
+
+async function readHistory(work: WorkFolder) {
+  const text = await readFile(work.history, 'utf8').catch(() => undefined);
+  return text === undefined ? noHistory : parseHistory(text, work.history);
+}

@@ -1,0 +1,198 @@
+import { createReadStream } from 'node:fs';
+import { cp, mkdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { isAbsolute, join, relative, resolve } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import {
+  describe,
+  hasCode,
+  type Mirror,
+  type PackageManifest,
+  type SignaturePolicy,
+  type Signer,
+  Trust,
+  trustOf,
+  v3,
+} from '@stackwright/buildcache';
+import type { PackageBlob, Staging } from '@stackwright/image';
+import type { JobGraph } from '@stackwright/job-graph';
+import type { ConcreteNode } from '@stackwright/spack-env';
+import { FolderStore } from '@stackwright/storage';
+import pLimit from 'p-limit';
+import type { Context } from '../context.js';
+import { RunnerError } from '../exit.js';
+import type { Stack } from '../stack.js';
+import type { WorkFolder } from './work.js';
+
+/**
+ * The address of the mirror that a run reads and writes: the one given, else the stack's own. A mirror that lies in the
+ * stack's folder came with it and stays as it is: the run gets a copy of its own.
+ * @param configured the stack's mirror to push to: a URL, or a path relative to the stack
+ */
+export async function runMirrorUrl(
+  context: Context,
+  stack: Stack,
+  work: WorkFolder,
+  options: { readonly given: string | undefined; readonly configured: string | undefined },
+): Promise<string> {
+  if (options.given !== undefined) return absolute(options.given, context.cwd);
+  if (options.configured === undefined) return pathToFileURL(work.mirror).href;
+  const url = absolute(options.configured, stack.folder);
+  if (!url.startsWith('file:')) return url;
+  const folder = fileURLToPath(url);
+  const inside = relative(stack.folder, folder);
+  if (inside.startsWith('..') || isAbsolute(inside)) return url;
+  await seed(folder, work.mirror);
+  return pathToFileURL(work.mirror).href;
+}
+
+function absolute(url: string, base: string): string {
+  return /^[a-z][a-z0-9+.-]*:\/\//i.test(url) ? url : pathToFileURL(resolve(base, url)).href;
+}
+
+/** Copies a mirror that came with a stack, once; a copy that was begun and not ended does not count. */
+async function seed(from: string, to: string): Promise<void> {
+  if ((await stat(to).catch(() => undefined)) || !(await stat(from).catch(() => undefined))) return;
+  const part = `${to}.part`;
+  await rm(part, { recursive: true, force: true });
+  await cp(from, part, { recursive: true });
+  await rename(part, to);
+}
+
+/** Whose signatures count in a run. @param signer the run's own key, which counts too */
+export async function runPolicy(
+  context: Context,
+  stack: Stack,
+  options: {
+    readonly trust: readonly string[];
+    readonly unsigned: boolean;
+    readonly signer: Signer | undefined;
+  },
+): Promise<{ policy: SignaturePolicy; files: string[] }> {
+  if (options.unsigned) return { policy: { kind: 'unsigned' }, files: [] };
+  const files = [
+    ...stack.settings.trust.map((file) => resolve(stack.folder, file)),
+    ...options.trust.map((file) => resolve(context.cwd, file)),
+  ];
+  const keys = await Promise.all(files.map(async (from) => ({ text: await readKey(from), from })));
+  if (options.signer) keys.push({ text: await options.signer.publicKey(), from: 'the signing key' });
+  const trust = keys.length > 0 ? await trustOf({ keys }) : new Trust([]);
+  return { policy: { kind: 'trusted', trust }, files };
+}
+
+async function readKey(file: string): Promise<string> {
+  return readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    throw new RunnerError('input', `The public key ${file} can't be read: ${error.code ?? error.message}.`);
+  });
+}
+
+/** What the mirror has of a graph, by hash: manifests whose signatures were checked. */
+export type MirrorState = ReadonlyMap<string, PackageManifest>;
+
+/**
+ * Looks up every package of the graph and checks the signature of each that is there.
+ * @throws BuildcacheError for the first that is there and not as it should be
+ */
+export async function readMirrorState(
+  mirror: Mirror,
+  graph: JobGraph,
+  options: { readonly signal: AbortSignal; readonly onProgress: (done: number, all: number) => void },
+): Promise<MirrorState> {
+  const limit = pLimit(16);
+  const nodes = [...graph.jobs.values()].map((job) => job.spec).filter((node) => !node.external);
+  const state = new Map<string, PackageManifest>();
+  let done = 0;
+  const looking = nodes.map((node) =>
+    limit(async () => {
+      options.signal.throwIfAborted();
+      const manifest = await mirror.manifest(node, options.signal).catch((error: unknown) => {
+        if (hasCode(error, 'missing-package')) return undefined;
+        throw error;
+      });
+      if (manifest) state.set(node.hash, manifest);
+      options.onProgress((done += 1), nodes.length);
+    }),
+  );
+  try {
+    await Promise.all(looking);
+  } finally {
+    limit.clearQueue();
+  }
+  // In the graph's order, so that what is printed and written does not depend on which answer came first.
+  return new Map(
+    nodes.flatMap((node) =>
+      state.has(node.hash) ? [[node.hash, state.get(node.hash) as PackageManifest]] : [],
+    ),
+  );
+}
+
+/** A package of the mirror as the image takes it. */
+export function blobOf(mirror: Mirror, node: ConcreteNode, manifest: PackageManifest): PackageBlob {
+  const { checksum, contentLength } = manifest.tarball;
+  const folder = folderOf(mirror);
+  const path = folder && join(folder, v3.blob(checksum));
+  return {
+    node,
+    digest: `sha256:${checksum}`,
+    size: contentLength,
+    open: async (signal) => (path ? createReadStream(path, { signal }) : mirror.tarball(manifest, signal)),
+    ...(path ? { path } : {}),
+  };
+}
+
+/**
+ * Reads the binary and the spec of everything that will be relied on, and checks their lengths and checksums. Binaries
+ * of a remote mirror that go into no image stay unread: who installs them checks them.
+ * @throws the first error, naming the package and the file
+ */
+export async function verifyBlobs(
+  mirror: Mirror,
+  nodes: readonly ConcreteNode[],
+  state: MirrorState,
+  options: {
+    readonly staging: Staging;
+    readonly inImage: ReadonlySet<string>;
+    readonly signal: AbortSignal;
+    readonly onProgress: (done: number, all: number) => void;
+  },
+): Promise<void> {
+  const local = folderOf(mirror) !== undefined;
+  const relied = nodes.flatMap((node) => {
+    const manifest = state.get(node.hash);
+    return manifest ? [{ node, manifest }] : [];
+  });
+  const limit = pLimit(4);
+  let done = 0;
+  const checks = relied.map(({ node, manifest }) =>
+    limit(async () => {
+      options.signal.throwIfAborted();
+      await mirror.spec(manifest, options.signal);
+      if (local || options.inImage.has(node.hash)) {
+        const blob = blobOf(mirror, node, manifest);
+        if (blob.path && !(await stat(blob.path).catch(() => undefined))) {
+          throw new RunnerError(
+            'input',
+            `${describe(node)}: the mirror lacks the blob ${blob.path}.`,
+            'Push the package again.',
+          );
+        }
+        await options.staging.stage(blob, options.signal);
+      }
+      options.onProgress((done += 1), relied.length);
+    }),
+  );
+  try {
+    await Promise.all(checks);
+  } finally {
+    limit.clearQueue();
+  }
+}
+
+/** Makes sure that a folder mirror's folder is there. */
+export async function ensureFolder(url: string): Promise<void> {
+  if (url.startsWith('file:')) await mkdir(fileURLToPath(url), { recursive: true });
+}
+
+/** The folder of a mirror that lies in one: its blobs can be linked. */
+function folderOf({ store }: Mirror): string | undefined {
+  return store instanceof FolderStore ? store.root : undefined;
+}

@@ -1,0 +1,76 @@
+import { createHash } from 'node:crypto';
+import { Transform, type TransformCallback } from 'node:stream';
+import { BuildcacheError } from './error.js';
+
+interface Expected {
+  readonly checksum: string;
+  readonly contentLength: number;
+}
+
+/** Passes bytes on and fails at the end, or as soon as it can tell, when they are not the expected ones. */
+export class Verified extends Transform {
+  readonly #hash = createHash('sha256');
+  #length = 0;
+
+  constructor(
+    private readonly expected: Expected,
+    /** Names the bytes in messages. */
+    private readonly what: string,
+    private readonly where: string,
+  ) {
+    super({ highWaterMark: 1 << 18 });
+  }
+
+  override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
+    this.#length += chunk.length;
+    if (this.#length > this.expected.contentLength) {
+      done(wrongLength(`more than ${this.expected.contentLength}`, this.expected, this.what, this.where));
+      return;
+    }
+    this.#hash.update(chunk);
+    done(null, chunk);
+  }
+
+  override _flush(done: TransformCallback): void {
+    if (this.#length !== this.expected.contentLength) {
+      done(wrongLength(String(this.#length), this.expected, this.what, this.where));
+      return;
+    }
+    const found = this.#hash.digest('hex');
+    done(
+      found === this.expected.checksum ? null : wrongChecksum(found, this.expected, this.what, this.where),
+    );
+  }
+}
+
+/** @throws BuildcacheError `length`, `checksum` */
+export function checkBytes(bytes: Buffer, expected: Expected, what: string, where: string): void {
+  if (bytes.length !== expected.contentLength) {
+    throw wrongLength(String(bytes.length), expected, what, where);
+  }
+  const found = sha256(bytes);
+  if (found !== expected.checksum) throw wrongChecksum(found, expected, what, where);
+}
+
+/** sha256 of bytes, lower-case hexadecimal. */
+export function sha256(bytes: Uint8Array | string): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+function wrongChecksum(found: string, expected: Expected, what: string, where: string): BuildcacheError {
+  return new BuildcacheError(
+    'input',
+    'checksum',
+    `${what}: the checksum of ${where} is ${found.slice(0, 12)}…, its manifest says ${expected.checksum.slice(0, 12)}….`,
+    { key: where, package: what, hint: 'The blob was damaged or replaced: push the package again.' },
+  );
+}
+
+function wrongLength(found: string, expected: Expected, what: string, where: string): BuildcacheError {
+  return new BuildcacheError(
+    'input',
+    'length',
+    `${what}: ${where} has ${found} bytes, its manifest says ${expected.contentLength}.`,
+    { key: where, package: what, hint: 'The blob was cut off or replaced: push the package again.' },
+  );
+}

@@ -1,0 +1,99 @@
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { TarItem } from './pack.js';
+import type { PackageSource } from './push.js';
+
+/** The repository's own small mirror, signed, made by Spack 1.1.0. */
+export const quickstart = fileURLToPath(new URL('../../../stacks/quickstart', import.meta.url));
+export const quickstartMirror = join(quickstart, 'mirror');
+export const quickstartKey = () => readFileSync(join(quickstart, 'keys', 'quickstart.pub'), 'utf8');
+
+const shared = fileURLToPath(new URL('../../../../shared/data/golden', import.meta.url));
+/** What real tools wrote, on machines that have it. */
+export const golden = existsSync(shared) ? shared : undefined;
+
+const folders: string[] = [];
+
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'stackwright-test-'));
+  folders.push(folder);
+  return folder;
+}
+
+export function removeTemporaryFolders(): void {
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
+}
+
+export function copyOf(folder: string): string {
+  const copy = join(temporaryFolder(), 'mirror');
+  cpSync(folder, copy, { recursive: true });
+  return copy;
+}
+
+/** A little package that was never built: a spec of one node, and its dependencies' nodes, and one file. */
+export function madePackage(
+  name: string,
+  options: { readonly hash?: string; readonly content?: Buffer; readonly needs?: readonly string[] } = {},
+): PackageSource {
+  const hash = options.hash ?? madeHash(name);
+  const arch = { platform: 'linux', platform_os: 'debian12', target: 'x86_64' };
+  const dependencies = (options.needs ?? []).map((other) => ({
+    name: other,
+    hash: madeHash(other),
+    parameters: { deptypes: ['link'], virtuals: [] },
+  }));
+  const nodes = [
+    { name, version: '1.0', arch, namespace: 'made', parameters: {}, dependencies, hash },
+    ...(options.needs ?? []).map((other) => ({
+      name: other,
+      version: '1.0',
+      arch,
+      namespace: 'made',
+      parameters: {},
+      hash: madeHash(other),
+    })),
+  ];
+  const content = options.content ?? Buffer.from(`content of ${name}\n`);
+  const prefix = `opt/made/${name}-1.0-${hash}`;
+  const info = Buffer.from(
+    `{sbang_install_path: /opt/made/bin/sbang, buildpath: /opt/made, spackprefix: /spack, relative_prefix: ${name}-1.0-${hash}, hardlinks_deduped: true, hash_to_prefix: {${hash}: /${prefix}}, relocate_binaries: [], relocate_links: [], relocate_textfiles: []}\n`,
+  );
+  return {
+    name,
+    version: '1.0',
+    hash,
+    specText: JSON.stringify({ spec: { _meta: { version: 5 }, nodes }, buildcache_layout_version: 2 }),
+    items: async function* (): AsyncGenerator<TarItem> {
+      const folder = (path: string) => ({
+        entry: { name: path, type: 'folder' as const, mode: 0o755, size: 0 },
+        content: [],
+      });
+      yield folder('opt');
+      yield folder('opt/made');
+      yield folder(prefix);
+      yield {
+        entry: { name: `${prefix}/file`, type: 'file', mode: 0o644, size: content.length },
+        content: [content],
+      };
+      yield folder(`${prefix}/.spack`);
+      yield {
+        entry: { name: `${prefix}/.spack/binary_distribution`, type: 'file', mode: 0o644, size: info.length },
+        content: [info],
+      };
+    },
+  };
+}
+
+/** A dag hash made of a name: always the same, and valid. */
+export function madeHash(name: string): string {
+  const alphabet = 'abcdefghijklmnopqrstuvwxyz234567';
+  let state = 2166136261;
+  let hash = '';
+  for (let at = 0; hash.length < 32; at++) {
+    state = Math.imul(state ^ name.charCodeAt(at % name.length) ^ at, 16777619) >>> 0;
+    hash += alphabet[(state >>> 7) % 32];
+  }
+  return hash;
+}

@@ -1,0 +1,40 @@
+import { readFile, stat } from 'node:fs/promises';
+
+/** How files are looked at. Paths are absolute. */
+export interface FileReader {
+  /** `undefined` for a path where nothing is. */
+  readonly kind: (path: string) => Promise<'file' | 'folder' | undefined>;
+  /** A file's text. */
+  readonly read: (path: string) => Promise<string>;
+}
+
+/** A repository that an `include` names. At least one of branch, commit and tag is there. */
+export interface GitSource {
+  readonly url: string;
+  readonly branch: string | undefined;
+  readonly commit: string | undefined;
+  readonly tag: string | undefined;
+}
+
+/** How remote includes are had. This package has no network of its own. */
+export interface RemoteFetcher {
+  /** The bytes behind a URL. */
+  readonly url?: (url: string, signal?: AbortSignal) => Promise<Uint8Array>;
+  /** A local folder with the repository's files. */
+  readonly git?: (source: GitSource, signal?: AbortSignal) => Promise<string>;
+}
+
+const isMissing = (error: unknown) => ['ENOENT', 'ENOTDIR'].includes((error as { code?: string }).code ?? '');
+
+/** Files of this machine. */
+export const nodeFiles: FileReader = {
+  async kind(path) {
+    try {
+      return (await stat(path)).isDirectory() ? 'folder' : 'file';
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw error;
+    }
+  },
+  read: (path) => readFile(path, 'utf8'),
+};

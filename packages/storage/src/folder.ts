@@ -1,0 +1,349 @@
+import { randomBytes } from 'node:crypto';
+import { createReadStream, createWriteStream } from 'node:fs';
+import {
+  copyFile,
+  link,
+  mkdir,
+  opendir,
+  readFile,
+  rename,
+  rmdir,
+  stat,
+  unlink,
+  writeFile,
+} from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { basename, dirname, join, resolve } from 'node:path';
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pathToFileURL } from 'node:url';
+import { StorageError } from './error.js';
+import {
+  type Content,
+  checkKey,
+  type GetOptions,
+  type ObjectInfo,
+  type ObjectStore,
+  type PutOptions,
+  type StoredObject,
+  type Wait,
+} from './store.js';
+
+/**
+ * Objects as files of a folder. A write goes to a file beside its target and is moved over it, so that a reader
+ * sees the old or the new object and a killed writer leaves only a `.NAME.XXXX.tmp`, which listings leave out.
+ */
+export class FolderStore implements ObjectStore {
+  readonly url: string;
+  readonly readOnly = false;
+  readonly canList = true;
+  readonly conditional = true;
+  readonly root: string;
+
+  constructor(root: string) {
+    this.root = resolve(root);
+    this.url = pathToFileURL(this.root).href;
+  }
+
+  async get(key: string, options: GetOptions = {}): Promise<StoredObject> {
+    options.signal?.throwIfAborted();
+    const info = await this.head(key, options);
+    if (!info) throw this.#missing(key);
+    const { start = 0, end } = options.range ?? {};
+    const body = createReadStream(this.#path(key), {
+      start,
+      end,
+      highWaterMark: 1 << 18,
+      signal: options.signal,
+    });
+    const size = Math.max(0, Math.min(info.size ?? 0, (end ?? Number.POSITIVE_INFINITY) + 1) - start);
+    return { ...info, size, body };
+  }
+
+  async readSmall(key: string, options: Wait = {}): Promise<{ bytes: Buffer; info: ObjectInfo }> {
+    const info = await this.head(key, options);
+    if (!info) throw this.#missing(key);
+    if ((info.size ?? 0) > 256 * 1024 * 1024) {
+      throw new StorageError('invalid', `${this.root}/${key} is too large: ${info.size} bytes.`, { key });
+    }
+    try {
+      return { bytes: await readFile(this.#path(key), { signal: options.signal }), info };
+    } catch (error) {
+      options.signal?.throwIfAborted();
+      if (isMissing(error)) throw this.#missing(key);
+      throw this.#failed('read', key, error);
+    }
+  }
+
+  async head(key: string, options: Wait = {}): Promise<ObjectInfo | undefined> {
+    options.signal?.throwIfAborted();
+    try {
+      const found = await stat(this.#path(key), { bigint: true });
+      if (!found.isFile()) return undefined;
+      return {
+        key,
+        size: Number(found.size),
+        etag: `${found.ino}-${found.size}-${found.mtimeNs}`,
+        modified: new Date(Number(found.mtimeMs)),
+      };
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw this.#failed('read', key, error);
+    }
+  }
+
+  async put(key: string, content: Content, options: PutOptions = {}): Promise<ObjectInfo> {
+    const path = this.#path(key);
+    const temporary = join(
+      dirname(path),
+      `.${basename(path).slice(0, 180)}.${randomBytes(6).toString('hex')}.tmp`,
+    );
+    try {
+      await this.#write(temporary, content, options.signal);
+      if (options.precondition) await this.#commitIf(key, temporary, path, options);
+      else await rename(temporary, path);
+    } catch (error) {
+      await unlink(temporary).catch(() => {});
+      if (error instanceof StorageError || (error as Error).name === 'AbortError') throw error;
+      options.signal?.throwIfAborted();
+      throw this.#failed('write', key, error);
+    }
+    const info = await this.head(key);
+    if (!info) throw this.#missing(key);
+    return info;
+  }
+
+  async *list(prefix: string, options: Wait = {}): AsyncIterable<ObjectInfo> {
+    const cut = prefix.lastIndexOf('/');
+    const folder = cut < 0 ? '' : prefix.slice(0, cut);
+    for await (const key of this.#walk(folder, options.signal)) {
+      if (!key.startsWith(prefix)) continue;
+      const info = await this.head(key, options);
+      if (info) yield info;
+    }
+  }
+
+  async copy(from: string, to: string, options: Wait = {}): Promise<void> {
+    options.signal?.throwIfAborted();
+    const target = this.#path(to);
+    const temporary = join(
+      dirname(target),
+      `.${basename(target).slice(0, 180)}.${randomBytes(6).toString('hex')}.tmp`,
+    );
+    try {
+      await mkdir(dirname(target), { recursive: true });
+      await copyFile(this.#path(from), temporary);
+      await rename(temporary, target);
+    } catch (error) {
+      await unlink(temporary).catch(() => {});
+      if (isMissing(error)) throw this.#missing(from);
+      throw this.#failed('copy', from, error);
+    }
+  }
+
+  async delete(keys: Iterable<string> | AsyncIterable<string>, options: Wait = {}): Promise<number> {
+    let count = 0;
+    for await (const key of keys) {
+      options.signal?.throwIfAborted();
+      const path = this.#path(key);
+      try {
+        await unlink(path);
+      } catch (error) {
+        if (!isMissing(error)) throw this.#failed('delete', key, error);
+      }
+      count++;
+      // Folders that became empty go too, as far up as they are empty.
+      for (let folder = dirname(path); folder.length > this.root.length; folder = dirname(folder)) {
+        try {
+          await rmdir(folder);
+        } catch {
+          break;
+        }
+      }
+    }
+    return count;
+  }
+
+  async close(): Promise<void> {}
+
+  /** Removes what killed writers left behind and nobody touched for `age` milliseconds. Returns how many files. */
+  async sweep(age: number, signal?: AbortSignal): Promise<number> {
+    let count = 0;
+    for await (const path of this.#files('', signal, (name) => isOwn(name))) {
+      const found = await stat(join(this.root, path)).catch(() => undefined);
+      if (found && Date.now() - found.mtimeMs >= age) {
+        await unlink(join(this.root, path)).catch(() => {});
+        count++;
+      }
+    }
+    return count;
+  }
+
+  async #write(path: string, content: Content, signal: AbortSignal | undefined): Promise<void> {
+    // A deleting neighbour may take the folder away between the two steps.
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await mkdir(dirname(path), { recursive: true });
+        if (content instanceof Uint8Array) {
+          await writeFile(path, content, { flag: 'wx', signal });
+          return;
+        }
+        const stream = content.open();
+        const counted = countTo(stream, content.size, path);
+        await pipeline(counted, createWriteStream(path, { flags: 'wx', highWaterMark: 1 << 20 }), { signal });
+        return;
+      } catch (error) {
+        if (!isMissing(error) || attempt === 5) throw error;
+      }
+    }
+  }
+
+  async #commitIf(key: string, temporary: string, path: string, options: PutOptions): Promise<void> {
+    const { precondition } = options;
+    if (precondition && 'absent' in precondition) {
+      try {
+        // Unlike a move, a link fails when its target is there: the file system picks the one winner.
+        await link(temporary, path);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === 'EEXIST') throw this.#precondition(key);
+        throw error;
+      }
+      await unlink(temporary);
+      return;
+    }
+    await this.#locked(path, options.signal, async () => {
+      const now = await this.head(key);
+      if (now?.etag !== precondition?.match) throw this.#precondition(key);
+      await rename(temporary, path);
+    });
+  }
+
+  /** One at a time for a path, over all processes of this machine; a dead holder's lock is taken over. */
+  async #locked(path: string, signal: AbortSignal | undefined, work: () => Promise<void>): Promise<void> {
+    const lock = join(dirname(path), `.${basename(path).slice(0, 180)}.lock`);
+    const mine = `${process.pid} ${hostname()} ${randomBytes(6).toString('hex')}`;
+    const started = Date.now();
+    for (;;) {
+      signal?.throwIfAborted();
+      try {
+        await writeFile(lock, mine, { flag: 'wx' });
+        break;
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+      }
+      if (await isStale(lock)) {
+        // Moved aside first: of several that see the same dead lock only one gets it.
+        const aside = `${lock}.${randomBytes(6).toString('hex')}.tmp`;
+        await rename(lock, aside).then(
+          () => unlink(aside),
+          () => {},
+        );
+        continue;
+      }
+      if (Date.now() - started > 30_000) {
+        throw new StorageError('unavailable', `${lock} has been held for 30 s.`, {
+          hint: 'Remove it if no other process writes to this mirror.',
+        });
+      }
+      await sleep(5 + Math.random() * 20, undefined, { signal });
+    }
+    try {
+      await work();
+    } finally {
+      const holder = await readFile(lock, 'utf8').catch(() => '');
+      if (holder === mine) await unlink(lock).catch(() => {});
+    }
+  }
+
+  async *#walk(folder: string, signal: AbortSignal | undefined): AsyncGenerator<string> {
+    yield* this.#files(folder, signal, (name) => !isOwn(name));
+  }
+
+  async *#files(
+    folder: string,
+    signal: AbortSignal | undefined,
+    wanted: (name: string) => boolean,
+  ): AsyncGenerator<string> {
+    signal?.throwIfAborted();
+    let entries: Awaited<ReturnType<typeof opendir>>;
+    try {
+      entries = await opendir(join(this.root, folder), { bufferSize: 256 });
+    } catch (error) {
+      if (isMissing(error)) return;
+      throw this.#failed('list', folder, error);
+    }
+    for await (const entry of entries) {
+      const key = folder === '' ? entry.name : `${folder}/${entry.name}`;
+      if (entry.isDirectory()) yield* this.#files(key, signal, wanted);
+      else if ((entry.isFile() || entry.isSymbolicLink()) && wanted(entry.name)) yield key;
+    }
+  }
+
+  #path(key: string): string {
+    return join(this.root, checkKey(key));
+  }
+
+  #missing(key: string): StorageError {
+    return new StorageError('not-found', `${this.root}/${key}: no such file.`, { store: this.url, key });
+  }
+
+  #precondition(key: string): StorageError {
+    return new StorageError('precondition', `${this.root}/${key} was written by another process meanwhile.`, {
+      store: this.url,
+      key,
+    });
+  }
+
+  #failed(what: string, key: string, error: unknown): StorageError {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const denied = code === 'EACCES' || code === 'EPERM' || code === 'EROFS';
+    return new StorageError(
+      denied ? 'denied' : code === 'EISDIR' || code === 'ENOTDIR' ? 'invalid' : 'unavailable',
+      `Cannot ${what} ${this.root}/${key}: ${message}.`,
+      { store: this.url, key, hint: code === 'ENOSPC' ? 'The disk is full.' : undefined },
+      { cause: error },
+    );
+  }
+}
+
+async function* countTo(stream: Readable, size: number, path: string): AsyncGenerator<Buffer> {
+  let count = 0;
+  for await (const chunk of stream as AsyncIterable<Buffer>) {
+    count += chunk.length;
+    yield chunk;
+  }
+  if (count !== size) {
+    throw new StorageError('truncated', `${path}: ${count} bytes came, ${size} were announced.`);
+  }
+}
+
+/** Files of this store's own making, which are no objects. */
+function isOwn(name: string): boolean {
+  return name.startsWith('.') && (name.endsWith('.tmp') || name.endsWith('.lock'));
+}
+
+async function isStale(lock: string): Promise<boolean> {
+  try {
+    const [pid, host] = (await readFile(lock, 'utf8')).split(' ');
+    if (host === hostname() && pid) return !isAlive(Number(pid));
+    const { mtimeMs } = await stat(lock);
+    return Date.now() - mtimeMs > 20_000;
+  } catch {
+    return false;
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === 'ENOENT' || code === 'ENOTDIR';
+}

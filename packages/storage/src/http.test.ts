@@ -1,0 +1,109 @@
+import { createServer, type RequestListener, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, describe, expect, it } from 'vitest';
+import { HttpStore, readObject, type StorageEvent } from './index.js';
+
+let server: Server | undefined;
+const quick = { attempts: 5, first: 1, longest: 5 };
+
+async function serve(listener: RequestListener): Promise<string> {
+  server = createServer(listener);
+  await new Promise<void>((resolve) => server!.listen(0, '127.0.0.1', resolve));
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+afterEach(() => {
+  server?.closeAllConnections();
+  server?.close();
+});
+
+describe('a web server as a store', () => {
+  it('reads below its address, with names encoded', async () => {
+    const asked: string[] = [];
+    const url = await serve((request, response) => {
+      asked.push(request.url!);
+      response.end('hello');
+    });
+    const store = new HttpStore(`${url}/mirror/`, { retry: quick });
+    expect((await readObject(store, 'a b/c+d')).bytes.toString()).toBe('hello');
+    expect(asked).toEqual(['/mirror/a%20b/c%2Bd']);
+  });
+
+  it('sends user and password of the URL, and shows neither', async () => {
+    const url = await serve((request, response) => {
+      response.statusCode = request.headers.authorization === `Basic ${btoa('me:s3cret')}` ? 200 : 401;
+      response.end('ok');
+    });
+    const store = new HttpStore(url.replace('//', '//me:s3cret@'), { retry: quick });
+    expect((await readObject(store, 'x')).bytes.toString()).toBe('ok');
+    expect(store.url).toBe(url);
+  });
+
+  it('tries again after 500, 503 and a dropped connection', async () => {
+    let count = 0;
+    const url = await serve((_, response) => {
+      count++;
+      if (count === 1) response.writeHead(500).end();
+      else if (count === 2) response.writeHead(503).end();
+      else if (count === 3) response.destroy();
+      else response.end('at last');
+    });
+    const events: StorageEvent[] = [];
+    const store = new HttpStore(url, { retry: quick, onEvent: (event) => events.push(event) });
+    expect((await readObject(store, 'x')).bytes.toString()).toBe('at last');
+    expect(events.map((event) => event.type)).toEqual(['retry', 'retry', 'retry']);
+  });
+
+  it('goes on where a transfer broke off', async () => {
+    const whole = Buffer.alloc(300_000, 'abcdefghij');
+    const ranges: (string | undefined)[] = [];
+    const url = await serve((request, response) => {
+      ranges.push(request.headers.range);
+      const start = Number(/bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0);
+      const rest = whole.subarray(start);
+      response.writeHead(start ? 206 : 200, { 'content-length': rest.length, etag: '"1"' });
+      response.write(rest.subarray(0, 100_000), () => {
+        if (rest.length > 100_000) response.destroy();
+        else response.end();
+      });
+    });
+    const store = new HttpStore(url, { retry: quick });
+    expect((await readObject(store, 'x')).bytes.equals(whole)).toBe(true);
+    expect(ranges.length).toBeGreaterThanOrEqual(3);
+  });
+
+  it('gives up after some tries and says how many', async () => {
+    const url = await serve((_, response) => response.writeHead(503).end());
+    await expect(new HttpStore(url, { retry: quick }).head('x')).rejects.toMatchObject({
+      code: 'unavailable',
+      kind: 'missing',
+      message: expect.stringContaining('HTTP 503. Tried 5 times.'),
+    });
+  });
+
+  it('does not try again what cannot get better', async () => {
+    let count = 0;
+    const url = await serve((_, response) => {
+      count++;
+      response.writeHead(403).end();
+    });
+    await expect(new HttpStore(url, { retry: quick }).get('x')).rejects.toMatchObject({ code: 'denied' });
+    expect(count).toBe(1);
+  });
+
+  it('cuts a range out by itself where the server knows none', async () => {
+    const url = await serve((_, response) => response.end('0123456789'));
+    const { body, size } = await new HttpStore(url).get('x', { range: { start: 2, end: 4 } });
+    expect(Buffer.concat(await body.toArray()).toString()).toBe('234');
+    expect(size).toBe(3);
+  });
+
+  it('can neither be written nor listed, and says what can', async () => {
+    const store = new HttpStore('http://127.0.0.1:9');
+    await expect(store.put()).rejects.toMatchObject({
+      code: 'unsupported',
+      message: expect.stringContaining('s3://'),
+    });
+    await expect(store.list()[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: 'unsupported' });
+  });
+});

@@ -1,0 +1,62 @@
+import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { StorageError } from './error.js';
+import { FolderStore } from './folder.js';
+import { HttpStore } from './http.js';
+import type { RetryPolicy } from './retry.js';
+import type { ObjectStore, StorageEvent } from './store.js';
+
+export interface OpenOptions {
+  /** Where credentials, profiles and endpoints come from; `process.env` when left out. */
+  readonly env?: NodeJS.ProcessEnv;
+  /** What relative paths are relative to. */
+  readonly cwd?: string;
+  /** S3: the server's address, for servers other than Amazon's; else `S3_ENDPOINT_URL`. */
+  readonly endpoint?: string;
+  readonly region?: string;
+  readonly profile?: string;
+  /** S3: read without credentials. */
+  readonly anonymous?: boolean;
+  /** HTTP: sent as a bearer token. */
+  readonly token?: string;
+  readonly retry?: RetryPolicy;
+  readonly onEvent?: (event: StorageEvent) => void;
+}
+
+/**
+ * Opens a store by its URL: `s3://BUCKET/PREFIX`, `http(s)://…` (to read only), `file:///PATH`, or a path.
+ * @throws StorageError `invalid` for anything else
+ */
+export async function openStore(url: string, options: OpenOptions = {}): Promise<ObjectStore> {
+  const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(url)?.[1]?.toLowerCase();
+  switch (scheme) {
+    case undefined:
+      if (url === '') throw new StorageError('invalid', 'An empty address is no mirror.');
+      return new FolderStore(resolve(options.cwd ?? process.cwd(), url));
+    case 'file':
+      return new FolderStore(folderOf(url));
+    case 'http':
+    case 'https':
+      if (!URL.canParse(url)) throw new StorageError('invalid', 'The mirror address is no valid URL.');
+      return new HttpStore(url, options);
+    case 's3': {
+      // Loaded only when needed: the SDK takes a while to start.
+      const { S3Store } = await import('./s3.js');
+      return S3Store.open(url, options);
+    }
+    default:
+      throw new StorageError('invalid', `Mirrors at ${scheme}:// are not known.`, {
+        hint: 'Known: a path, file://, http(s):// and s3:// (and oci:// for build caches).',
+      });
+  }
+}
+
+function folderOf(url: string): string {
+  try {
+    return fileURLToPath(url);
+  } catch (error) {
+    throw new StorageError('invalid', `${url} is no valid file URL: ${(error as Error).message}.`, {
+      hint: 'Write file:///absolute/path.',
+    });
+  }
+}
