@@ -15,5 +15,5 @@ gpg --homedir "$SPACK_GNUPGHOME" --batch --passphrase '' --quick-generate-key \
   'Stackwright quickstart (example key) <quickstart@example.invalid>' ed25519 sign never
 gpg --homedir "$SPACK_GNUPGHOME" --armor --export > keys/quickstart.pub
 # bootstrap:enable is what lets Spack look at the gpg on PATH at all.
-spack -c bootstrap:enable:true -e . buildcache push quickstart
-spack -c bootstrap:enable:true -e . buildcache update-index --keys quickstart
+spack -c bootstrap:enable:true -e . buildcache push buildcache-destination
+spack -c bootstrap:enable:true -e . buildcache update-index --keys buildcache-destination

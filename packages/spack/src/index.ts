@@ -2,7 +2,6 @@ export type { BuildEnvironmentOptions } from './build-environment.js';
 export { writeBuildEnvironment } from './build-environment.js';
 export { cloneSpack } from './clone.js';
 export { SpackError } from './error.js';
-export type { Installed } from './installed.js';
-export { paddedRoot, readInstalled } from './installed.js';
 export type { RunOptions, RunResult, SpackOptions } from './spack.js';
 export { Spack } from './spack.js';
+export { paddedRoot } from './tree.js';

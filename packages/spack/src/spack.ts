@@ -25,6 +25,17 @@ export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
+export interface InstallOptions extends RunOptions {
+  /** Run the package's own tests. */
+  readonly tests?: boolean;
+  /** Processes of the package's own build. */
+  readonly jobs?: number;
+  /** Take nothing from a mirror, dependencies included. */
+  readonly fresh?: boolean;
+  /** Build it again although it is installed. */
+  readonly overwrite?: boolean;
+}
+
 export interface RunResult {
   readonly stdout: string;
   /** Seconds of wall time. */
@@ -144,15 +155,13 @@ export class Spack {
    * Installs one package of a concrete environment from source, its dependencies from the environment's mirrors.
    * @param hash dag hash
    */
-  async install(
-    hash: string,
-    options: RunOptions & { tests?: boolean; jobs?: number; fresh?: boolean } = {},
-  ): Promise<RunResult> {
+  async install(hash: string, options: InstallOptions = {}): Promise<RunResult> {
     const args = [
       'install',
       '--only-concrete',
       `--use-buildcache=package:never,dependencies:${options.fresh ? 'never' : 'auto'}`,
       '--fail-fast',
+      ...(options.overwrite ? ['--overwrite', '--yes-to-all'] : []),
       ...(options.tests ? ['--test=root'] : []),
       ...(options.jobs ? [`--jobs=${options.jobs}`] : []),
       `/${hash}`,

@@ -1,19 +1,10 @@
-import {
-  chmodSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { cloneSpack, readInstalled, Spack, SpackError, writeBuildEnvironment } from '../src/index.js';
+import { cloneSpack, paddedRoot, Spack, SpackError, writeBuildEnvironment } from '../src/index.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'spack-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -77,18 +68,14 @@ describe('Spack', () => {
   });
 });
 
-describe('readInstalled', () => {
-  it("reads Spack's database without Spack", async () => {
-    mkdirSync(join(folder, 'tree/.spack-db'), { recursive: true });
-    cpSync(new URL('../fixtures/database.json', import.meta.url), join(folder, 'tree/.spack-db/index.json'));
-    const installed = [...(await readInstalled(join(folder, 'tree'))).values()];
-    expect(installed.find((one) => one.name === 'libgreet')?.prefix).toMatch(
-      /^\/opt\/quickstart\/.*libgreet/,
-    );
-    expect(installed.find((one) => one.name === 'gcc')?.external).toBe(true);
+describe('paddedRoot', () => {
+  it('is where the database is, below the padding', async () => {
+    const tree = join(folder, 'tree/__spack_path_placeholder__/__spack_path_pl');
+    mkdirSync(join(tree, '.spack-db'), { recursive: true });
+    expect(await paddedRoot(join(folder, 'tree'))).toBe(tree);
   });
-  it('finds nothing in a tree that is not there yet', async () => {
-    expect((await readInstalled(join(folder, 'nowhere'))).size).toBe(0);
+  it('is the root itself where nothing is padded or nothing is there yet', async () => {
+    expect(await paddedRoot(join(folder, 'nowhere'))).toBe(join(folder, 'nowhere'));
   });
 });
 

@@ -20,18 +20,23 @@ export const define: Define = (command, context) => {
     .action(async (stack: string, options: RunOptions) => {
       const summary = await runStack(context, stack, options);
       if (options.json) return printJson(context, summary);
-      const show = (path: string) => (path.startsWith(`${context.cwd}/`) ? path.slice(context.cwd.length + 1) : path);
+      const show = (path: string) =>
+        path.startsWith(`${context.cwd}/`) ? path.slice(context.cwd.length + 1) : path;
       note(context, '');
       print(context, `image     oci:${show(summary.image.path)}:${summary.image.tag}`);
       print(context, `digest    ${summary.image.digest}`);
-      print(context, `mirror    ${summary.mirror.startsWith('file://') ? show(summary.mirror.slice(7)) : summary.mirror}`);
+      print(
+        context,
+        `mirror    ${summary.mirror.startsWith('file://') ? show(summary.mirror.slice(7)) : summary.mirror}`,
+      );
       print(context, `pipeline  ${show(summary.pipeline)}`);
       print(context, `report    ${show(summary.report)}`);
     });
 };
 
 function positive(text: string): number {
-  if (!/^[1-9]\d{0,3}$/.test(text)) throw new InvalidArgumentError('It has to be a whole number from 1 to 9999.');
+  if (!/^[1-9]\d{0,3}$/.test(text))
+    throw new InvalidArgumentError('It has to be a whole number from 1 to 9999.');
   return Number(text);
 }
 

@@ -1,10 +1,25 @@
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { installedPackage, type Mirror, pushPackage, readInstallTree, type Signer, updateIndex } from '@stackwright/buildcache';
-import { duration, expectedDurations, noHistory, type Pruned, parseHistory, remember, runPlan, writeHistory } from '@stackwright/job-graph';
+import {
+  installedPackage,
+  type Mirror,
+  pushPackage,
+  type Signer,
+  updateIndex,
+} from '@stackwright/buildcache';
+import {
+  duration,
+  expectedDurations,
+  noHistory,
+  type Pruned,
+  parseHistory,
+  remember,
+  runPlan,
+  writeHistory,
+} from '@stackwright/job-graph';
 import type { Context } from '../context.js';
+import { describeError, RunnerError } from '../exit.js';
 import type { PhaseReport } from '../progress.js';
-import { describeError } from '../exit.js';
 import { secretsOf, withoutSecrets } from '../secrets.js';
 import type { Stack } from '../stack.js';
 import { openSite } from './site.js';
@@ -57,14 +72,26 @@ export async function buildMissing(
   });
   const history = await readHistory(work);
   const secrets = secretsOf(context.env);
+  // Installed by an earlier run or by hand, and now only packed.
+  const taken = new Set<string>();
   let ended = 0;
   let running = 0;
   const result = await runPlan(
     pruned.graph,
     async ({ hash, spec }, jobSignal) => {
       const log = join(work.logs, `${spec.name}-${hash}.txt`);
-      const { prefix, tree } = await site.build(hash, { signal: jobSignal, log });
-      const source = installedPackage(prefix, await readInstallTree(tree), site.spackPrefix);
+      const before = (await site.installed())?.installed.has(hash) ?? false;
+      if (before && !options.rebuild) taken.add(hash);
+      else await site.build(hash, { signal: jobSignal, log, overwrite: before });
+      const tree = await site.installed();
+      const prefix = tree?.prefixes.get(hash);
+      if (!tree || !prefix) {
+        throw new RunnerError(
+          'failed',
+          `Spack says that it installed ${spec.name}/${hash}, but its tree at ${site.root} does not list it.`,
+        );
+      }
+      const source = installedPackage(prefix, tree, site.spackPrefix);
       await pushPackage(mirror, source, { signer, force: options.rebuild, signal: jobSignal });
     },
     {
@@ -77,8 +104,12 @@ export async function buildMissing(
         if (event.type === 'start') running += 1;
         else ended += 1;
         if (event.type === 'done' || event.type === 'failed') running -= 1;
-        if (event.type === 'done') report.line(`✓ ${title} built, signed and pushed (${duration(event.seconds)})`);
-        if (event.type === 'failed') report.line(`✗ ${title} failed: ${withoutSecrets(describeError(event.error), secrets)}`);
+        if (event.type === 'done')
+          report.line(
+            `✓ ${title} ${taken.has(hash) ? 'was installed' : 'built'}, ${signer ? 'signed and ' : ''}pushed (${duration(event.seconds)})`,
+          );
+        if (event.type === 'failed')
+          report.line(`✗ ${title} failed: ${withoutSecrets(describeError(event.error), secrets)}`);
         if (event.type === 'blocked') report.line(`⊘ ${title} not built: it needs ${event.by.spec.name}`);
         report.update(`${ended} of ${total}, ${running} running`);
       },
@@ -87,15 +118,20 @@ export async function buildMissing(
   const now = Date.now() / 1000;
   const builds = [...result.seconds].flatMap(([hash, seconds]) => {
     const job = pruned.graph.jobs.get(hash);
-    return job && result.outcomes.get(hash) === 'done' ? [{ hash, name: job.spec.name, version: job.spec.version, seconds, at: now }] : [];
+    return job && result.outcomes.get(hash) === 'done' && !taken.has(hash)
+      ? [{ hash, name: job.spec.name, version: job.spec.version, seconds, at: now }]
+      : [];
   });
   await writeFile(work.history, writeHistory(remember(history, builds)));
-  if (builds.length > 0) {
+  const done = [...result.outcomes.values()].filter((outcome) => outcome === 'done').length;
+  if (done > 0) {
     report.update('updating the index');
     await updateIndex(mirror, { signal });
   }
   signal.throwIfAborted();
-  report.result(`${builds.length} built with Spack ${site.spack.version}${result.errors.size > 0 ? `, ${result.errors.size} failed` : ''}`);
+  report.result(
+    `${builds.length} built with Spack ${site.spack.version}${taken.size > 0 ? `, ${taken.size} were installed` : ''}${result.errors.size > 0 ? `, ${result.errors.size} failed` : ''}`,
+  );
   return result;
 }
 

@@ -11,7 +11,10 @@ async function readManifest(stack: Stack): Promise<Record<string, any>> {
 /** The stack's mirror to push to: its first binary one, else undefined. */
 export async function configuredMirror(stack: Stack): Promise<string | undefined> {
   const { mirrors } = await readManifest(stack);
-  const first = Object.values(mirrors ?? {})[0] as string | { url?: string; push?: string | { url?: string } } | undefined;
+  const first = Object.values(mirrors ?? {})[0] as
+    | string
+    | { url?: string; push?: string | { url?: string } }
+    | undefined;
   if (typeof first === 'string' || first === undefined) return first;
   const push = typeof first.push === 'string' ? first.push : first.push?.url;
   return push ?? first.url;

@@ -4,13 +4,11 @@ import { isAbsolute, join, relative, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import {
   describe,
-  folderOf,
   hasCode,
   type Mirror,
-  openMirror,
   type PackageManifest,
-  type Signer,
   type SignaturePolicy,
+  type Signer,
   Trust,
   trustOf,
   v3,
@@ -18,6 +16,7 @@ import {
 import type { PackageBlob, Staging } from '@stackwright/image';
 import type { JobGraph } from '@stackwright/job-graph';
 import type { ConcreteNode } from '@stackwright/spack-env';
+import { FolderStore } from '@stackwright/storage';
 import pLimit from 'p-limit';
 import type { Context } from '../context.js';
 import { RunnerError } from '../exit.js';
@@ -63,7 +62,11 @@ async function seed(from: string, to: string): Promise<void> {
 export async function runPolicy(
   context: Context,
   stack: Stack,
-  options: { readonly trust: readonly string[]; readonly unsigned: boolean; readonly signer: Signer | undefined },
+  options: {
+    readonly trust: readonly string[];
+    readonly unsigned: boolean;
+    readonly signer: Signer | undefined;
+  },
 ): Promise<{ policy: SignaturePolicy; files: string[] }> {
   if (options.unsigned) return { policy: { kind: 'unsigned' }, files: [] };
   const files = [
@@ -115,13 +118,17 @@ export async function readMirrorState(
     limit.clearQueue();
   }
   // In the graph's order, so that what is printed and written does not depend on which answer came first.
-  return new Map(nodes.flatMap((node) => (state.has(node.hash) ? [[node.hash, state.get(node.hash) as PackageManifest]] : [])));
+  return new Map(
+    nodes.flatMap((node) =>
+      state.has(node.hash) ? [[node.hash, state.get(node.hash) as PackageManifest]] : [],
+    ),
+  );
 }
 
 /** A package of the mirror as the image takes it. */
 export function blobOf(mirror: Mirror, node: ConcreteNode, manifest: PackageManifest): PackageBlob {
   const { checksum, contentLength } = manifest.tarball;
-  const folder = folderOf(mirror.store);
+  const folder = folderOf(mirror);
   const path = folder && join(folder, v3.blob(checksum));
   return {
     node,
@@ -148,7 +155,7 @@ export async function verifyBlobs(
     readonly onProgress: (done: number, all: number) => void;
   },
 ): Promise<void> {
-  const local = folderOf(mirror.store) !== undefined;
+  const local = folderOf(mirror) !== undefined;
   const relied = nodes.flatMap((node) => {
     const manifest = state.get(node.hash);
     return manifest ? [{ node, manifest }] : [];
@@ -162,7 +169,11 @@ export async function verifyBlobs(
       if (local || options.inImage.has(node.hash)) {
         const blob = blobOf(mirror, node, manifest);
         if (blob.path && !(await stat(blob.path).catch(() => undefined))) {
-          throw new RunnerError('input', `${describe(node)}: the mirror lacks the blob ${blob.path}.`, 'Push the package again.');
+          throw new RunnerError(
+            'input',
+            `${describe(node)}: the mirror lacks the blob ${blob.path}.`,
+            'Push the package again.',
+          );
         }
         await options.staging.stage(blob, options.signal);
       }
@@ -179,4 +190,9 @@ export async function verifyBlobs(
 /** Makes sure that a folder mirror's folder is there. */
 export async function ensureFolder(url: string): Promise<void> {
   if (url.startsWith('file:')) await mkdir(fileURLToPath(url), { recursive: true });
+}
+
+/** The folder of a mirror that lies in one: its blobs can be linked. */
+function folderOf({ store }: Mirror): string | undefined {
+  return store instanceof FolderStore ? store.root : undefined;
 }

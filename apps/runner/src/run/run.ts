@@ -5,12 +5,20 @@ import {
   assembleImage,
   type PackageBlob,
   runtimeClosure,
-  searchOrder,
   Staging,
+  searchOrder,
   spdx,
   writeLayout,
 } from '@stackwright/image';
-import { externals, graphOf, type JobGraph, type JobState, type Pruned, prune, upToDate } from '@stackwright/job-graph';
+import {
+  externals,
+  graphOf,
+  type JobGraph,
+  type JobState,
+  type Pruned,
+  prune,
+  upToDate,
+} from '@stackwright/job-graph';
 import { Spack } from '@stackwright/spack';
 import type { ConcreteNode, Lock } from '@stackwright/spack-env';
 import type { Context } from '../context.js';
@@ -21,7 +29,15 @@ import { hasLock, openStack, readLock, type Stack } from '../stack.js';
 import { type BuildResult, buildMissing, cleanBuilds } from './build.js';
 import { configuredInstallRoot, configuredMirror } from './configured.js';
 import { imageSettings, openBase, requireAll } from './image.js';
-import { blobOf, ensureFolder, type MirrorState, readMirrorState, runMirrorUrl, runPolicy, verifyBlobs } from './mirror.js';
+import {
+  blobOf,
+  ensureFolder,
+  type MirrorState,
+  readMirrorState,
+  runMirrorUrl,
+  runPolicy,
+  verifyBlobs,
+} from './mirror.js';
 import { writePipeline } from './pipeline.js';
 import { bytes, writeReport } from './report.js';
 import { createSigner, findSigner, writePublicKey } from './signer.js';
@@ -51,7 +67,12 @@ export interface RunSummary {
     readonly state: JobState['state'];
     readonly seconds?: number;
   }[];
-  readonly image: { readonly path: string; readonly tag: string; readonly digest: string; readonly layers: number };
+  readonly image: {
+    readonly path: string;
+    readonly tag: string;
+    readonly digest: string;
+    readonly layers: number;
+  };
   readonly pipeline: string;
   readonly report: string;
 }
@@ -63,7 +84,6 @@ const tag = 'latest';
  * assembles the image, reports. Nothing but the work folder, the mirror and Spack's installation tree is written.
  */
 export async function runStack(context: Context, argument: string, options: RunOptions): Promise<RunSummary> {
-  const { signal } = context;
   const stack = await openStack(context, argument);
   const work = await openWork(context, stack, options.work);
   const times: [string, number][] = [];
@@ -75,13 +95,15 @@ export async function runStack(context: Context, argument: string, options: RunO
   const staging = await Staging.open(work.cache);
   const found: MirrorState = options.rebuild
     ? new Map()
-    : await progress.phase('Check the mirror', (report) => checkMirror(context, access.mirror, lock, graph, staging, report));
+    : await progress.phase('Check the mirror', (report) =>
+        checkMirror(context, access.mirror, lock, graph, staging, report),
+      );
   const pruned = prune(graph, [
     externals,
     upToDate((job) => (found.has(job.hash) ? { mirror: access.mirror.url } : undefined)),
   ]);
   await progress.phase('Write the pipeline', async ({ result }) =>
-    result(await writePipeline(context, stack, graph, work.pipeline)),
+    result(await writePipeline(context, stack, lock, graph, work.pipeline)),
   );
 
   let built: BuildResult = { outcomes: new Map(), seconds: new Map(), errors: new Map() };
@@ -149,19 +171,34 @@ interface Access {
   readonly trusted: readonly string[];
 }
 
-async function openAccess(context: Context, stack: Stack, work: WorkFolder, options: RunOptions): Promise<Access> {
+async function openAccess(
+  context: Context,
+  stack: Stack,
+  work: WorkFolder,
+  options: RunOptions,
+): Promise<Access> {
   const url = await runMirrorUrl(context, stack, work, {
     given: options.mirror,
     configured: await configuredMirror(stack),
   });
   const signer = await findSigner(context, work);
-  const { policy, files } = await runPolicy(context, stack, { ...options, unsigned: options.unsigned ?? false, signer });
+  const { policy, files } = await runPolicy(context, stack, {
+    ...options,
+    unsigned: options.unsigned ?? false,
+    signer,
+  });
   const mirror = await openMirror(url, { env: context.env, policy, signal: context.signal });
   return { mirror, url, trusted: files };
 }
 
 /** The same mirror ready to be pushed to: with a key to sign with, which is trusted from here on. */
-async function openForWriting(context: Context, stack: Stack, work: WorkFolder, options: RunOptions, access: Access) {
+async function openForWriting(
+  context: Context,
+  stack: Stack,
+  work: WorkFolder,
+  options: RunOptions,
+  access: Access,
+) {
   await ensureFolder(access.url);
   if (options.unsigned) return { mirror: access.mirror, signer: undefined, trusted: [] };
   const signer = (await findSigner(context, work)) ?? (await createSigner(work));
@@ -191,7 +228,8 @@ async function checkMirror(
     onProgress: (done, all) => report.update(`checksum ${done} of ${all}`),
   });
   const wanted = nodes.filter((node) => !node.external).length;
-  const how = mirror.policy.kind === 'trusted' ? 'signed by a trusted key and whole' : 'whole (signatures not checked)';
+  const how =
+    mirror.policy.kind === 'trusted' ? 'signed by a trusted key and whole' : 'whole (signatures not checked)';
   report.result(`has ${state.size} of ${wanted}${state.size > 0 ? `, all ${how}` : ''}`);
   return state;
 }
@@ -207,7 +245,11 @@ async function makeImage(
   const { signal } = context;
   const nodes = runtimeClosure(lock);
   const state = await readMirrorState(mirror, graph, { signal, onProgress: () => {} });
-  const base = await openBase(options.base ?? stack.settings.image.base ?? 'scratch', context, options.base ? context.cwd : stack.folder);
+  const base = await openBase(
+    options.base ?? stack.settings.image.base ?? 'scratch',
+    context,
+    options.base ? context.cwd : stack.folder,
+  );
   const blobs = new Map<string, PackageBlob>();
   for (const node of nodes) {
     const manifest = state.get(node.hash);
@@ -228,7 +270,9 @@ async function makeImage(
   await writeFile(work.bill, spdx(stack.name, image.bill, '1970-01-01T00:00:00Z'));
   const reused = image.packages.filter(({ origin }) => origin === 'mirror').length;
   const size = image.layers.reduce((sum, layer) => sum + layer.descriptor.size, 0);
-  report.result(`${image.layers.length} layers, ${bytes(size)}, ${reused} of ${nodes.length} packages as the mirror has them`);
+  report.result(
+    `${image.layers.length} layers, ${bytes(size)}, ${reused} of ${nodes.length} packages as the mirror has them`,
+  );
   return image;
 }
 
@@ -241,7 +285,11 @@ function jobStates({ full, decisions }: Pruned, built: BuildResult): Map<string,
     const reason = decisions.get(hash)?.reason;
     if (outcome) states.set(hash, { state: outcome, ...(seconds !== undefined ? { seconds } : {}) });
     else if (spec.external) states.set(hash, { state: 'skip', note: 'external' });
-    else states.set(hash, decisions.get(hash)?.action === 'skip' ? { state: 'reused', note: reason } : { state: 'waiting' });
+    else
+      states.set(
+        hash,
+        decisions.get(hash)?.action === 'skip' ? { state: 'reused', note: reason } : { state: 'waiting' },
+      );
   }
   return states;
 }
@@ -274,7 +322,13 @@ function summarize(
     mirror: mirror.url,
     jobs: [...graph.jobs.values()].map(({ hash, spec }) => {
       const { state, seconds } = states.get(hash) ?? { state: 'waiting' as const };
-      return { hash, name: spec.name, version: spec.version, state, ...(seconds !== undefined ? { seconds } : {}) };
+      return {
+        hash,
+        name: spec.name,
+        version: spec.version,
+        state,
+        ...(seconds !== undefined ? { seconds } : {}),
+      };
     }),
     image: { path: work.image, tag, digest: image.manifest.descriptor.digest, layers: image.layers.length },
     pipeline: work.pipeline,

@@ -1,6 +1,13 @@
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createKey, formatPublicKey, formatSigningKey, KeySigner, readSecretKey, type Signer } from '@stackwright/buildcache';
+import {
+  createKey,
+  formatPublicKey,
+  formatSigningKey,
+  KeySigner,
+  readSecretKey,
+  type Signer,
+} from '@stackwright/buildcache';
 import type { Context } from '../context.js';
 import type { WorkFolder } from './work.js';
 

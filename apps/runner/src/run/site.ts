@@ -1,8 +1,8 @@
 import { constants } from 'node:fs';
 import { access, mkdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { paddedRoot, readInstalled, Spack, writeBuildEnvironment } from '@stackwright/spack';
-import { RunnerError } from '../exit.js';
+import { hasCode, type InstallTree, readInstallTree } from '@stackwright/buildcache';
+import { paddedRoot, Spack, writeBuildEnvironment } from '@stackwright/spack';
 import { environmentWithoutSecrets } from '../secrets.js';
 import type { Stack } from '../stack.js';
 import type { WorkFolder } from './work.js';
@@ -14,11 +14,10 @@ export interface BuildSite {
   readonly spackPrefix: string;
   /** The installation tree, absolute and unpadded. */
   readonly root: string;
-  /** Builds one package, its dependencies being installed or in the mirror. Gives its prefix and its tree's real root. */
-  build(
-    hash: string,
-    options: { signal: AbortSignal; log: string },
-  ): Promise<{ prefix: string; tree: string }>;
+  /** What is installed; undefined before anything was. */
+  installed(): Promise<InstallTree | undefined>;
+  /** Builds one package from source, its dependencies being installed or in the mirror. */
+  build(hash: string, options: { signal: AbortSignal; log: string; overwrite: boolean }): Promise<void>;
 }
 
 export interface SiteOptions {
@@ -61,28 +60,19 @@ export async function openSite(stack: Stack, work: WorkFolder, options: SiteOpti
   if (!options.fresh && options.trusted.length > 0) {
     await rm(keys, { recursive: true, force: true });
     await mkdir(keys, { recursive: true, mode: 0o700 });
-    await spack.run(['gpg', 'trust', ...options.trusted], { config, signal });
+    for (const file of options.trusted) await spack.run(['gpg', 'trust', file], { config, signal });
   }
   return {
     spack,
     spackPrefix: dirname(dirname(spack.executable)),
     root,
-    build: async (hash, { log, ...rest }) => {
-      await spack.install(hash, {
-        environment: work.environment,
-        config,
-        log,
-        fresh: options.fresh,
-        ...rest,
-      });
-      const tree = await paddedRoot(root);
-      const prefix = (await readInstalled(tree)).get(hash)?.prefix;
-      if (!prefix)
-        throw new RunnerError(
-          'failed',
-          `Spack says that it installed /${hash}, but its database at ${root} does not list it.`,
-        );
-      return { prefix, tree };
+    installed: async () =>
+      readInstallTree(await paddedRoot(root)).catch((error: unknown) => {
+        if (hasCode(error, 'install-tree')) return undefined;
+        throw error;
+      }),
+    build: async (hash, how) => {
+      await spack.install(hash, { environment: work.environment, config, fresh: options.fresh, ...how });
     },
   };
 }

@@ -1,0 +1,23 @@
+import { access, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+
+/**
+ * The folder that really is an installation tree's root: where `config:install_tree:padded_length` is set, Spack puts
+ * folders of its own below the configured root, and the database below those.
+ * @param root the configured root
+ */
+export async function paddedRoot(root: string): Promise<string> {
+  const placeholder = '__spack_path_placeholder__';
+  for (let folder = root; ; ) {
+    const names = await readdir(folder).catch(() => []);
+    const padding = names.find((name) => name.length > 1 && placeholder.startsWith(name));
+    if (!padding) {
+      const found = await access(join(folder, '.spack-db')).then(
+        () => true,
+        () => false,
+      );
+      return found ? folder : root;
+    }
+    folder = join(folder, padding);
+  }
+}
