@@ -17,6 +17,8 @@ export interface UnpackOptions {
   readonly what: string;
   /** Bytes that all contents may have together; 64 GiB when left out. A gzip bomb ends here. */
   readonly limit?: number;
+  /** Sees every byte of the uncompressed archive, padding included. */
+  readonly onBytes?: (bytes: Buffer) => void;
   readonly signal?: AbortSignal;
 }
 
@@ -32,13 +34,14 @@ const editLimit = 2 ** 31 - 1;
 export async function* tarEntries(tarball: Readable, options: UnpackOptions): AsyncGenerator<TarItem> {
   const { what, limit = 64 * 1024 ** 3 } = options;
   const refuse = (code: BuildcacheErrorCode, why: string): never => {
-    throw new BuildcacheError('failed', code, `${what}: its tarball ${why}.`, {
+    throw new BuildcacheError('input', code, `${what}: its tarball ${why}.`, {
       package: what,
       hint: 'Nothing of it was kept. Push the package again.',
     });
   };
   const gunzip = createGunzip();
   const reader = extract();
+  if (options.onBytes) gunzip.on('data', options.onBytes);
   const running = pipeline(tarball, gunzip, reader, { signal: options.signal });
   running.catch(() => {});
   const kinds = new Map<string, string>();
@@ -109,7 +112,7 @@ export async function readBuildInfo(
     found = { name: entry.name, text: bytes.toString('utf8') };
   }
   if (!found) {
-    throw new BuildcacheError('failed', 'tarball', `${options.what}: its tarball has no ${infoName}.`, {
+    throw new BuildcacheError('input', 'tarball', `${options.what}: its tarball has no ${infoName}.`, {
       package: options.what,
       hint: 'It is no package of Spack, or one of a very old Spack.',
     });
@@ -154,7 +157,7 @@ export async function* relocatedEntries(
     }
     if (!name.startsWith(`${at}/`)) {
       throw new BuildcacheError(
-        'failed',
+        'input',
         'tar-path',
         `${places.what}: its tarball has /${name}, outside of its prefix ${prefix}.`,
         {
@@ -252,7 +255,7 @@ export async function extractEntries(
       if (entry.type === 'folder' && (name === at || at.startsWith(`${name}/`))) continue;
       if (!name.startsWith(`${at}/`)) {
         throw new BuildcacheError(
-          'failed',
+          'input',
           'tar-path',
           `The tarball has /${name}, outside of its prefix /${at}.`,
           {
