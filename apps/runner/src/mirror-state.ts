@@ -1,4 +1,4 @@
-import { open, readFile } from 'node:fs/promises';
+import { open, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Job, Location } from '@stackwright/job-graph';
@@ -42,7 +42,8 @@ export async function readMirrorState(
         locations.set(job.hash, { refused: `not signed on ${mirror.fetch}` });
       } else locations.set(job.hash, { mirror: mirror.fetch });
     };
-    await Promise.all(jobs.map((job) => limit(() => look(job))));
+    const answers = index.size > 0 || (await isFolder(join(folder, 'v3/manifests/spec')));
+    if (answers) await Promise.all(jobs.map((job) => limit(() => look(job))));
   }
   return { locations, indexed };
 }
@@ -78,6 +79,10 @@ async function manifestState(folder: string, { spec }: Job): Promise<'missing' |
   } finally {
     await file.close();
   }
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return (await stat(path).catch(absent))?.isDirectory() ?? false;
 }
 
 async function read(path: string): Promise<string | undefined> {

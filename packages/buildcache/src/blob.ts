@@ -59,7 +59,7 @@ export function sha256(bytes: Uint8Array | string): string {
 
 function wrongChecksum(found: string, expected: Expected, what: string, where: string): BuildcacheError {
   return new BuildcacheError(
-    'failed',
+    'input',
     'checksum',
     `${what}: the checksum of ${where} is ${found.slice(0, 12)}…, its manifest says ${expected.checksum.slice(0, 12)}….`,
     { key: where, package: what, hint: 'The blob was damaged or replaced: push the package again.' },
@@ -68,7 +68,7 @@ function wrongChecksum(found: string, expected: Expected, what: string, where: s
 
 function wrongLength(found: string, expected: Expected, what: string, where: string): BuildcacheError {
   return new BuildcacheError(
-    'failed',
+    'input',
     'length',
     `${what}: ${where} has ${found} bytes, its manifest says ${expected.contentLength}.`,
     { key: where, package: what, hint: 'The blob was cut off or replaced: push the package again.' },

@@ -29,7 +29,7 @@ export async function* databaseEntries(
   where: string,
 ): AsyncGenerator<DatabaseEntry> {
   const refuse = (why: string, at: number): never => {
-    throw new BuildcacheError('failed', 'index', `${where}: the index is broken at byte ${at}: ${why}.`, {
+    throw new BuildcacheError('input', 'index', `${where}: the index is broken at byte ${at}: ${why}.`, {
       key: where,
       hint: 'Write it anew with: stackwright mirror index --full',
     });
@@ -182,7 +182,7 @@ export function countedEdges(node: ConcreteNode): string[] {
 }
 
 function refuseEntry(hash: string, where: string, why: string): never {
-  throw new BuildcacheError('failed', 'index', `${where}: entry ${hash} is broken: ${why}.`, {
+  throw new BuildcacheError('input', 'index', `${where}: entry ${hash} is broken: ${why}.`, {
     key: where,
     hint: 'Write the index anew with: stackwright mirror index --full',
   });

@@ -32,7 +32,7 @@ export class BuildcacheError extends Error {
   override readonly name = 'BuildcacheError';
 
   constructor(
-    /** `input`: bad data or usage; `missing`: something needed is not there; `failed`: the work failed. */
+    /** `input`: bad data or usage, what a mirror holds included; `missing`: something needed is not there; `failed`: the work failed. */
     readonly kind: 'input' | 'missing' | 'failed',
     readonly code: BuildcacheErrorCode,
     message: string,

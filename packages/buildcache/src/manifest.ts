@@ -38,7 +38,7 @@ export function formatManifest(manifest: Manifest): string {
 /** Reads a manifest's JSON. @param where names it in messages @throws BuildcacheError `manifest` */
 export function parseManifest(text: string, where: string): Manifest {
   const refuse = (why: string, hint?: string): never => {
-    throw new BuildcacheError('failed', 'manifest', `${where}: ${why}`, { key: where, hint });
+    throw new BuildcacheError('input', 'manifest', `${where}: ${why}`, { key: where, hint });
   };
   let json: unknown;
   try {
@@ -63,7 +63,7 @@ export function recordOf(manifest: Manifest, mediaType: string, where: string): 
   const record = manifest.data.find((one) => one.mediaType === mediaType);
   if (!record) {
     throw new BuildcacheError(
-      'failed',
+      'input',
       'manifest',
       `${where}: the manifest has no blob of type ${mediaType}.`,
       {

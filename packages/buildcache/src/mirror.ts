@@ -159,7 +159,7 @@ export class Mirror {
     const document = parseSpecDocument(text, what);
     if (document.root.hash !== manifest.hash || document.root.name !== manifest.name) {
       throw new BuildcacheError(
-        'failed',
+        'input',
         'spec',
         `${what}: its spec is that of ${document.root.name}/${document.root.hash.slice(0, 7)}.`,
         { package: what, mirror: this.url, key: manifest.key, hint: 'Push the package again.' },
@@ -187,7 +187,7 @@ export class Mirror {
       /^application\/vnd\.spack\.db\.v\d+\+json$/.test(one.mediaType),
     );
     if (!record)
-      throw new BuildcacheError('failed', 'manifest', `${where}: the manifest names no index.`, {
+      throw new BuildcacheError('input', 'manifest', `${where}: the manifest names no index.`, {
         key: v3.index,
       });
     return { record, etag: found.etag };
@@ -268,7 +268,7 @@ export class Mirror {
   }
 
   #missingBlob(what: string, key: string): BuildcacheError {
-    return new BuildcacheError('failed', 'missing-blob', `${what}: ${this.url} lacks the blob ${key}.`, {
+    return new BuildcacheError('input', 'missing-blob', `${what}: ${this.url} lacks the blob ${key}.`, {
       package: what,
       mirror: this.url,
       key,

@@ -108,7 +108,7 @@ export async function verifySigned(
   options: VerifyOptions = {},
 ): Promise<{ text: string; fingerprint: string }> {
   if (!isSigned(text)) {
-    throw new BuildcacheError('failed', 'signature-missing', `${where} is not signed.`, {
+    throw new BuildcacheError('input', 'signature-missing', `${where} is not signed.`, {
       key: where,
       hint: 'Sign it (stackwright mirror sign), or allow unsigned packages (--unsigned).',
     });
@@ -165,7 +165,7 @@ async function readSigned(text: string, where: string): Promise<CleartextMessage
 function untrusted(where: string, keyId: string, trust: Trust): BuildcacheError {
   const known = trust.keys.length;
   return new BuildcacheError(
-    'failed',
+    'input',
     'signature-untrusted',
     `${where} is signed by key ${keyId}, which is not trusted.`,
     {
@@ -181,7 +181,7 @@ function untrusted(where: string, keyId: string, trust: Trust): BuildcacheError 
 
 function expired(where: string, fingerprint: string, why: string): BuildcacheError {
   return new BuildcacheError(
-    'failed',
+    'input',
     'signature-expired',
     `${where}: ${why} (key ${fingerprint.slice(-16)}).`,
     {
@@ -194,7 +194,7 @@ function expired(where: string, fingerprint: string, why: string): BuildcacheErr
 
 function wrong(where: string, fingerprint: string, why: string, cause?: unknown): BuildcacheError {
   return new BuildcacheError(
-    'failed',
+    'input',
     'signature-wrong',
     `${where}: the signature does not match: ${why.replace(/\.$/, '')}.`,
     {

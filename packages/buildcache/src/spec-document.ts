@@ -17,7 +17,7 @@ const textLimit = 64 * 1024 * 1024;
 /** Reads a spec's JSON text. @throws BuildcacheError `spec` */
 export function parseSpecDocument(text: string, where: string): SpecDocument {
   const refuse = (why: string): never => {
-    throw new BuildcacheError('failed', 'spec', `${where}: the spec ${why}.`, { key: where });
+    throw new BuildcacheError('input', 'spec', `${where}: the spec ${why}.`, { key: where });
   };
   let json: { spec?: { nodes?: unknown; _meta?: { version?: unknown } } };
   try {
@@ -52,7 +52,7 @@ export function gunzipText(bytes: Buffer, where: string): string {
     const why = tooLarge
       ? `unpacks to more than ${textLimit} bytes`
       : `is no valid gzip: ${(error as Error).message}`;
-    throw new BuildcacheError('failed', 'compression', `${where}: the spec ${why}.`, { key: where });
+    throw new BuildcacheError('input', 'compression', `${where}: the spec ${why}.`, { key: where });
   }
 }
 

@@ -56,7 +56,7 @@ describe('parseHistory', () => {
 
   it.each([
     ['broken JSON', '{', 'broken-json'],
-    ['another document', '{"a":1}', 'not-a-history'],
+    ['another document', '{"a":"b"}', 'not-a-history'],
     ['a negative time', '[{"name":"a","hash":"b","total":-1}]', 'not-a-history'],
     ['an unknown version', '{"version":2,"builds":[]}', 'unknown-version'],
   ])('refuses %s', (_name, text, code) => {

@@ -46,7 +46,7 @@ export function writeHistory(history: History): string {
 /**
  * Reads our own history file, or what Spack writes about times: one `install_times.json`
  * (`{name, hash, total, cache, phases}`), or a list of them as its CI scripts aggregate.
- * Installs from a mirror (`cache: true`) are no builds and are left out.
+ * or given times as `{"NAME", "NAME@VERSION" or "/HASH": seconds}`. Installs from a mirror (`cache: true`) are no builds and are left out.
  * @throws JobGraphError (`input`) for anything else
  */
 export function parseHistory(text: string, file = 'history.json'): History {
@@ -61,6 +61,8 @@ export function parseHistory(text: string, file = 'history.json'): History {
     );
   }
   const object = json as { version?: unknown; builds?: unknown };
+  const given = givenTimes(json);
+  if (given) return given;
   const list = Array.isArray(json) ? json : Array.isArray(object?.builds) ? object.builds : [json];
   if (Array.isArray(object?.builds) && object.version !== 1) {
     throw new JobGraphError(
@@ -116,6 +118,20 @@ export function expectedDurations(graph: JobGraph, history: History): Map<string
     median(by.name.get(spec.name)) ??
     overall;
   return new Map([...graph.jobs.values()].map((job) => [job.hash, expect(job)]));
+}
+
+function givenTimes(json: unknown): History | undefined {
+  if (typeof json !== 'object' || json === null || Array.isArray(json)) return undefined;
+  const entries = Object.entries(json);
+  if (entries.length === 0 || !entries.every(([, value]) => typeof value === 'number' && value >= 0)) {
+    return undefined;
+  }
+  const builds = entries.map(([key, seconds]): BuildTime => {
+    if (key.startsWith('/')) return { hash: key.slice(1), name: '', version: '', seconds, at: 0 };
+    const [name = '', version = ''] = key.split('@');
+    return { hash: '', name, version, seconds, at: 0 };
+  });
+  return { builds };
 }
 
 function push(map: Map<string, number[]>, key: string, value: number): void {

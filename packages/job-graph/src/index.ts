@@ -3,6 +3,8 @@ export { toAttributes } from './attributes.js';
 export type { CiSection, GenSection, Locate, Path } from './ci-section.js';
 export { parseCi } from './ci-section.js';
 export { JobGraphError } from './error.js';
+export type { GithubOptions } from './github.js';
+export { githubWorkflow } from './github.js';
 export { relocateManifest } from './gitlab/environment.js';
 export type { PipelineFile, WrittenPipeline } from './gitlab/files.js';
 export { maximumBytes, writePipeline } from './gitlab/files.js';
@@ -35,5 +37,9 @@ export { affectedBy, broken, externals, keep, only, prune, skip, untouched, upTo
 export { transitiveReduction } from './reduction.js';
 export type { Flags, PipelineType, Settings } from './settings.js';
 export { artifactPaths, buildStamp, readSettings } from './settings.js';
+export type { Forecast, ForecastOptions, Run, Simulation, SimulationOptions, Strategy } from './simulate.js';
+export { forecast, simulate, worthwhile } from './simulate.js';
+export type { SlurmOptions } from './slurm.js';
+export { slurmScript } from './slurm.js';
 export { architectureOf, specText, variantsOf } from './spec-text.js';
 export { toYaml } from './yaml-text.js';

@@ -2,8 +2,8 @@
  * Writes plain data as YAML that YAML 1.1 and 1.2 read alike, with anchors for what is there twice. A general YAML
  * library took ten times as long for a pipeline of a thousand jobs, and would not let anchors be shared by content.
  */
-export function toYaml(value: unknown): string {
-  const text = new Text(value);
+export function toYaml(value: unknown, options: { readonly anchors?: boolean } = {}): string {
+  const text = new Text(value, options.anchors ?? true);
   return text.write(value);
 }
 
@@ -21,7 +21,8 @@ class Text {
   readonly #counts: number[] = [];
   readonly #names = new Map<number, string>();
 
-  constructor(top: unknown) {
+  constructor(top: unknown, anchors: boolean) {
+    if (!anchors) return;
     // The whole document is never an alias of something else.
     for (const child of children(top)) this.#count(child);
   }
@@ -32,36 +33,32 @@ class Text {
   }
 
   /** Gives equal containers one number and counts where they stand. */
-  #count(value: unknown): string {
-    if (!isContainer(value)) return `${typeof value === 'string' ? 's' : 'v'}${JSON.stringify(value)}`;
-    const known = this.#ids.get(value);
-    if (known !== undefined) {
-      this.#counts[known]!++;
-      return `#${known}`;
-    }
-    const list = Array.isArray(value);
-    const marks = list
-      ? value.map((item) => this.#count(item))
-      : Object.values(value).map((item) => this.#count(item));
-    const names = list ? '' : JSON.stringify(Object.keys(value));
-    const content = `${names}[${marks.join(',')}`;
-    let id = this.#byContent.get(content);
+  #count(value: unknown): void {
+    if (!isContainer(value)) return;
+    let id = this.#ids.get(value);
     if (id === undefined) {
-      id = this.#counts.push(0) - 1;
-      this.#byContent.set(content, id);
-    } else {
-      // This one will be an alias, so what is inside of it does not stand there once more.
-      for (const mark of marks) if (mark.startsWith('#')) this.#counts[Number(mark.slice(1))]!--;
+      const content = JSON.stringify(value);
+      id = this.#byContent.get(content);
+      if (id === undefined) {
+        id = this.#counts.push(0) - 1;
+        this.#byContent.set(content, id);
+        // Only once: a second one will be an alias, and what is inside of it is not written again.
+        for (const child of children(value)) this.#count(child);
+      }
+      this.#ids.set(value, id);
     }
     this.#counts[id]!++;
-    this.#ids.set(value, id);
-    return `#${id}`;
   }
 
   #block(value: Container, indent: string): string {
     let text = '';
     if (Array.isArray(value)) {
-      for (const item of value) text += `${indent}-${this.#item(item, `${indent}  `)}`;
+      // A mapping's first key stands on the line of the dash.
+      const first = `\n${indent}  `;
+      for (const item of value) {
+        const below = this.#item(item, `${indent}  `);
+        text += `${indent}-${below.startsWith(first) ? ` ${below.slice(first.length)}` : below}`;
+      }
     } else {
       for (const [key, item] of Object.entries(value)) {
         if (item !== undefined) text += `${indent}${scalar(key)}:${this.#item(item, `${indent}  `)}`;
@@ -72,13 +69,16 @@ class Text {
 
   /** What stands after a dash or a colon, with the line's end. */
   #item(value: unknown, indent: string): string {
+    if (typeof value === 'string' && isBlock(value)) {
+      return ` |-\n${value.replace(/^(?=.)/gm, indent)}\n`;
+    }
     if (!isContainer(value)) return ` ${scalar(value)}\n`;
     if (isEmpty(value)) return ` ${empty(value)}\n`;
-    const id = this.#ids.get(value)!;
+    const id = this.#ids.get(value) ?? -1;
     const name = this.#names.get(id);
     if (name) return ` *${name}\n`;
     let anchor = '';
-    if (this.#counts[id]! > 1) {
+    if ((this.#counts[id] ?? 0) > 1) {
       const fresh = `a${this.#names.size + 1}`;
       this.#names.set(id, fresh);
       anchor = ` &${fresh}`;
@@ -89,6 +89,11 @@ class Text {
     }
     return `${anchor}\n${this.#block(value, indent)}`;
   }
+}
+
+/** Text of several lines that can be written as it is. */
+function isBlock(text: string): boolean {
+  return /^[^\s][^\r]*\n[^\r]*\S$/.test(text) && !/[^\n\t\x20-\x7e\u00a0-\u2027\u202a-\ud7ff]/.test(text);
 }
 
 function scalar(value: unknown): string {

@@ -164,11 +164,11 @@ function warnings({ settings, spack }: PipelineInput, env: NodeJS.ProcessEnv): s
 }
 
 function summarize(context: Context, pruned: Pruned): void {
-  for (const job of pruned.full.jobs.values()) {
-    const { action, reason } = pruned.decisions.get(job.hash)!;
-    const mark = action === 'build' ? '[x]' : ' - ';
-    note(context, `${mark} ${job.spec.name}@${job.spec.version}/${job.hash.slice(0, 7)}  ${reason}`);
-  }
+  const lines = [...pruned.full.jobs.values()].map(({ hash, spec }) => {
+    const { action, reason } = pruned.decisions.get(hash)!;
+    return `${action === 'build' ? '[x]' : ' - '} ${spec.name}@${spec.version}/${hash.slice(0, 7)}  ${reason}`;
+  });
+  note(context, lines.join('\n'));
 }
 
 /** Copies manifest and lock to where the jobs expect them. */

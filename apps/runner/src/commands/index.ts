@@ -42,4 +42,9 @@ export const commands: readonly CommandEntry[] = [
     summary: 'write a pipeline for GitLab, GitHub or Slurm; takes the flags of spack ci generate',
     load: () => import('./generate.js'),
   },
+  {
+    name: 'simulate',
+    summary: 'predict time and cost of a stack for numbers of runners',
+    load: () => import('./simulate.js'),
+  },
 ];

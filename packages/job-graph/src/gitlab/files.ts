@@ -136,7 +136,12 @@ function inWaves(input: PipelineInput, whole: Pipeline, path: string, limit: num
   }
   const extension = extname(path);
   const stem = join(dirname(path), basename(path, extension));
-  const files = texts.map((text, at) => ({ path: `${stem}-wave-${at}${extension || '.yml'}`, text }));
+  // Of one width, so that names sort in the order of the waves.
+  const number = (at: number) => String(at).padStart(String(texts.length - 1).length, '0');
+  const files = texts.map((text, at) => ({
+    path: `${stem}-wave-${number(at)}${extension || '.yml'}`,
+    text,
+  }));
   const parent = toYaml(assemblePipeline(parentOf(input, whole, files)));
   return { files: [{ path, text: parent }, ...files], waves: waves.map((wave) => wave.graph) };
 }
@@ -180,6 +185,7 @@ function induced(graph: JobGraph, hashes: ReadonlySet<string>): JobGraph {
  * dependencies are missing fail at once, all others are not held up.
  */
 function parentOf(input: PipelineInput, whole: Pipeline, files: readonly PipelineFile[]): Pipeline {
+  const name = (at: number) => `wave-${String(at).padStart(String(files.length - 1).length, '0')}`;
   const { generateJob } = input.settings;
   const own = toPlain(input.attributes.service.noop) as Record<string, unknown>;
   const handOn: Plain = {
@@ -192,12 +198,12 @@ function parentOf(input: PipelineInput, whole: Pipeline, files: readonly Pipelin
     interruptible: true,
   };
   const triggers = files.map(({ path }, at): [string, Plain] => [
-    `wave-${at}`,
+    name(at),
     {
-      stage: `wave-${at}`,
+      stage: name(at),
       needs: [
         { job: 'wave-files', artifacts: false },
-        ...(at > 0 ? [{ job: `wave-${at - 1}`, artifacts: false }] : []),
+        ...(at > 0 ? [{ job: name(at - 1), artifacts: false }] : []),
       ],
       when: 'always',
       trigger: {

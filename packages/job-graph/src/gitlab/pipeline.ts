@@ -1,8 +1,9 @@
 import { type Attributes, isList, merge, toAttributes, toPlain, type Value } from '../attributes.js';
 import type { CiSection } from '../ci-section.js';
 import { JobGraphError } from '../error.js';
-import { byName, type Job, type JobGraph, shortName } from '../graph.js';
+import { byName, type Job, type JobGraph } from '../graph.js';
 import { type JobAttributes, reservedTags } from '../job-attributes.js';
+import { commands, noScript } from '../job-script.js';
 import { levels } from '../order.js';
 import type { Pruned } from '../prune.js';
 import { artifactPaths, type Settings } from '../settings.js';
@@ -119,7 +120,7 @@ export function gitlabPipeline(input: PipelineInput): Pipeline {
     stages.push(String(body.stage));
     services.set(name, body);
   }
-  return { stages, variables: globalVariables(input), builds, services, joints: needs.joints };
+  return { stages, variables: pipelineVariables(input), builds, services, joints: needs.joints };
 }
 
 /** The jobs that come after all builds: copying, signing, cleaning up, the index. */
@@ -176,28 +177,32 @@ function sharedParts(settings: Settings) {
   };
 }
 
-function buildJob(
-  { pruned, attributes, settings, cdash, needsRebuild }: PipelineInput,
+/** What one job is told of its spec beyond its attributes. */
+export function jobVariables(
+  { pruned, cdash, needsRebuild }: PipelineInput,
   job: Job,
-  shared: ReturnType<typeof sharedParts>,
-): Plain {
+): Readonly<Record<string, string>> {
+  return {
+    SPACK_SPEC_NEEDS_REBUILD: needsRebuild(job) ? 'True' : 'False',
+    ...(cdash && {
+      SPACK_CDASH_BUILD_NAME: cdashName(pruned, job, cdash.buildGroup),
+      SPACK_CDASH_BUILD_STAMP: cdash.buildStamp,
+    }),
+  };
+}
+
+function buildJob(input: PipelineInput, job: Job, shared: ReturnType<typeof sharedParts>): Plain {
+  const { attributes, settings } = input;
   const own = attributes.build.get(job.hash)!;
   const { memo, environment } = shared;
   const body: Record<string, unknown> = {};
   for (const [key, { value }] of own) body[key] = toPlain(value);
-  if (body.script === undefined) {
-    throw new JobGraphError(
-      'input',
-      'no-script',
-      `The ci section leaves the job of ${shortName(job.spec)} without a script.`,
-      'Look for a build-job-remove with "script::".',
-    );
-  }
+  if (body.script === undefined) throw noScript(job);
   body.script = memo.of('script', own.get('script')?.value, (value) =>
-    unpack(value).map((line) => line.replaceAll('{env_dir}', environment)),
+    commands(value).map((line) => line.replaceAll('{env_dir}', environment)),
   );
   for (const key of ['before_script', 'after_script']) {
-    if (own.has(key)) body[key] = memo.of(key, own.get(key)?.value, unpack);
+    if (own.has(key)) body[key] = memo.of(key, own.get(key)?.value, commands);
   }
   if (settings.pipelineType) {
     const extra = { COPY_ONLY: [], PROTECTED_BRANCH: ['protected'], PULL_REQUEST: ['public'] };
@@ -206,14 +211,10 @@ function buildJob(
       ...extra[settings.pipelineType!],
     ]);
   }
-  const variables: Record<string, unknown> = {
+  const variables = {
     ...(toPlain(own.get('variables')?.value ?? null) as Plain | null),
-    SPACK_SPEC_NEEDS_REBUILD: needsRebuild(job) ? 'True' : 'False',
+    ...jobVariables(input, job),
   };
-  if (cdash) {
-    variables.SPACK_CDASH_BUILD_NAME = cdashName(pruned, job, cdash.buildGroup);
-    variables.SPACK_CDASH_BUILD_STAMP = cdash.buildStamp;
-  }
   body.variables = variables;
   body.artifacts = memo.of('artifacts', own.get('artifacts')?.value ?? new Map(), (value) =>
     toPlain(merge(value, shared.artifacts)),
@@ -245,11 +246,6 @@ function cdashName({ full }: Pruned, { spec, hash }: Job, group: string): string
       : `%${compiler.name}@=${compiler.version}`
     : 'none';
   return `${spec.name}@${spec.version}${by} hash=${hash} arch=${architectureOf(spec)} (${group})`;
-}
-
-/** A script's commands in one list. */
-function unpack(value: Value): string[] {
-  return isList(value) ? value.flatMap((item) => (isList(item) ? strings(item) : [String(item)])) : [];
 }
 
 function strings(value: Value): string[] {
@@ -292,7 +288,7 @@ function signJob({ attributes, settings, mirrors }: PipelineInput): Plain | unde
   if (settings.pipelineType !== 'PROTECTED_BRANCH' || !own.has('script')) return undefined;
   return {
     ...bodyOf(own),
-    script: unpack(own.get('script')!.value),
+    script: commands(own.get('script')!.value),
     variables: {
       ...(toPlain(own.get('variables')?.value ?? null) as Plain | null),
       SPACK_BUILDCACHE_DESTINATION: mirrors.destination.push,
@@ -309,7 +305,7 @@ function indexJob({ attributes, mirrors }: PipelineInput): Plain {
   const own = attributes.service.reindex;
   return {
     ...bodyOf(own),
-    script: unpack(own.get('script')!.value).map((line) =>
+    script: commands(own.get('script')!.value).map((line) =>
       line.replaceAll('{index_target_mirror}', mirrors.destination.push),
     ),
     ...atTheEnd,
@@ -321,7 +317,7 @@ function indexJob({ attributes, mirrors }: PipelineInput): Plain {
 function cleanupJob({ service }: JobAttributes, prefix: string): Plain {
   return {
     ...bodyOf(service.cleanup),
-    script: unpack(service.cleanup.get('script')!.value).map((line) =>
+    script: commands(service.cleanup.get('script')!.value).map((line) =>
       line.replaceAll('{mirror_prefix}', prefix),
     ),
     ...atTheEnd,
@@ -354,7 +350,8 @@ function copyJob({ attributes, mirrors }: PipelineInput, needs: readonly Plain[]
   };
 }
 
-function globalVariables({ settings, spack }: PipelineInput): Plain {
+/** What every job of a pipeline is told. */
+export function pipelineVariables({ settings, spack }: PipelineInput): Readonly<Record<string, string>> {
   const paths = artifactPaths(settings);
   const python = (value: boolean) => (value ? 'True' : 'False');
   const variables: Record<string, string> = {
