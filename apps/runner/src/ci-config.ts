@@ -1,86 +1,52 @@
-import { readFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
-import { pathToFileURL } from 'node:url';
-import type { Locate } from '@stackwright/job-graph';
-import type { Position } from '@stackwright/spack-env';
-import { isMap, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
+import type { Locate, PipelineMirrors } from '@stackwright/job-graph';
+import type { ConfigNode, Environment, Mirror } from '@stackwright/spack-env';
 import { RunnerError } from './exit.js';
 
-/** A mirror of the configuration, with addresses instead of paths. */
-export interface Mirror {
-  readonly name: string;
-  readonly fetch: string;
-  readonly push: string;
-  /** Whether only signed binaries of it count. */
-  readonly signed: boolean;
-}
-
-/** What the configuration of a stack says of its pipeline. */
+/** What the merged configuration of a stack says of its pipeline. */
 export interface CiConfig {
   readonly ci: unknown;
   readonly cdash: Readonly<Record<string, unknown>> | undefined;
-  /** Those for binaries, in order. */
+  /** Those for binaries, in order of precedence. */
   readonly mirrors: readonly Mirror[];
   readonly locate: Locate;
 }
 
-/** Reads the `ci`, `cdash` and `mirrors` sections of a stack. */
-export async function readCiConfig(folder: string): Promise<CiConfig> {
-  const file = join(folder, 'spack.yaml');
-  const lines = new LineCounter();
-  const document = parseDocument(await readFile(file, 'utf8'), { lineCounter: lines });
-  const position = (offset: number): Position => {
-    const { line, col } = lines.linePos(offset);
-    return { file, line, column: col };
-  };
-  const [broken] = document.errors;
-  if (broken) {
-    const { line, column } = position(broken.pos[0]);
-    throw new RunnerError('input', `${file}:${line}:${column}: ${broken.message.split('\n')[0]}`);
-  }
-  const spack = (document.toJS() as { spack?: Record<string, unknown> } | null)?.spack ?? {};
-  const locate: Locate = (path) => {
-    let node: unknown = document.get('spack');
-    let found: Node | undefined;
-    for (const step of ['ci', ...path]) {
-      if (isMap(node)) {
-        const pair = node.items.find((item) => String(item.key) === String(step));
-        if (!pair) break;
-        found = pair.key as Node;
-        node = pair.value;
-      } else if (isSeq(node)) {
-        node = node.items[Number(step)];
-        found = node as Node;
-      } else break;
-    }
-    return found?.range ? position(found.range[0]) : undefined;
-  };
+/** Picks the `ci`, `cdash` and `mirrors` sections out of an environment. */
+export function ciConfigOf(environment: Environment): CiConfig {
+  const { config, nodes, mirrors } = environment;
   return {
-    ci: spack.ci,
-    cdash: spack.cdash as CiConfig['cdash'],
-    mirrors: mirrorsOf(spack.mirrors ?? {}, folder),
-    locate,
+    ci: config.ci,
+    cdash: config.cdash as CiConfig['cdash'],
+    mirrors: mirrors.filter((mirror) => mirror.binary),
+    locate: (path) => {
+      let node: ConfigNode | undefined = nodes.get('ci');
+      let found = node?.at;
+      for (const step of path) {
+        if (node?.kind === 'map') {
+          const key: string = String(step);
+          const entry = node.entries.get(key) ?? node.entries.get(key.replace(/[:+-]$/, ''));
+          if (!entry) break;
+          found = entry.at;
+          node = entry.node;
+        } else if (node?.kind === 'list') {
+          node = node.items[Number(step)];
+          found = node?.at ?? found;
+        } else break;
+      }
+      return found;
+    },
   };
 }
 
-type Entry = string | { url?: string; fetch?: Entry; push?: Entry; signed?: boolean; binary?: boolean };
-
-function mirrorsOf(section: object, folder: string): Mirror[] {
-  return Object.entries(section as Record<string, Entry>).flatMap(([name, entry]) => {
-    const data = typeof entry === 'string' ? { url: entry } : entry;
-    if (data.binary === false) return [];
-    const url = (direction: 'fetch' | 'push') => {
-      const own = data[direction];
-      const text = typeof own === 'string' ? own : (own?.url ?? data.url);
-      if (!text) throw new RunnerError('input', `${folder}/spack.yaml: the mirror ${name} has no url.`);
-      return mirrorUrl(text, folder);
-    };
-    return [{ name, fetch: url('fetch'), push: url('push'), signed: data.signed ?? true }];
-  });
-}
-
-/** A mirror's address; what is no address is a path from the stack's folder. */
-export function mirrorUrl(text: string, folder: string): string {
-  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(text)) return text;
-  return pathToFileURL(resolve(folder, text)).href;
+/** The addresses that a pipeline names: `buildcache-destination`, else the first mirror, and `buildcache-source`. */
+export function pipelineMirrors({ mirrors }: CiConfig): PipelineMirrors {
+  const named = (name: string) => mirrors.find((mirror) => mirror.name === name);
+  const destination = named('buildcache-destination') ?? mirrors[0];
+  const source = named('buildcache-source');
+  if (!destination)
+    throw new RunnerError('input', 'The stack has no mirror for binaries.', 'Add one below "mirrors:".');
+  return {
+    destination: { fetch: destination.fetch.url, push: destination.push.url },
+    ...(source ? { source: { fetch: source.fetch.url } } : {}),
+  };
 }

@@ -1,10 +1,13 @@
-import { open, readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { hasCode, type Mirror, openMirror, type SignaturePolicy, trustOf } from '@stackwright/buildcache';
 import type { Job, Location } from '@stackwright/job-graph';
+import type { Mirror as ConfiguredMirror } from '@stackwright/spack-env';
 import pLimit from 'p-limit';
-import type { Mirror } from './ci-config.js';
+import type { Context } from './context.js';
 import { RunnerError } from './exit.js';
+import { mirrorOptions } from './mirror-options.js';
+import type { StackSettings } from './settings.js';
 
 /** What the mirrors say of a stack's specs. */
 export interface MirrorState {
@@ -14,81 +17,112 @@ export interface MirrorState {
   readonly indexed: ReadonlySet<string>;
 }
 
+export interface MirrorStateOptions {
+  /** Ask the indexes only, and for what they have. */
+  readonly indexOnly: boolean;
+  readonly env: NodeJS.ProcessEnv;
+  /** Keys whose signatures count on mirrors that have to be signed; left out, that they are signed is enough. */
+  readonly policy?: SignaturePolicy;
+  readonly signal: AbortSignal;
+}
+
 /**
  * Asks all mirrors for all specs at once: first their indexes, then, unless `indexOnly`, for each spec that no index
- * has, the mirror itself.
+ * has, the mirror itself. A manifest whose signature is missing or bad does not count, and the reason is told.
  */
 export async function readMirrorState(
-  mirrors: readonly Mirror[],
+  mirrors: readonly ConfiguredMirror[],
   jobs: readonly Job[],
-  options: { readonly indexOnly: boolean },
+  options: MirrorStateOptions,
 ): Promise<MirrorState> {
+  const { signal } = options;
   const locations = new Map<string, Location>();
   const indexed = new Set<string>();
   const limit = pLimit(32);
-  for (const mirror of mirrors) {
-    const folder = mirrorFolder(mirror);
-    const index = await readIndex(folder);
+  const wanted = new Set(jobs.map((job) => job.hash));
+  for (const configured of mirrors) {
+    const signed = configured.signed ?? true;
+    const mirror = await openMirror(configured.fetch.url, {
+      ...mirrorOptions(configured.fetch, options.env),
+      policy: signed && options.policy ? options.policy : { kind: 'unsigned' },
+      signal,
+    });
+    const index = await readIndex(mirror, wanted, signal);
+    for (const hash of index) indexed.add(hash);
     const look = async (job: Job) => {
       const inIndex = index.has(job.hash);
-      if (inIndex) indexed.add(job.hash);
       const known = locations.get(job.hash);
       if ((known && 'mirror' in known) || (!inIndex && options.indexOnly)) return;
       // An index does not tell what is signed, and what is not cannot be installed from a mirror that has to be.
-      const state = inIndex && !mirror.signed ? 'unsigned' : await manifestState(folder, job);
-      if (state === 'missing') {
-        if (inIndex) locations.set(job.hash, { refused: `in the index of ${mirror.fetch}, but not there` });
-      } else if (mirror.signed && state === 'unsigned') {
-        locations.set(job.hash, { refused: `not signed on ${mirror.fetch}` });
-      } else locations.set(job.hash, { mirror: mirror.fetch });
+      const answer = inIndex && !signed ? { mirror: mirror.url } : await lookUp(mirror, job, signed, signal);
+      if (answer) locations.set(job.hash, answer);
+      else if (inIndex) locations.set(job.hash, { refused: `in the index of ${mirror.url}, but not there` });
     };
-    const answers = index.size > 0 || (await isFolder(join(folder, 'v3/manifests/spec')));
-    if (answers) await Promise.all(jobs.map((job) => limit(() => look(job))));
+    await Promise.all(jobs.map((job) => limit(() => look(job))));
+    await mirror.close();
   }
   return { locations, indexed };
 }
 
-function mirrorFolder({ name, fetch }: Mirror): string {
-  if (fetch.startsWith('file://')) return fileURLToPath(fetch);
-  throw new RunnerError('missing', `The mirror ${name} (${fetch}) cannot be read yet: only file:// can.`);
+/**
+ * The rule that the stack's own trusted keys make; undefined where it names none.
+ * @throws RunnerError for a key file that can't be read
+ */
+export async function trustedKeys(
+  context: Context,
+  { trust }: StackSettings,
+  folder: string,
+): Promise<SignaturePolicy | undefined> {
+  if (trust.length === 0) return undefined;
+  const keys = await readKeys(trust.map((file) => resolve(folder, file)));
+  return { kind: 'trusted', trust: await trustOf({ keys, signal: context.signal }) };
 }
 
-async function readIndex(folder: string): Promise<ReadonlySet<string>> {
-  const manifest = await read(join(folder, 'v3/manifests/index/index.manifest.json'));
-  if (manifest === undefined) return new Set();
-  const [entry] = (JSON.parse(manifest) as { data: { checksum: string }[] }).data;
-  const { checksum } = entry!;
-  const blob = await read(join(folder, 'blobs/sha256', checksum.slice(0, 2), checksum));
-  if (blob === undefined) return new Set();
-  const { database } = JSON.parse(blob) as {
-    database: { installs: Record<string, { in_buildcache?: boolean }> };
-  };
-  const present = Object.entries(database.installs).filter(([, install]) => install.in_buildcache);
-  return new Set(present.map(([hash]) => hash));
+/** Public keys' texts with the files they are from. */
+export async function readKeys(files: readonly string[]): Promise<{ text: string; from: string }[]> {
+  return Promise.all(
+    files.map(async (from) => ({
+      from,
+      text: await readFile(from, 'utf8').catch((error: NodeJS.ErrnoException) => {
+        throw new RunnerError(
+          'input',
+          `The public key ${from} can't be read: ${error.code ?? error.message}.`,
+        );
+      }),
+    })),
+  );
 }
 
-async function manifestState(folder: string, { spec }: Job): Promise<'missing' | 'signed' | 'unsigned'> {
-  const name = `${spec.name}-${spec.version}-${spec.hash}.spec.manifest.json`;
-  const file = await open(join(folder, 'v3/manifests/spec', spec.name, name)).catch(absent);
-  if (!file) return 'missing';
+async function lookUp(
+  mirror: Mirror,
+  job: Job,
+  signed: boolean,
+  signal: AbortSignal,
+): Promise<Location | undefined> {
   try {
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(64), 0, 64, 0);
-    return buffer.toString('latin1', 0, bytesRead).startsWith('-----BEGIN PGP SIGNED')
-      ? 'signed'
-      : 'unsigned';
-  } finally {
-    await file.close();
+    const manifest = await mirror.manifest(job.spec, signal);
+    if (signed && !manifest.signed) return { refused: `not signed on ${mirror.url}` };
+    return { mirror: mirror.url };
+  } catch (error) {
+    if (hasCode(error, 'missing-package')) return undefined;
+    if (hasCode(error, 'signature-missing')) return { refused: `not signed on ${mirror.url}` };
+    if (hasCode(error, 'signature-untrusted'))
+      return { refused: `signed by a key that is not trusted on ${mirror.url}` };
+    if (hasCode(error, 'signature-wrong', 'signature-expired', 'manifest'))
+      return { refused: (error as Error).message };
+    throw error;
   }
 }
 
-async function isFolder(path: string): Promise<boolean> {
-  return (await stat(path).catch(absent))?.isDirectory() ?? false;
-}
-
-async function read(path: string): Promise<string | undefined> {
-  return await readFile(path, 'utf8').catch(absent);
-}
-
-function absent(error: NodeJS.ErrnoException): undefined {
-  if (error.code !== 'ENOENT') throw error;
+async function readIndex(
+  mirror: Mirror,
+  wanted: ReadonlySet<string>,
+  signal: AbortSignal,
+): Promise<Set<string>> {
+  const found = new Set<string>();
+  if (!(await mirror.indexManifest(signal))) return found;
+  for await (const { node, inBuildcache } of mirror.indexEntries(signal)) {
+    if (inBuildcache && wanted.has(node.hash)) found.add(node.hash);
+  }
+  return found;
 }

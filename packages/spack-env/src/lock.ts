@@ -107,7 +107,10 @@ export function parseLock(text: string, file = 'spack.lock'): Lock {
   const found = new Map<string, ConcreteNode>();
   const rootLists: { path: string | undefined; roots: readonly Root[] }[] = [];
   collect(json, undefined, version, found, rootLists, fail);
-  const { nodes, dagHash } = byDagHash(found, rootLists.flatMap(({ roots }) => roots));
+  const { nodes, dagHash } = byDagHash(
+    found,
+    rootLists.flatMap(({ roots }) => roots),
+  );
   checkEdges(nodes, fail);
   const resolved = rootLists.map(({ path, roots }) => ({
     path,
@@ -253,7 +256,11 @@ function checkEdges(nodes: ReadonlyMap<string, ConcreteNode>, fail: Fail): void 
   for (const node of nodes.values()) {
     for (const edge of node.dependencies) {
       if (place.get(edge.hash)! >= place.get(node.hash)!) {
-        fail('cyclic-lock', `${node.name}/${node.hash} depends on itself, by ${edge.name}/${edge.hash}.`, node.hash);
+        fail(
+          'cyclic-lock',
+          `${node.name}/${node.hash} depends on itself, by ${edge.name}/${edge.hash}.`,
+          node.hash,
+        );
       }
     }
   }
@@ -276,7 +283,8 @@ export function readNode(hash: string, raw: Json): ConcreteNode {
   if (!isRecord(raw)) throw badNode(hash, 'is no mapping');
   if (typeof raw.name !== 'string' || raw.name === '') throw badNode(hash, 'has no name');
   const version = raw.version ?? raw.versions?.[0];
-  if (version === undefined || typeof version === 'object') throw badNode(hash, `(${raw.name}) has no version`);
+  if (version === undefined || typeof version === 'object')
+    throw badNode(hash, `(${raw.name}) has no version`);
   const arch = isRecord(raw.arch) ? raw.arch : {};
   const parameters = isRecord(raw.parameters) ? raw.parameters : {};
   return {
@@ -328,7 +336,8 @@ function readDependencies(hash: string, given: unknown): Edge[] {
       : [undefined];
   return list.map((edge) => {
     const to = isRecord(edge) ? edgeHash(edge) : undefined;
-    if (typeof edge?.name !== 'string' || typeof to !== 'string') throw badNode(hash, 'has a broken dependency');
+    if (typeof edge?.name !== 'string' || typeof to !== 'string')
+      throw badNode(hash, 'has a broken dependency');
     const parameters = isRecord(edge.parameters) ? edge.parameters : {};
     const types: unknown = parameters.deptypes ?? edge.type;
     return {

@@ -22,12 +22,13 @@ import {
 } from '@stackwright/job-graph';
 import { concreteSpec, type Lock, parseSpec, type Spec, satisfies } from '@stackwright/spack-env';
 import { Option } from 'commander';
-import { type CiConfig, readCiConfig } from '../ci-config.js';
+import { type CiConfig, ciConfigOf, pipelineMirrors } from '../ci-config.js';
 import type { Define } from '../command.js';
 import { type Context, note, printJson } from '../context.js';
 import { RunnerError } from '../exit.js';
-import { type MirrorState, readMirrorState } from '../mirror-state.js';
-import { readLock, stackFolder } from '../stack.js';
+import { type MirrorState, readMirrorState, trustedKeys } from '../mirror-state.js';
+import { readSettings as readStackSettings } from '../settings.js';
+import { readEnvironment, readLock, stackFolder } from '../stack.js';
 
 interface Options extends Omit<Flags, 'forwardVariables'> {
   readonly target?: 'gitlab' | 'github' | 'slurm';
@@ -70,12 +71,12 @@ export const define: Define = (command, context) => {
 
 async function run(context: Context, stack: string, options: Options): Promise<void> {
   const folder = await stackFolder(context, stack);
-  const [lock, config] = await Promise.all([readLock(folder), readCiConfig(folder)]);
+  const [lock, environment] = await Promise.all([readLock(folder), readEnvironment(context, folder)]);
+  const config = ciConfigOf(environment);
   const flags: Flags = { ...options, forwardVariables: options.forwardVariable };
   const settings = readSettings(context.env, flags, context.cwd);
   const ci = readSection(config, folder);
-  const destination = config.mirrors.find((mirror) => mirror.name === 'buildcache-destination');
-  if (!destination) {
+  if (!config.mirrors.some((mirror) => mirror.name === 'buildcache-destination')) {
     throw new RunnerError(
       'input',
       `${folder}/spack.yaml: no mirror is named "buildcache-destination", so jobs could not push.`,
@@ -85,6 +86,9 @@ async function run(context: Context, stack: string, options: Options): Promise<v
   const full = graphOf(lock);
   const state = await readMirrorState(config.mirrors, [...full.jobs.values()], {
     indexOnly: settings.checkIndexOnly,
+    env: context.env,
+    policy: await trustedKeys(context, await readStackSettings(folder), folder),
+    signal: context.signal,
   });
   const pruned = prune(full, prunersOf(settings, state));
   const group = config.cdash?.['build-group'];
@@ -93,7 +97,7 @@ async function run(context: Context, stack: string, options: Options): Promise<v
     ci,
     attributes: jobAttributes(pruned, ci, { matches: matcher(lock) }),
     settings,
-    mirrors: { destination, source: config.mirrors.find((mirror) => mirror.name === 'buildcache-source') },
+    mirrors: pipelineMirrors(config),
     cdash:
       typeof group === 'string'
         ? { buildGroup: group, buildStamp: buildStamp(context.env, group, await lockTime(folder)) }

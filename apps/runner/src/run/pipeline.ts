@@ -10,10 +10,16 @@ import {
   readSettings,
   writePipeline as render,
 } from '@stackwright/job-graph';
-import { concreteSpec, type Lock, parseSpec, type Spec, satisfies } from '@stackwright/spack-env';
-import { readCiConfig } from '../ci-config.js';
+import {
+  concreteSpec,
+  type Environment,
+  type Lock,
+  parseSpec,
+  type Spec,
+  satisfies,
+} from '@stackwright/spack-env';
+import { ciConfigOf, pipelineMirrors } from '../ci-config.js';
 import type { Context } from '../context.js';
-import type { Stack } from '../stack.js';
 
 /**
  * Writes the GitLab pipeline of the whole graph: what a mirror has is decided anew when CI generates one. Large ones go
@@ -22,16 +28,14 @@ import type { Stack } from '../stack.js';
  */
 export async function writePipeline(
   context: Context,
-  stack: Stack,
+  environment: Environment,
   lock: Lock,
   graph: JobGraph,
   file: string,
 ): Promise<string> {
-  const config = await readCiConfig(stack.folder);
-  const destination =
-    config.mirrors.find(({ name }) => name === 'buildcache-destination') ?? config.mirrors[0];
-  if (config.ci === undefined || config.ci === null || !destination) {
-    return `none: spack.yaml has no ${destination ? '"ci:" section' : 'mirror'}`;
+  const config = ciConfigOf(environment);
+  if (config.ci === undefined || config.ci === null || config.mirrors.length === 0) {
+    return `none: spack.yaml has no ${config.mirrors.length > 0 ? '"ci:" section' : 'mirror'}`;
   }
   const ci = parseCi(config.ci, config.locate);
   const pruned = prune(graph, [externals]);
@@ -48,7 +52,7 @@ export async function writePipeline(
       ci,
       attributes: jobAttributes(pruned, ci, { matches }),
       settings: readSettings(context.env, {}, context.cwd),
-      mirrors: { destination },
+      mirrors: pipelineMirrors(config),
       // The same stack gives the same file: the stamp is of no day.
       ...(typeof group === 'string'
         ? { cdash: { buildGroup: group, buildStamp: buildStamp(context.env, group, new Date(0)) } }
