@@ -91,7 +91,11 @@ class Evaluation {
     while (at < source.trimEnd().length) {
       tokenPattern.lastIndex = at;
       const match = tokenPattern.exec(source);
-      if (!match) this.fail(`Unexpected ${JSON.stringify(source.slice(at).trim()[0])}`, at);
+      if (!match)
+        this.fail(
+          `Unexpected ${JSON.stringify(source.slice(at).trim()[0])}`,
+          source.length - source.slice(at).trimStart().length,
+        );
       const { prefix, quote, number, name, sign } = match.groups!;
       const start =
         at + match[0].length - (quote ? quote.length + prefix!.length : (number ?? name ?? sign)!.length);

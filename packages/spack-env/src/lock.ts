@@ -88,7 +88,8 @@ type Fail = (code: string, message: string, needle?: string, hint?: string) => n
 export function parseLock(text: string, file = 'spack.lock'): Lock {
   const fail: Fail = (code, message, needle, hint) => {
     const position = needle === undefined ? undefined : placeOf(text, needle, file);
-    throw new SpackEnvError({ severity: 'error', code, message: `${file}: ${message}`, position, hint });
+    const said = position ? `The lock ${message}` : `${file}: ${message}`;
+    throw new SpackEnvError({ severity: 'error', code, message: said, position, hint });
   };
   const json = parseJson(text, file);
   const meta = isRecord(json) ? json._meta : undefined;
@@ -138,15 +139,32 @@ function parseJson(text: string, file: string): Json {
     return JSON.parse(text) as Json;
   } catch (error) {
     const message = (error as Error).message;
-    const offset = Number(/position (\d+)/.exec(message)?.[1] ?? text.length);
     throw new SpackEnvError({
       severity: 'error',
       code: 'broken-json',
-      message: `${file}: is not valid JSON: ${message}.`,
-      position: position(text, offset, file),
+      message: `The lock is not valid JSON: ${message.replace(/(?: in JSON at position|,).*/s, '')}.`,
+      position: position(text, errorOffset(text, message), file),
       hint: 'Concretize again to write it anew.',
     });
   }
+}
+
+/** Where JSON breaks. Of an unexpected token, Node tells only what stands around it. */
+function errorOffset(text: string, message: string): number {
+  const given = /position (\d+)/.exec(message)?.[1];
+  if (given !== undefined) return Number(given);
+  const around = /^Unexpected token '(.)', (?:\.\.\.)?"(.*?)"(?:\.\.\.)? is not/su.exec(message);
+  const start = around ? text.indexOf(around[2]!) : -1;
+  if (!around || start < 0) return text.length;
+  const [, token, part] = around;
+  for (let at = part!.indexOf(token!); at >= 0; at = part!.indexOf(token!, at + 1)) {
+    try {
+      JSON.parse(text.slice(0, start + at + 1));
+    } catch (error) {
+      if ((error as Error).message.startsWith('Unexpected token')) return start + at;
+    }
+  }
+  return start;
 }
 
 function position(text: string, offset: number, file: string): Position {
