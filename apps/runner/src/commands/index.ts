@@ -22,4 +22,14 @@ export const commands: readonly CommandEntry[] = [
     summary: 'write a pipeline for GitLab, GitHub or Slurm; takes the flags of spack ci generate',
     load: () => import('./generate.js'),
   },
+  {
+    name: 'mirror',
+    summary: 'list, verify, push, pull, index, copy, prune, sign, publish and migrate mirrors',
+    load: () => import('./mirror.js'),
+  },
+  {
+    name: 'key',
+    summary: 'create, export, import and list signing keys',
+    load: () => import('./key.js'),
+  },
 ];
