@@ -7,7 +7,7 @@ import { isMap, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
 import { RunnerError } from './exit.js';
 
 /** A mirror of the configuration, with addresses instead of paths. */
-export interface Mirror {
+export interface ConfiguredMirror {
   readonly name: string;
   readonly fetch: string;
   readonly push: string;
@@ -20,7 +20,7 @@ export interface CiConfig {
   readonly ci: unknown;
   readonly cdash: Readonly<Record<string, unknown>> | undefined;
   /** Those for binaries, in order. */
-  readonly mirrors: readonly Mirror[];
+  readonly mirrors: readonly ConfiguredMirror[];
   readonly locate: Locate;
 }
 
@@ -65,7 +65,7 @@ export async function readCiConfig(folder: string): Promise<CiConfig> {
 
 type Entry = string | { url?: string; fetch?: Entry; push?: Entry; signed?: boolean; binary?: boolean };
 
-function mirrorsOf(section: object, folder: string): Mirror[] {
+function mirrorsOf(section: object, folder: string): ConfiguredMirror[] {
   return Object.entries(section as Record<string, Entry>).flatMap(([name, entry]) => {
     const data = typeof entry === 'string' ? { url: entry } : entry;
     if (data.binary === false) return [];

@@ -272,7 +272,10 @@ describe.skipIf(!spack)('stackwright run with real Spack (skipped without spack 
     document.setIn(['spack', 'config', 'install_tree', 'root'], join(folder, 'opt-broken'));
     writeFileSync(file, String(document));
     const recipe = join(broken, 'spack_repo/quickstart/packages/hello/package.py');
-    writeFileSync(recipe, readFileSync(recipe, 'utf8').replace('"install", parallel', '"no-such-target", parallel'));
+    writeFileSync(
+      recipe,
+      readFileSync(recipe, 'utf8').replace('"install", parallel', '"no-such-target", parallel'),
+    );
     const target = join(folder, 'broken-mirror');
     const { code, stderr } = await call(['run', broken, '--mirror', target, '--work', join(folder, 'wb')], {
       env,

@@ -26,8 +26,8 @@ import { type CiConfig, readCiConfig } from '../ci-config.js';
 import type { Define } from '../command.js';
 import { type Context, note, printJson } from '../context.js';
 import { RunnerError } from '../exit.js';
-import { type MirrorState, readMirrorState } from '../mirror-state.js';
-import { readLock, stackFolder } from '../stack.js';
+import { type MirrorState, readMirrorStates } from '../mirror-state.js';
+import { openStack, readLock } from '../stack.js';
 
 interface Options extends Omit<Flags, 'forwardVariables'> {
   readonly target?: 'gitlab' | 'github' | 'slurm';
@@ -68,8 +68,9 @@ export const define: Define = (command, context) => {
   command.addOption(new Option('-j, --jobs <n>').hideHelp());
 };
 
-async function run(context: Context, stack: string, options: Options): Promise<void> {
-  const folder = await stackFolder(context, stack);
+async function run(context: Context, argument: string, options: Options): Promise<void> {
+  const stack = await openStack(context, argument);
+  const { folder } = stack;
   const [lock, config] = await Promise.all([readLock(folder), readCiConfig(folder)]);
   const flags: Flags = { ...options, forwardVariables: options.forwardVariable };
   const settings = readSettings(context.env, flags, context.cwd);
@@ -83,8 +84,10 @@ async function run(context: Context, stack: string, options: Options): Promise<v
     );
   }
   const full = graphOf(lock);
-  const state = await readMirrorState(config.mirrors, [...full.jobs.values()], {
+  const state = await readMirrorStates(context, config.mirrors, [...full.jobs.values()], {
     indexOnly: settings.checkIndexOnly,
+    trust: stack.settings.trust,
+    folder,
   });
   const pruned = prune(full, prunersOf(settings, state));
   const group = config.cdash?.['build-group'];
