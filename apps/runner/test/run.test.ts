@@ -243,7 +243,8 @@ describe.skipIf(!spack)('stackwright run with real Spack (skipped without spack 
     mkdirSync(join(client, 'gpg'), { recursive: true, mode: 0o700 });
     cpSync(join(stack, 'spack.lock'), join(client, 'spack.lock'));
     const document = parseDocument(readFileSync(join(stack, 'spack.yaml'), 'utf8'));
-    document.setIn(['spack', 'config', 'install_tree', 'root'], join(client, 'opt'));
+    // Unpadded: a tree whose root is shorter than the build's.
+    document.setIn(['spack', 'config', 'install_tree'], { root: join(client, 'opt') });
     document.setIn(['spack', 'mirrors', 'buildcache-destination', 'url'], mirror);
     document.setIn(['spack', 'repos', 'quickstart'], join(stack, 'spack_repo/quickstart'));
     writeFileSync(join(client, 'spack.yaml'), String(document));

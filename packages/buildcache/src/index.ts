@@ -53,6 +53,8 @@ export {
   updateKeyIndex,
 } from './push.js';
 export { type IndexOptions, type IndexResult, updateIndex } from './reindex.js';
+export { type NewPlaces, Relocation, relocationOf, withSbang } from './relocate.js';
 export { KeySigner, type Signer, Trust, verifySigned } from './signature.js';
 export { parseSpecDocument, type SpecDocument } from './spec-document.js';
 export type { TarEntry } from './tar.js';
+export { extractEntries, readBuildInfo, relocatedEntries, tarEntries, type UnpackOptions } from './unpack.js';

@@ -12,7 +12,7 @@ import { searchPaths } from './environment.js';
 import { ImageError } from './error.js';
 import { keyOf, type Layer, type PackageBlob } from './layer.js';
 import { mergeLayers } from './merge.js';
-import { type MovedPackage, planMove, relocatedTar } from './move.js';
+import { type MovedPackage, moveKey, planMove, relocatedTar } from './move.js';
 import type { SbomPackage } from './sbom.js';
 import type { StagedBlob, Staging } from './staging.js';
 
@@ -142,7 +142,7 @@ async function makeLayers(options: AssembleOptions, staged: readonly StagedBlob[
         createdBy,
       };
     } else {
-      const key = keyOf('relocated', blob.digest, JSON.stringify(move.prefixes));
+      const key = keyOf('relocated', blob.digest, moveKey(move));
       layer = await staging.pack(
         key,
         () => relocatedTar(createReadStream(path), move, signal),

@@ -1,11 +1,8 @@
 import { createHash } from 'node:crypto';
-import type { Readable, Writable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import { createGunzip } from 'node:zlib';
+import type { Readable } from 'node:stream';
+import { tarEntries } from '@stackwright/buildcache';
 import type { Descriptor, Digest } from '@stackwright/oci';
-import { DigestStream } from '@stackwright/oci';
 import type { ConcreteNode } from '@stackwright/spack-env';
-import { extract } from 'tar-stream';
 import { ImageError } from './error.js';
 
 /** A package's binary as the mirror holds it: the verified manifest says which blob, and the mirror opens it. */
@@ -57,66 +54,49 @@ export const inspectedFolders: Readonly<Record<string, readonly string[]>> = {
 
 // Far above any real one; a file of this name that is larger is not what Spack wrote.
 const longestDistribution = 64 * 1024 * 1024;
+const distributionName = '/.spack/binary_distribution';
 
 /**
  * Reads a gzip-compressed package tarball once and finds what is needed of it. Nothing is kept but the facts.
  * @param what names the package in errors
- * @throws ImageError when it is no tarball of an install prefix
+ * @throws BuildcacheError when it is no safe tarball, ImageError when it is not of an install prefix
  */
 export async function readLayerFacts(
   compressed: Readable,
   what: string,
   signal?: AbortSignal,
 ): Promise<LayerFacts> {
-  const uncompressed = new DigestStream();
-  // pipeline hands every error to its caller, and also to these two streams, which are not Node's and would throw it.
-  const ignore = () => {};
-  const untar = extract();
-  const names: string[] = [];
-  let distribution: { folder: string; text: string } | undefined;
-  untar.on('entry', (header, content, next) => {
-    const name = header.name.replace(/^\.\//, '').replace(/\/$/, '');
-    if (header.type === 'directory') names.push(name);
+  const uncompressed = createHash('sha256');
+  let size = 0;
+  const onBytes = (bytes: Buffer) => {
+    uncompressed.update(bytes);
+    size += bytes.length;
+  };
+  const folders = new Set<string>();
+  let found: { readonly folder: string; readonly text: string } | undefined;
+  for await (const { entry, content } of tarEntries(compressed, { what, signal, onBytes })) {
+    if (entry.type === 'folder') folders.add(entry.name);
+    if (!entry.name.endsWith(distributionName) || entry.size > longestDistribution) continue;
     const chunks: Buffer[] = [];
-    const wanted = name.endsWith('/.spack/binary_distribution') && (header.size ?? 0) <= longestDistribution;
-    content.on('data', (chunk) => wanted && chunks.push(chunk as Buffer));
-    content.on('error', ignore);
-    content.on('end', () => {
-      if (wanted)
-        distribution = {
-          folder: name.slice(0, -'/.spack/binary_distribution'.length),
-          text: Buffer.concat(chunks).toString('utf8'),
-        };
-      next();
-    });
-  });
-  untar.on('error', ignore);
-  try {
-    // untar is a Writable that pipeline waits for; the digest stream before it sees every byte, padding included.
-    await pipeline(compressed, createGunzip(), uncompressed, untar as unknown as Writable, { signal });
-  } catch (error) {
-    if (signal?.aborted || (error as { kind?: unknown }).kind) throw error;
-    throw new ImageError(
-      'input',
-      `${what}: the tarball is broken: ${(error as Error).message}.`,
-      'Push the package again.',
-      { cause: error },
-    );
+    for await (const chunk of content) chunks.push(chunk);
+    found = {
+      folder: entry.name.slice(0, -distributionName.length),
+      text: Buffer.concat(chunks).toString('utf8'),
+    };
   }
-  if (!distribution) {
+  if (!found) {
     throw new ImageError(
       'input',
       `${what}: the tarball has no .spack/binary_distribution, so it is not of an installed package.`,
     );
   }
-  const { folder, text } = distribution;
-  const present = new Set(names);
+  const { folder, text } = found;
   return {
-    diffId: uncompressed.digest,
-    size: uncompressed.bytes,
+    diffId: `sha256:${uncompressed.digest('hex')}`,
+    size,
     prefix: `/${folder}`,
     distribution: text,
-    folders: Object.keys(inspectedFolders).filter((sub) => sub === '.' || present.has(`${folder}/${sub}`)),
+    folders: Object.keys(inspectedFolders).filter((sub) => sub === '.' || folders.has(`${folder}/${sub}`)),
   };
 }
 

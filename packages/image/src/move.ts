@@ -1,6 +1,12 @@
-import type { Readable } from 'node:stream';
-import { parse } from 'yaml';
-import { ImageError } from './error.js';
+import { Readable } from 'node:stream';
+import {
+  type BuildInfo,
+  parseBuildInfo,
+  relocatedEntries,
+  relocationOf,
+  tarBytes,
+  tarEntries,
+} from '@stackwright/buildcache';
 import type { PackageBlob } from './layer.js';
 import type { StagedBlob } from './staging.js';
 
@@ -11,20 +17,18 @@ export interface MovedPackage {
   readonly stays: boolean;
   /** Absolute, in the image. */
   readonly prefix: string;
-  /** Old to new, absolute: the install root, the prefixes of the package and of its dependencies. */
-  readonly prefixes: Readonly<Record<string, string>>;
-}
-
-interface Distribution {
-  readonly buildpath: string;
-  readonly relative_prefix: string;
-  readonly hash_to_prefix: Readonly<Record<string, string>>;
-  readonly sbang_install_path?: string;
+  /** Absolute, where it was built. */
+  readonly built: string;
+  /** The install root in the image. */
+  readonly root: string;
+  readonly info: BuildInfo;
+  /** New prefixes by dag hash, of the packages that the image holds. */
+  readonly placed: ReadonlyMap<string, string>;
 }
 
 /**
  * Decides for each package whether it lies in the image where it was built.
- * @param installRoot absolute; undefined when every package stays, which needs them all to have been built under one root
+ * @param installRoot absolute; left out, everything lies where the first package was built
  */
 export function planMove(
   packages: readonly { readonly blob: PackageBlob; readonly staged: StagedBlob }[],
@@ -32,40 +36,40 @@ export function planMove(
 ): MovedPackage[] {
   const read = packages.map(({ blob, staged }) => ({
     blob,
-    staged,
-    built: readDistribution(blob, staged.facts.distribution),
+    built: staged.facts.prefix,
+    info: parseBuildInfo(
+      staged.facts.distribution,
+      `${blob.node.name}@${blob.node.version}/${blob.node.hash}`,
+    ),
   }));
-  const root = installRoot ?? read[0]?.built.buildpath ?? '/';
-  // Where each package of the image will be, by hash: dependencies' prefixes change with their own root, not with the dependent's.
-  const placed = new Map(read.map(({ blob, built }) => [blob.node.hash, `${root}/${built.relative_prefix}`]));
-  return read.map(({ blob, staged, built }) => {
+  const root = installRoot ?? read[0]?.info.root ?? '/';
+  // Where each package of the image will be: a dependency's prefix moves with its own root, not with its dependent's.
+  const placed = new Map(read.map(({ blob, info }) => [blob.node.hash, `${root}/${info.relativePrefix}`]));
+  return read.map(({ blob, built, info }) => {
     const prefix = placed.get(blob.node.hash) as string;
-    const prefixes: Record<string, string> = {};
-    for (const [hash, old] of Object.entries(built.hash_to_prefix)) {
-      // A dependency that the image does not hold (needed for building only) moves with the root.
-      const to =
-        placed.get(hash) ??
-        (old.startsWith(`${built.buildpath}/`) ? root + old.slice(built.buildpath.length) : old);
-      if (to !== old) prefixes[old] = to;
-    }
-    if (built.buildpath !== root) prefixes[built.buildpath] = root;
-    if (staged.facts.prefix !== prefix) prefixes[staged.facts.prefix] = prefix;
-    return { blob, prefix, prefixes, stays: Object.keys(prefixes).length === 0 };
+    const relocation = relocationOf(info, { root, prefixes: placed });
+    // The sbang script's own place does not count: it follows from the root.
+    const stays =
+      info.root === root &&
+      built === prefix &&
+      [...info.prefixes.values()].every((path) => relocation.path(path) === path);
+    return { blob, prefix, built, root, info, placed, stays };
   });
 }
 
-function readDistribution(blob: PackageBlob, text: string): Distribution {
-  const built: Partial<Distribution> | null = parse(text);
-  if (typeof built?.buildpath !== 'string' || typeof built.relative_prefix !== 'string') {
-    throw new ImageError(
-      'input',
-      `${blob.node.name}/${blob.node.hash}: .spack/binary_distribution does not say where the package was built.`,
-    );
-  }
-  return { hash_to_prefix: {}, ...built } as Distribution;
+/** What distinguishes one move from another of the same package, for remembering its result. */
+export function moveKey({ root, info, placed }: MovedPackage): string {
+  return JSON.stringify([root, [...info.prefixes.keys()].map((hash) => [hash, placed.get(hash)])]);
 }
 
-/** The uncompressed tar of a package as it is after its move, deterministic. */
-export function relocatedTar(_compressed: Readable, move: MovedPackage, _signal?: AbortSignal): Readable {
-  throw new ImageError('failed', `${move.blob.node.name}: relocation is being written.`);
+/** The uncompressed tar of a package as it is after its move; the same input gives the same bytes. */
+export function relocatedTar(compressed: Readable, move: MovedPackage, signal?: AbortSignal): Readable {
+  const { blob, built, root, info, placed } = move;
+  const what = `${blob.node.name}@${blob.node.version}/${blob.node.hash.slice(0, 7)}`;
+  const entries = relocatedEntries(tarEntries(compressed, { what, signal }), info, built, {
+    what,
+    root,
+    prefixes: placed,
+  });
+  return Readable.from(tarBytes(entries));
 }

@@ -2,7 +2,10 @@ import { execFileSync } from 'node:child_process';
 import { createReadStream, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
+import { digestOf, type Image, ImageLayout, type ImageSource, mediaTypes, readImage } from '@stackwright/oci';
 import { parseLock } from '@stackwright/spack-env';
 import { type PackageBlob, runtimeClosure } from '../src/index.js';
 
@@ -52,4 +55,37 @@ export function runImage(layout: string, tag: string, command?: readonly string[
   } finally {
     rmSync(join(bundle, '..'), { recursive: true, force: true });
   }
+}
+
+/** A base image with this machine's C library and shell: what dynamic programs and scripts need, and no more. */
+export async function hostBase(folder: string): Promise<{ image: Image; source: ImageSource }> {
+  const libraries = execFileSync('ldd', ['/bin/sh'], { encoding: 'utf8' }).matchAll(/(\/\S+)/g);
+  const files = ['/bin/sh', ...[...libraries].map(([path]) => path)];
+  // Where /bin and /lib are links, the files behind them are packed under the names that programs ask for.
+  const tar = execFileSync(
+    'tar',
+    ['--dereference', '--hard-dereference', '-cPf', '-', '--transform=s,^/,,', ...new Set(files)],
+    {
+      maxBuffer: 64 * 1024 * 1024,
+    },
+  );
+  const layout = await ImageLayout.create(folder);
+  const layer = await layout.putStream(Readable.from([gzipSync(tar)]), mediaTypes.layerGzip);
+  const config = {
+    architecture: process.arch === 'arm64' ? 'arm64' : 'amd64',
+    os: 'linux',
+    rootfs: { type: 'layers', diff_ids: [digestOf(tar)] },
+    history: [{ created_by: 'test' }],
+  };
+  const manifest = {
+    schemaVersion: 2,
+    mediaType: mediaTypes.manifest,
+    config: await layout.putBytes(JSON.stringify(config), mediaTypes.config),
+    layers: [layer],
+  };
+  await layout.tag('latest', await layout.putBytes(JSON.stringify(manifest), mediaTypes.manifest));
+  return {
+    source: layout,
+    image: await readImage(layout, 'latest', { os: 'linux', architecture: config.architecture }),
+  };
 }

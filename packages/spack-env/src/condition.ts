@@ -29,7 +29,11 @@ interface Thing {
 const isThing = (value: Value): value is Thing =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-type Token = { readonly kind: 'name' | 'text' | 'number' | 'sign'; readonly text: string; readonly start: number };
+type Token = {
+  readonly kind: 'name' | 'text' | 'number' | 'sign';
+  readonly text: string;
+  readonly start: number;
+};
 
 const tokenPattern =
   /\s*(?:(?<prefix>[rRuU]?)(?<quote>'''|"""|'|")|(?<number>\d+(?:\.\d+)?)|(?<name>[A-Za-z_]\w*)|(?<sign>==|!=|<=|>=|[<>()[\],.:+-]))/y;
@@ -89,7 +93,8 @@ class Evaluation {
       const match = tokenPattern.exec(source);
       if (!match) this.fail(`Unexpected ${JSON.stringify(source.slice(at).trim()[0])}`, at);
       const { prefix, quote, number, name, sign } = match.groups!;
-      const start = at + match[0].length - (quote ? quote.length + prefix!.length : (number ?? name ?? sign)!.length);
+      const start =
+        at + match[0].length - (quote ? quote.length + prefix!.length : (number ?? name ?? sign)!.length);
       at += match[0].length;
       if (quote) {
         const raw = /r/i.test(prefix!);
@@ -97,7 +102,7 @@ class Evaluation {
         while (!source.startsWith(quote, at)) {
           if (at >= source.length) this.fail('A quote is not closed', start);
           if (source[at] === '\\' && at + 1 < source.length) {
-            text += raw ? source.slice(at, at + 2) : unescape(source[at + 1]!);
+            text += raw ? source.slice(at, at + 2) : unescaped(source[at + 1]!);
             at += 2;
           } else {
             text += source[at++];
@@ -205,7 +210,8 @@ class Evaluation {
 
   private operator(): { text: string; start: number } | undefined {
     const start = this.offset();
-    if (this.is('==', '!=', '<', '<=', '>', '>=', 'in')) return { text: this.tokens[this.next++]!.text, start };
+    if (this.is('==', '!=', '<', '<=', '>', '>=', 'in'))
+      return { text: this.tokens[this.next++]!.text, start };
     if (this.take('is')) return { text: this.take('not') ? '!=' : '==', start };
     if (this.is('not') && this.tokens[this.next + 1]?.text === 'in') {
       this.next += 2;
@@ -264,7 +270,11 @@ class Evaluation {
       } else if (this.take('(')) {
         const args = this.list(')');
         const call = isThing(value) ? value.call : undefined;
-        value = this.known(this.attempt(() => call?.(args), start), 'This cannot be called so', start);
+        value = this.known(
+          this.attempt(() => call?.(args), start),
+          'This cannot be called so',
+          start,
+        );
       } else if (this.take('[')) {
         value = this.subscript(value, start);
       } else {
@@ -294,7 +304,8 @@ class Evaluation {
       const end = this.is(']') ? undefined : this.choice();
       this.expect(']');
       const bounds = [index, end].map((bound) => (typeof bound === 'number' ? bound : undefined));
-      if (typeof value === 'string' || Array.isArray(value)) return (value as string).slice(bounds[0], bounds[1]);
+      if (typeof value === 'string' || Array.isArray(value))
+        return (value as string).slice(bounds[0], bounds[1]);
       return this.known(undefined, 'Only a text or list has parts', start);
     }
     this.expect(']');
@@ -337,7 +348,8 @@ class Evaluation {
       this.expect(',');
       return [value, ...this.list(')')];
     }
-    if (token.kind === 'name') return this.known(this.name(token.text), `Unknown name "${token.text}"`, start);
+    if (token.kind === 'name')
+      return this.known(this.name(token.text), `Unknown name "${token.text}"`, start);
     return this.fail(`Unexpected "${token.text}"`, start);
   }
 
@@ -396,7 +408,7 @@ const textOf = (value: Value): string => {
   return isThing(value) ? value.text : String(value);
 };
 
-const unescape = (character: string): string =>
+const unescaped = (character: string): string =>
   ({ n: '\n', t: '\t', r: '\r', '\n': '', '\\': '\\', "'": "'", '"': '"' })[character] ?? `\\${character}`;
 
 function same(a: Value, b: Value): boolean {
@@ -405,7 +417,9 @@ function same(a: Value, b: Value): boolean {
   }
   if (a === null || b === null) return a === b;
   if (isThing(a) || isThing(b)) return textOf(a) === textOf(b);
-  return typeof a === typeof b ? a === b : Number(a) === Number(b) && typeof a !== 'string' && typeof b !== 'string';
+  return typeof a === typeof b
+    ? a === b
+    : Number(a) === Number(b) && typeof a !== 'string' && typeof b !== 'string';
 }
 
 /** A function of a condition's world; what it returns `undefined` for, it does not take. */
@@ -464,7 +478,9 @@ const environmentThing = (env: ConditionFacts['env']): Thing => {
   return {
     text: 'environ',
     get: (name) =>
-      name === 'get' ? method((key, fallback) => (key === undefined ? undefined : (own(key) ?? fallback ?? null))) : undefined,
+      name === 'get'
+        ? method((key, fallback) => (key === undefined ? undefined : (own(key) ?? fallback ?? null)))
+        : undefined,
     item: own,
     has: (key) => own(key) !== undefined,
   };

@@ -38,6 +38,7 @@ export interface ConfigEntry {
 /** A file that was read: the document, for edits that keep comments, and where its offsets are. */
 export interface ConfigSource {
   readonly file: string;
+  readonly text: string;
   readonly document: Document;
   readonly place: (offset: number) => Position;
 }
@@ -58,7 +59,6 @@ export function parseConfig(text: string, file: string): ConfigSource {
       lineCounter: counter,
       merge: true,
       prettyErrors: false,
-      keepSourceTokens: true,
       stringKeys: false,
       logLevel: 'silent',
     });
@@ -81,7 +81,7 @@ export function parseConfig(text: string, file: string): ConfigSource {
       ),
     );
   }
-  return { file, document, place };
+  return { file, text, document, place };
 }
 
 /**
@@ -89,36 +89,47 @@ export function parseConfig(text: string, file: string): ConfigSource {
  * What an edit has added stands where the node around it does.
  * @throws SpackEnvError for a key that is there twice, an alias inside of itself, a file too large or too deep
  */
-export function readNodes({ document, place }: ConfigSource): ConfigNode {
-  return new Reader(document, place).read(document.contents as Node | null, 0, []);
+export function readNodes(source: ConfigSource): ConfigNode {
+  const { document } = source;
+  return new Reader(source).read(document.contents as Node | null, 0, []);
 }
 
 function broken(file: string, message: string, position: Position = { file, line: 1, column: 1 }) {
-  return new SpackEnvError({ severity: 'error', code: 'broken-yaml', message: `The file ${message}.`, position });
+  return new SpackEnvError({
+    severity: 'error',
+    code: 'broken-yaml',
+    message: `The file ${message}.`,
+    position,
+  });
 }
 
 class Reader {
   private count = 0;
 
-  constructor(
-    private readonly document: Document,
-    private readonly place: (offset: number) => Position,
-  ) {}
+  constructor(private readonly source: ConfigSource) {}
 
   read(node: Node | null, start: number, above: readonly Node[]): ConfigNode {
-    const at = this.place(node?.range?.[0] ?? start);
+    const at = this.source.place(node?.range?.[0] ?? start);
     if (++this.count > mostNodes) throw broken(at.file!, 'is too large once its aliases are filled in', at);
     if (above.length > deepest) throw broken(at.file!, 'is nested too deeply', at);
     if (node === null) return { kind: 'scalar', at, value: null };
     if (isAlias(node)) {
-      const target = node.resolve(this.document) as Node | undefined;
+      const target = node.resolve(this.source.document) as Node | undefined;
       if (!target) throw broken(at.file!, `uses *${node.source}, which is not defined`, at);
       if (above.includes(target)) throw broken(at.file!, `uses *${node.source} inside of itself`, at);
       return this.read(target, start, above);
     }
     const inside = [...above, node];
     if (isSeq(node)) {
-      const items = node.items.map((item) => this.read(item as Node | null, at.offset!, inside));
+      const items = node.items.map((item) => {
+        const text = this.trailingColon(item as Node | null);
+        if (text === undefined) return this.read(item as Node | null, at.offset!, inside);
+        return {
+          kind: 'scalar' as const,
+          at: this.source.place((item as Node).range![0]),
+          value: scalarValue(text),
+        };
+      });
       return { kind: 'list', at, items };
     }
     if (isMap(node)) {
@@ -129,13 +140,28 @@ class Reader {
     return { kind: 'scalar', at, value: scalarValue((node as { value?: unknown }).value) };
   }
 
+  /**
+   * `[hdf5@1.12:, zlib]` is two texts for Spack's reader; YAML proper takes a colon before a comma or bracket
+   * for the end of a key.
+   */
+  private trailingColon(item: Node | null): string | undefined {
+    if (!isMap(item) || item.items.length !== 1 || !item.range) return undefined;
+    const { text } = this.source;
+    const [start] = item.range;
+    const { key, value } = item.items[0]!;
+    if (text[start] === '{' || !isScalar(key) || key.type !== 'PLAIN' || !key.range) return undefined;
+    if (value !== null && !(isScalar(value) && value.value === null && value.source === '')) return undefined;
+    const end = key.range[1];
+    return text[end] === ':' && /[,\]]/.test(text[end + 1] ?? '') ? `${key.source}:` : undefined;
+  }
+
   private readPair(
     pair: Pair<Node, Node | null>,
     at: Position,
     entries: Map<string, ConfigEntry>,
     above: readonly Node[],
   ): void {
-    const keyAt = this.place(pair.key?.range?.[0] ?? at.offset!);
+    const keyAt = this.source.place(pair.key?.range?.[0] ?? at.offset!);
     const text = isScalar(pair.key) ? String(pair.key.value) : String(pair.key);
     const node = this.read(pair.value, keyAt.offset!, above);
     if (text === '<<') {

@@ -145,7 +145,13 @@ function readMatrix(
   later: readonly string[],
 ): Matrix {
   const rows = nodeAt(node, 'matrix');
-  if (rows?.kind !== 'list') return fail('bad-matrix', 'A matrix is missing its rows.', node.at, 'Write "matrix:" and a list of lists.');
+  if (rows?.kind !== 'list')
+    return fail(
+      'bad-matrix',
+      'A matrix is missing its rows.',
+      node.at,
+      'Write "matrix:" and a list of lists.',
+    );
   if (rows.items.length === 0) return fail('bad-matrix', 'A matrix has no rows.', rows.at);
   const exclude = nodeAt(node, 'exclude');
   return {
@@ -154,7 +160,10 @@ function readMatrix(
         ? readItems(row.items, definitions, findings, later)
         : fail('bad-matrix', 'A row of a matrix must be a list.', row.at, 'Put brackets around it.'),
     ),
-    exclude: (exclude?.kind === 'list' ? exclude.items : []).map((item) => ({ text: textOf(item) ?? '', at: item.at })),
+    exclude: (exclude?.kind === 'list' ? exclude.items : []).map((item) => ({
+      text: textOf(item) ?? '',
+      at: item.at,
+    })),
     at: node.at,
     sigil: '',
   };
@@ -170,10 +179,16 @@ export interface ExpandedSpec {
 const mostSpecs = 1_000_000;
 
 /** The specs of a list, matrices multiplied out, in order. */
-export function expandItems(items: readonly SpecItem[], options: ParseOptions, findings: Finding[]): ExpandedSpec[] {
+export function expandItems(
+  items: readonly SpecItem[],
+  options: ParseOptions,
+  findings: Finding[],
+): ExpandedSpec[] {
   const specs: ExpandedSpec[] = [];
   for (const item of items) {
-    const made = collect(findings, () => (isMatrix(item) ? expandMatrix(item, options, findings) : [[parseAt(item, options)]]));
+    const made = collect(findings, () =>
+      isMatrix(item) ? expandMatrix(item, options, findings) : [[parseAt(item, options)]],
+    );
     for (const parts of made ?? []) {
       const spec = collect(findings, () => joined(parts, item.at));
       if (spec) specs.push({ spec, at: item.at });
@@ -191,7 +206,10 @@ function parseAt({ text, at }: TextItem, options: ParseOptions): Spec {
     throw new SpackEnvError(
       error.findings.map((finding) => ({
         ...finding,
-        position: { ...at, column: at.column + (finding.position?.line === 1 ? finding.position.column - 1 : 0) },
+        position: {
+          ...at,
+          column: at.column + (finding.position?.line === 1 ? finding.position.column - 1 : 0),
+        },
       })),
     );
   }
@@ -218,7 +236,9 @@ function expandMatrix(matrix: Matrix, options: ParseOptions, findings: Finding[]
   );
   const size = rows.reduce((product, row) => product * row.length, 1);
   if (size > mostSpecs) return fail('bad-matrix', `A matrix of ${size} specs is too large.`, matrix.at);
-  const parsed = rows.map((row) => row.flatMap((item) => collect(findings, () => parseAt(item, options)) ?? []));
+  const parsed = rows.map((row) =>
+    row.flatMap((item) => collect(findings, () => parseAt(item, options)) ?? []),
+  );
   const excluded = matrix.exclude.flatMap((item) => collect(findings, () => parseAt(item, options)) ?? []);
   const results: Spec[][] = [];
   for (const parts of product(parsed)) {

@@ -1,8 +1,9 @@
-import { hostname as nodeHostname, homedir, tmpdir, userInfo } from 'node:os';
+import { homedir, hostname as nodeHostname, tmpdir, userInfo } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { Document } from 'yaml';
 import type { ConfigNode, MapNode } from './config-node.js';
 import { nodeAt, parseConfig, plainValue, readNodes, textOf } from './config-node.js';
+import type { SpecItem } from './definition.js';
 import { expandItems, readDefinitions, readItems } from './definition.js';
 import type { Finding, Position } from './error.js';
 import { SpackEnvError } from './error.js';
@@ -17,8 +18,8 @@ import { validate } from './schema.js';
 import type { Scope, ScopeLoader } from './scope.js';
 import { flattenScopes, makeScope, mergeScopes } from './scope.js';
 import type { Spec } from './spec.js';
-import { formatSpec } from './spec-format.js';
-import type { Toolchains } from './spec-parse.js';
+import { formatLegacySpec, formatSpec } from './spec-format.js';
+import type { ParseOptions, Toolchains } from './spec-parse.js';
 import { parseSpec } from './spec-parse.js';
 import type { VariableFacts } from './variables.js';
 import { resolvePath } from './variables.js';
@@ -39,6 +40,11 @@ export interface LoadOptions {
   readonly fetch?: RemoteFetcher | undefined;
   /** Folders or files of configuration below the environment's own, lowest precedence first. */
   readonly lower?: readonly string[] | undefined;
+  /**
+   * `0.x`: read and print specs as Spack 0.23 did; see {@link ParseOptions}. Where left out, a stack of the
+   * pipelines that Spack 0.x had in its own repository is known by what it lacks.
+   */
+  readonly dialect?: '0.x' | '1.x' | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -100,6 +106,8 @@ export interface Environment {
   readonly document: Document;
   /** Whether the manifest is in an older form; `upgradeManifest` writes the current one. */
   readonly legacy: boolean;
+  /** How specs were read. */
+  readonly dialect: '0.x' | '1.x';
   /** What variables stand for, for paths in sections that are not read here. */
   readonly variables: VariableFacts;
 }
@@ -117,12 +125,20 @@ export async function loadEnvironment(path: string, options: LoadOptions = {}): 
 }
 
 /** The same from the manifest's text; `file` says where relative paths start. */
-export async function readEnvironment(text: string, file: string, options: LoadOptions = {}): Promise<Environment> {
+export async function readEnvironment(
+  text: string,
+  file: string,
+  options: LoadOptions = {},
+): Promise<Environment> {
   const findings: Finding[] = [];
   const manifest = resolve(file);
   const folder = dirname(manifest);
   const variables = variableFacts(folder, options);
-  const conditions = { host: variables.host, hostname: options.hostname ?? nodeHostname(), env: variables.env };
+  const conditions = {
+    host: variables.host,
+    hostname: options.hostname ?? nodeHostname(),
+    env: variables.env,
+  };
 
   const source = parseConfig(text, file);
   const upgrades = upgradeDocument(source);
@@ -146,7 +162,14 @@ export async function readEnvironment(text: string, file: string, options: LoadO
   const config: Record<string, unknown> = {};
   for (const [section, node] of nodes) config[section] = plainValue(node);
   const definitions = readDefinitions(nodes.get('definitions'), conditions, findings);
-  const { specs, groups } = readRoots(nodeAt(spack, 'specs'), definitions, variables.host, findings);
+  const includeConcrete = await readIncludeConcrete(nodeAt(spack, 'include_concrete'), folder, loader);
+  const dialect = options.dialect ?? guessDialect(spack, findings);
+  const { specs, groups } = readRoots(
+    nodeAt(spack, 'specs'),
+    definitions,
+    { host: variables.host, dialect },
+    findings,
+  );
   return {
     folder,
     file: manifest,
@@ -158,11 +181,12 @@ export async function readEnvironment(text: string, file: string, options: LoadO
     views: readViews(nodes.get('view'), folder, variables),
     develop: readDevelop(nodes.get('develop'), folder, variables),
     toolchains: readToolchains(nodes.get('toolchains'), findings),
-    includeConcrete: texts(nodeAt(spack, 'include_concrete')).map((one) => resolvePath(one, folder, variables)),
+    includeConcrete,
     scopes,
     findings,
     document: source.document,
     legacy: upgrades.length > 0,
+    dialect,
     variables,
   };
 }
@@ -185,7 +209,8 @@ function variableFacts(folder: string, options: LoadOptions): VariableFacts {
   const env = options.env ?? process.env;
   const home = options.home ?? env['HOME'] ?? homedir();
   const { platform, os, target } = options.host ?? {};
-  const host = platform && os && target ? { platform, os, target } : { ...hostFacts(), ...defined(options.host) };
+  const host =
+    platform && os && target ? { platform, os, target } : { ...hostFacts(), ...defined(options.host) };
   return {
     host,
     env,
@@ -254,12 +279,42 @@ function ignoredKeys(spack: MapNode): Finding[] {
   return findings;
 }
 
+/**
+ * Until 1.0, Spack's repository held stacks that were run with a folder of configuration on the command line: they
+ * name a CDash group but no CDash, and include nothing, or something of Spack's own `share/spack/gitlab`. Since 1.0
+ * these stacks are elsewhere and include what they need. Compilers in the two are not read alike.
+ */
+function guessDialect(spack: MapNode, findings: Finding[]): '0.x' | '1.x' {
+  const cdash = nodeAt(spack, 'cdash');
+  const include = nodeAt(spack, 'include');
+  const ofSpack =
+    include?.kind === 'list' &&
+    include.items.some((item) => /^\$\{?spack\}?\/share\/spack\/gitlab\//.test(textOf(item) ?? ''));
+  const incomplete = nodeAt(cdash, 'build-group') !== undefined && !nodeAt(cdash, 'url');
+  if (!incomplete || (include && !ofSpack)) return '1.x';
+  findings.push({
+    severity: 'note',
+    code: 'spack-0.x',
+    message:
+      'This is a stack of the pipelines in Spack before 1.0: its specs are read as Spack 0.23 reads them.',
+    position: cdash?.at,
+    hint: 'Say for which Spack it is where that is wrong (--spack 1.1).',
+  });
+  return '0.x';
+}
+
 async function lowerScopes(paths: readonly string[], folder: string, loader: ScopeLoader): Promise<Scope[]> {
   const at = { file: 'options', line: 1, column: 1 };
   const scopes: Scope[] = [];
   for (const path of paths) {
     const node: ConfigNode = { kind: 'list', at, items: [{ kind: 'scalar', at, value: path }] };
-    const holder = await makeScope('', '', folder, new Map([['include', { at, mode: 'merge' as const, node }]]), loader);
+    const holder = await makeScope(
+      '',
+      '',
+      folder,
+      new Map([['include', { at, mode: 'merge' as const, node }]]),
+      loader,
+    );
     scopes.push(...holder.included);
   }
   return scopes;
@@ -268,10 +323,13 @@ async function lowerScopes(paths: readonly string[], folder: string, loader: Sco
 function readRoots(
   node: ConfigNode | undefined,
   definitions: ReturnType<typeof readDefinitions>,
-  host: Host,
+  options: ParseOptions,
   findings: Finding[],
 ): { specs: RootSpec[]; groups: SpecGroup[] } {
+  const printed = options.dialect === '0.x' ? formatLegacySpec : formatSpec;
   const specs: RootSpec[] = [];
+  // All is read before anything is multiplied out: a reference can still change what an earlier one gives.
+  const parts: { group: string; items: SpecItem[] }[] = [];
   const groups = new Map<string, SpecGroup & { at: Position }>();
   for (const item of node?.kind === 'list' ? node.items : []) {
     const groupNode = nodeAt(item, 'group');
@@ -290,13 +348,18 @@ function readRoots(
     } else if (!groups.has(group)) {
       groups.set(group, { name: group, needs: [], override: {}, at: item.at });
     }
-    const items = readItems(nodes, definitions, findings);
-    for (const { spec, at } of expandItems(items, { host }, findings)) {
-      specs.push({ spec, text: formatSpec(spec), group, at });
+    parts.push({ group, items: readItems(nodes, definitions, findings) });
+  }
+  for (const { group, items } of parts) {
+    for (const { spec, at } of expandItems(items, options, findings)) {
+      specs.push({ spec, text: printed(spec), group, at });
     }
   }
   findings.push(...checkNeeds([...groups.values()]));
-  return { specs, groups: [...groups.values()].map(({ name, needs, override }) => ({ name, needs, override })) };
+  return {
+    specs,
+    groups: [...groups.values()].map(({ name, needs, override }) => ({ name, needs, override })),
+  };
 }
 
 const plainOverride = (item: ConfigNode) => {
@@ -340,6 +403,28 @@ function checkNeeds(groups: readonly (SpecGroup & { at: Position })[]): Finding[
 
 const texts = (node: ConfigNode | undefined): string[] =>
   node?.kind === 'list' ? node.items.flatMap((item) => textOf(item) ?? []) : [];
+
+async function readIncludeConcrete(
+  node: ConfigNode | undefined,
+  folder: string,
+  { files, variables, findings }: ScopeLoader,
+): Promise<string[]> {
+  const folders: string[] = [];
+  for (const item of node?.kind === 'list' ? node.items : []) {
+    const path = resolvePath(textOf(item) ?? '', folder, variables);
+    folders.push(path);
+    if ((await files.kind(join(path, 'spack.yaml'))) === undefined) {
+      findings.push({
+        severity: 'error',
+        code: 'missing-include',
+        message: `The included environment ${path} has no spack.yaml.`,
+        position: item.at,
+        hint: 'Name the folder of another environment.',
+      });
+    }
+  }
+  return folders;
+}
 
 function readViews(node: ConfigNode | undefined, folder: string, facts: VariableFacts): View[] {
   const standard = join(folder, '.spack-env', 'view');
@@ -394,7 +479,10 @@ function readToolchains(node: ConfigNode | undefined, findings: Finding[]): Tool
       for (const item of entry.node.items) for (const key of ['spec', 'when']) checkSpec(nodeAt(item, key));
       toolchains.push([
         name,
-        entry.node.items.map((item) => ({ spec: textOf(nodeAt(item, 'spec')) ?? '', when: textOf(nodeAt(item, 'when')) })),
+        entry.node.items.map((item) => ({
+          spec: textOf(nodeAt(item, 'spec')) ?? '',
+          when: textOf(nodeAt(item, 'when')),
+        })),
       ]);
     }
   }
@@ -402,19 +490,44 @@ function readToolchains(node: ConfigNode | undefined, findings: Finding[]): Tool
 }
 
 /** A manifest's text in the current form; comments and order stay. `notes` is empty where nothing changed. */
-export function upgradeManifest(text: string, file = 'spack.yaml'): { text: string; notes: readonly Finding[] } {
+export function upgradeManifest(
+  text: string,
+  file = 'spack.yaml',
+): { text: string; notes: readonly Finding[] } {
   const source = parseConfig(text, file);
+  readNodes(source);
   const notes = upgradeDocument(source);
-  return { text: notes.length > 0 ? source.document.toString({ lineWidth: 0 }) : text, notes };
+  return { text: notes.length > 0 ? print(source.document, text) : text, notes };
+}
+
+/** Prints a document in the style of the text that it was read from, as far as a printer can tell. */
+function print(document: Document, text: string): string {
+  const sequence = /^( *)[^\s#-][^\n]*:[ \t]*\n(?: *#[^\n]*\n)*( *)- /m.exec(text);
+  const indent = /^spack:[ \t]*\n(?:[ \t]*(?:#[^\n]*)?\n)*( +)\S/m.exec(text)?.[1]?.length;
+  try {
+    return document.toString({
+      lineWidth: 0,
+      indent: indent && indent <= 8 ? indent : 2,
+      indentSeq: sequence !== null && sequence[2]!.length > sequence[1]!.length,
+      flowCollectionPadding: /[[{] \S/.test(text),
+    });
+  } catch (error) {
+    throw new SpackEnvError({
+      severity: 'error',
+      code: 'cannot-print',
+      message: `The changed manifest cannot be written: ${(error as Error).message}.`,
+      hint: 'An alias (*name) came to stand before its anchor (&name): write the value out in both places.',
+    });
+  }
 }
 
 /**
  * Changes a manifest's text; comments and the order of everything else stay.
  * @param edit works on the document, for example `(document) => document.setIn(['spack', 'view'], false)`
- * @throws SpackEnvError when the text is no YAML
+ * @throws SpackEnvError when the text is no YAML, or an alias would stand before its anchor
  */
 export function editManifest(text: string, edit: (document: Document) => void, file = 'spack.yaml'): string {
   const { document } = parseConfig(text, file);
   edit(document);
-  return document.toString({ lineWidth: 0 });
+  return print(document, text);
 }

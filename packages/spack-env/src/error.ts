@@ -30,7 +30,7 @@ export class SpackEnvError extends Error {
   }
 }
 
-/** `file:line:column: message (hint)`, leaving out what is not known. */
+/** `file:line:column: message hint`, leaving out what is not known. */
 export function formatFinding(finding: Finding): string {
   const { position } = finding;
   const where = position

@@ -59,6 +59,10 @@ class Upgrade {
     this.cdash(spack);
   }
 
+  private set(map: YAMLMap, key: string, value: unknown): void {
+    map.set(this.document.createNode(key), this.document.createNode(value));
+  }
+
   /** `concretization: separately|together` is `concretizer: {unify: …}` since Spack 0.18. */
   private concretization(spack: YAMLMap): void {
     const pair = pairOf(spack, 'concretization');
@@ -67,7 +71,7 @@ class Upgrade {
     const unify = word === 'together' ? true : word === 'together where possible' ? 'when_possible' : false;
     const concretizer = pairOf(spack, 'concretizer')?.value;
     if (isMap(concretizer)) {
-      if (!pairOf(concretizer, 'unify')) concretizer.set('unify', unify);
+      if (!pairOf(concretizer, 'unify')) this.set(concretizer, 'unify', unify);
       spack.delete('concretization');
     } else {
       (pair.key as Scalar).value = 'concretizer';
@@ -88,7 +92,10 @@ class Upgrade {
     if (scheme) {
       const projection = isScalar(scheme.value) ? String(scheme.value.value) : '';
       config.delete('install_path_scheme');
-      config.setIn(['install_tree', 'projections', 'all'], projection);
+      const tree = pairOf(config, 'install_tree')?.value;
+      const projections = { projections: { all: projection } };
+      if (isMap(tree)) this.set(tree, 'projections', projections.projections);
+      else this.set(config, 'install_tree', projections);
       this.note('"install_path_scheme" is now "install_tree: projections: all:".', keyNode(scheme));
     }
     for (const gone of ['concretizer', 'install_missing_compilers', 'module_roots']) {
@@ -112,11 +119,8 @@ class Upgrade {
       modules.delete(keyOf(pair));
       set.items.push(pair as YAMLMap['items'][number]);
     }
-    modules.set('default', set);
-    this.note(
-      `"modules: ${old.map(keyOf).join(', ')}" is now in the module set "default".`,
-      keyNode(old[0]),
-    );
+    modules.set(this.document.createNode('default'), set);
+    this.note(`"modules: ${old.map(keyOf).join(', ')}" is now in the module set "default".`, keyNode(old[0]));
   }
 
   /** `gitlab-ci:` with mappings is `ci:` with `pipeline-gen` since Spack 0.20. */
@@ -172,7 +176,7 @@ class Upgrade {
     if (mappings) {
       take('mappings');
       const map = this.document.createNode({ match_behavior: match }) as YAMLMap;
-      map.set('submapping', this.submapping(mappings.value as Node, match));
+      map.set(this.document.createNode('submapping'), this.submapping(mappings.value as Node, match));
       steps.push(map);
       this.note('"mappings" is now a "submapping" of "pipeline-gen".', keyNode(mappings));
     }
@@ -185,7 +189,10 @@ class Upgrade {
     }
     if (job.items.length > 0) {
       step('build-job', job);
-      this.note(`The attributes of all jobs (${job.items.map(keyOf).join(', ')}) are now those of "build-job".`, job.items[0]?.key as Node);
+      this.note(
+        `The attributes of all jobs (${job.items.map(keyOf).join(', ')}) are now those of "build-job".`,
+        job.items[0]?.key as Node,
+      );
     }
     const signing = pairOf(ci, 'signing-job-attributes');
     if (signing) {
@@ -196,22 +203,28 @@ class Upgrade {
     if (service) {
       const value = take('service-job-attributes')!;
       for (const kind of ['reindex-job', 'noop-job', 'cleanup-job']) step(kind, value.clone() as Node);
-      this.note('"service-job-attributes" is now "reindex-job", "noop-job" and "cleanup-job".', keyNode(service));
+      this.note(
+        '"service-job-attributes" is now "reindex-job", "noop-job" and "cleanup-job".',
+        keyNode(service),
+      );
     }
     const index = pairOf(ci, 'final-stage-rebuild-index');
     if (index) {
       const value = take('final-stage-rebuild-index');
       step('reindex-job', value);
-      if (!pairOf(ci, 'rebuild-index')) ci.set('rebuild-index', true);
-      this.note('"final-stage-rebuild-index" is now "reindex-job" with "rebuild-index: true".', keyNode(index));
+      if (!pairOf(ci, 'rebuild-index')) this.set(ci, 'rebuild-index', true);
+      this.note(
+        '"final-stage-rebuild-index" is now "reindex-job" with "rebuild-index: true".',
+        keyNode(index),
+      );
     }
     const pipeline = pairOf(ci, 'pipeline-gen')?.value;
     if (isSeq(pipeline)) {
       // What is there already counts more: it comes first.
       pipeline.items.push(...steps);
     } else if (steps.length > 0) {
-      ci.set('pipeline-gen', this.document.createNode(steps));
-      if (!pairOf(ci, 'target')) ci.set('target', 'gitlab');
+      this.set(ci, 'pipeline-gen', steps);
+      if (!pairOf(ci, 'target')) this.set(ci, 'target', 'gitlab');
     }
   }
 

@@ -60,10 +60,19 @@ export function readMirrors(section: ConfigNode | undefined, facts: VariableFact
   });
 }
 
-function connection(mirror: ConfigNode, direction: 'fetch' | 'push', facts: VariableFacts): MirrorConnection | undefined {
+function connection(
+  mirror: ConfigNode,
+  direction: 'fetch' | 'push',
+  facts: VariableFacts,
+): MirrorConnection | undefined {
   const own = nodeAt(mirror, direction);
   const at = (...path: string[]) => textOf(nodeAt(own, ...path)) ?? textOf(nodeAt(mirror, ...path));
-  const urlNode = mirror.kind === 'scalar' ? mirror : own?.kind === 'scalar' ? own : (nodeAt(own, 'url') ?? nodeAt(mirror, 'url'));
+  const urlNode =
+    mirror.kind === 'scalar'
+      ? mirror
+      : own?.kind === 'scalar'
+        ? own
+        : (nodeAt(own, 'url') ?? nodeAt(mirror, 'url'));
   const url = textOf(urlNode);
   if (url === undefined) return undefined;
   const pair = nodeAt(own, 'access_pair') ?? nodeAt(mirror, 'access_pair');

@@ -13,7 +13,11 @@ type Shape =
   | { readonly words: readonly string[] }
   | { readonly items: Shape }
   | { readonly values: Shape }
-  | { readonly keys: Readonly<Record<string, Shape>>; readonly rest?: Shape; readonly required?: readonly string[] }
+  | {
+      readonly keys: Readonly<Record<string, Shape>>;
+      readonly rest?: Shape;
+      readonly required?: readonly string[];
+    }
   | { readonly either: readonly Shape[] };
 
 const words = (...list: string[]): Shape => ({ words: list });
@@ -119,7 +123,13 @@ const packageKeys = {
   package_attributes: open({}),
   variants: oneOrMore,
 } as const;
-const settings = { set: mapOf(text), unset: texts, prepend_path: mapOf(text), append_path: mapOf(text), remove_path: mapOf(text) };
+const settings = {
+  set: mapOf(text),
+  unset: texts,
+  prepend_path: mapOf(text),
+  append_path: mapOf(text),
+  remove_path: mapOf(text),
+};
 const external = keys(
   {
     spec: 'string',
@@ -142,17 +152,28 @@ const job = open({
   after_script: scripts,
 });
 const jobKinds = ['any', 'build', 'noop', 'copy', 'reindex', 'signing', 'cleanup'];
-const jobs = Object.fromEntries(jobKinds.flatMap((kind) => [[`${kind}-job`, job], [`${kind}-job-remove`, job]]));
+const jobs = Object.fromEntries(
+  jobKinds.flatMap((kind) => [
+    [`${kind}-job`, job],
+    [`${kind}-job-remove`, job],
+  ]),
+);
 
 const concretizer = keys({
   force: 'boolean',
-  reuse: either('boolean', words('dependencies'), open({ roots: 'boolean', include: texts, exclude: texts, from: list(open({})) })),
+  reuse: either(
+    'boolean',
+    words('dependencies'),
+    open({ roots: 'boolean', include: texts, exclude: texts, from: list(open({})) }),
+  ),
   enable_node_namespace: 'boolean',
   targets: open({ host_compatible: 'boolean', granularity: words('generic', 'microarchitectures') }),
   unify: either('boolean', words('when_possible')),
   compiler_mixing: either('boolean', list('any')),
   splice: keys({
-    explicit: list(keys({ target: 'string', replacement: 'string', transitive: 'boolean' }, 'target', 'replacement')),
+    explicit: list(
+      keys({ target: 'string', replacement: 'string', transitive: 'boolean' }, 'target', 'replacement'),
+    ),
     automatic: 'boolean',
   }),
   duplicates: open({ strategy: words('none', 'minimal', 'full'), max_dupes: mapOf('integer') }),
@@ -168,7 +189,11 @@ const config = keys({
   flags: open({ keep_werror: words('all', 'specific', 'none') }),
   shared_linking: either(
     words('rpath', 'runpath'),
-    open({ type: words('rpath', 'runpath'), bind: 'boolean', missing_library_policy: words('error', 'warn', 'ignore') }),
+    open({
+      type: words('rpath', 'runpath'),
+      bind: 'boolean',
+      missing_library_policy: words('error', 'warn', 'ignore'),
+    }),
   ),
   install_tree: either(
     'string',
@@ -246,9 +271,7 @@ export const sections: Readonly<Record<string, Shape>> = {
       either(
         keys({
           match_behavior: words('first', 'merge'),
-          submapping: list(
-            keys({ match: texts, 'build-job': job, 'build-job-remove': job }, 'match'),
-          ),
+          submapping: list(keys({ match: texts, 'build-job': job, 'build-job-remove': job }, 'match')),
           'dynamic-mapping': open({
             endpoint: 'string',
             timeout: 'integer',
@@ -294,7 +317,14 @@ export const sections: Readonly<Record<string, Shape>> = {
     mapOf(
       either(
         'string',
-        keys({ git: 'string', branch: 'string', commit: 'string', tag: 'string', destination: 'string', paths: texts }),
+        keys({
+          git: 'string',
+          branch: 'string',
+          commit: 'string',
+          tag: 'string',
+          destination: 'string',
+          paths: texts,
+        }),
       ),
     ),
   ),
@@ -329,7 +359,11 @@ export type FileKind = 'manifest' | 'scope' | { readonly section: string };
 /** Everything in a file that its schema does not allow, each with its place. */
 export function validate(root: ConfigNode, kind: FileKind): Finding[] {
   const shape =
-    kind === 'manifest' ? manifest : kind === 'scope' ? keys(sections) : keys({ [kind.section]: sections[kind.section]! });
+    kind === 'manifest'
+      ? manifest
+      : kind === 'scope'
+        ? keys(sections)
+        : keys({ [kind.section]: sections[kind.section]! });
   const findings: Finding[] = [];
   check(root, shape, '', findings);
   return findings;
@@ -407,10 +441,18 @@ function check(node: ConfigNode, shape: Shape, path: string, findings: Finding[]
 }
 
 const quoteHint = (shape: Shape, kind: string): string | undefined =>
-  ['integer', 'number', 'boolean'].includes(kind) && allows(shape, 'string') ? 'Put it in quotes.' : undefined;
+  ['integer', 'number', 'boolean'].includes(kind) && allows(shape, 'string')
+    ? 'Put it in quotes.'
+    : undefined;
 
 /** Of several shapes that fit the kind, the findings of the one that fits best. */
-function checkEither(node: ConfigNode, shapes: readonly Shape[], kind: string, path: string, findings: Finding[]): void {
+function checkEither(
+  node: ConfigNode,
+  shapes: readonly Shape[],
+  kind: string,
+  path: string,
+  findings: Finding[],
+): void {
   let best: Finding[] | undefined;
   for (const shape of shapes) {
     if (!allows(shape, kind)) continue;

@@ -99,7 +99,11 @@ async function includePath(
 ): Promise<Scope | undefined> {
   const at = (nodeAt(item, 'path') ?? item).at;
   if (above.includes(path)) {
-    fail('cyclic-include', `${path} includes itself, by ${above.slice(above.indexOf(path) + 1).join(', ') || 'its own include'}.`, at);
+    fail(
+      'cyclic-include',
+      `${path} includes itself, by ${above.slice(above.indexOf(path) + 1).join(', ') || 'its own include'}.`,
+      at,
+    );
   }
   const kind = await loader.files.kind(path);
   if (kind === undefined) {
@@ -162,9 +166,11 @@ async function includeUrl(
   loader: ScopeLoader,
 ): Promise<Scope | undefined> {
   const { url: fetch } = loader.fetch;
-  if (!/^(?:https?|ftp):/i.test(url)) fail('bad-include', `${url} cannot be included.`, at, 'Use http, https or ftp.');
+  if (!/^(?:https?|ftp):/i.test(url))
+    fail('bad-include', `${url} cannot be included.`, at, 'Use http, https or ftp.');
   const sha256 = textOf(nodeAt(item, 'sha256'))?.toLowerCase();
-  if (!sha256) fail('missing-checksum', `The included ${url} has no checksum.`, at, 'Add "sha256:" of the file.');
+  if (!sha256)
+    fail('missing-checksum', `The included ${url} has no checksum.`, at, 'Add "sha256:" of the file.');
   if (!fetch) {
     loader.findings.push({
       severity: 'warning',
@@ -179,7 +185,12 @@ async function includeUrl(
   const bytes = await fetch(raw, loader.signal);
   const found = createHash('sha256').update(bytes).digest('hex');
   if (found !== sha256) {
-    fail('wrong-checksum', `The included ${url} has the checksum ${found}, not ${sha256}.`, at, 'Look at what changed before you take it over.');
+    fail(
+      'wrong-checksum',
+      `The included ${url} has the checksum ${found}, not ${sha256}.`,
+      at,
+      'Look at what changed before you take it over.',
+    );
   }
   const root = checked(new TextDecoder().decode(bytes), url, 'scope', loader);
   return makeScope(url, url, loader.variables.environment, entriesOf(root), loader);
@@ -194,7 +205,12 @@ async function includeGit(
   const at = nodeAt(item, 'git')!.at;
   const [branch, commit, tag] = ['branch', 'commit', 'tag'].map((key) => textOf(nodeAt(item, key)));
   if (!branch && !commit && !tag) {
-    fail('bad-include', `The included repository ${url} has no branch, commit or tag.`, at, 'Add one; a commit never changes.');
+    fail(
+      'bad-include',
+      `The included repository ${url} has no branch, commit or tag.`,
+      at,
+      'Add one; a commit never changes.',
+    );
   }
   const paths = nodeAt(item, 'paths');
   if (!loader.fetch.git) {
@@ -219,7 +235,9 @@ async function includeGit(
       if (!isOptional(item)) fail('missing-include', `The repository ${url} has no ${text}.`, node.at);
       continue;
     }
-    scopes.push(await (kind === 'folder' ? readFolder(path, loader, above) : readFileScope(path, loader, above)));
+    scopes.push(
+      await (kind === 'folder' ? readFolder(path, loader, above) : readFileScope(path, loader, above)),
+    );
   }
   return scopes;
 }

@@ -20,6 +20,29 @@ export function formatSpec(spec: Spec): string {
   return strip(`${formatNodeOptions(spec)} ${formatDependencies(spec)}`);
 }
 
+/** A spec as Spack 0.23 printed it: the compiler behind the version, the architecture in one. */
+export function formatLegacySpec(spec: Spec): string {
+  const node = (one: Spec): string => {
+    const { versions, arch, hash } = one;
+    const compiler = one.dependencies.find((edge) => edge.direct)?.spec;
+    const at = (list: VersionList) => (isAnyVersion(list) ? '' : `@${formatVersions(list)}`);
+    let text = one.name + at(versions);
+    if (compiler) text += `%${legacyNames.get(compiler.name) ?? compiler.name}${at(compiler.versions)}`;
+    text += formatFlags(one.flags) + formatVariants(one.variants);
+    if (!one.name && one.namespace) text += ` namespace=${one.namespace}`;
+    if (arch) text += ` arch=${arch.platform ?? 'None'}-${arch.os ?? 'None'}-${arch.target ?? 'None'}`;
+    return strip(hash ? `${text}/${hash}` : text);
+  };
+  const below = byName(spec.dependencies.filter((edge) => !edge.direct)).map((edge) => {
+    const attributes = [
+      edge.types.length > 0 ? `deptypes=${inOrder(edge.types)}` : '',
+      edge.virtuals.length > 0 ? `virtuals=${edge.virtuals.join(',')}` : '',
+    ].filter((text) => text !== '');
+    return `^${attributes.length > 0 ? `[${attributes.join(' ')}] ` : ''}${node(edge.spec)}`;
+  });
+  return strip([node(spec), ...below].join(' '));
+}
+
 function formatNodeOptions(spec: Spec): string {
   const { name, versions, namespace, arch, hash } = spec;
   let text = name;
@@ -286,12 +309,23 @@ function specAttributes(spec: Spec, options: FormatOptions): (part: string) => V
         return leaf(options.spackRoot);
       case 'spack_install':
         return leaf(options.spackInstall);
+      case 'short_spec':
+        return leaf(format(spec, spec.node ? `${shortSpec}{/hash:7}` : shortSpec));
       case 'specfile_version':
-        return leaf(spec.node?.compiler ? 'v4' : 'v5');
+        return leaf(`v${specfileVersion(spec)}`);
       default:
         return undefined;
     }
   };
+}
+
+const shortSpec =
+  '{name}{@version}{variants}{ platform=architecture.platform}{ os=architecture.os}{ target=architecture.target}';
+
+/** Only nodes of version 5 say so; before, none does. */
+function specfileVersion(spec: Spec): number {
+  const annotations = spec.node?.raw['annotations'] as { original_specfile_version?: number } | undefined;
+  return annotations?.original_specfile_version ?? (spec.node?.compiler ? 4 : 5);
 }
 
 function versionsValue(versions: VersionList, part: string): Value {

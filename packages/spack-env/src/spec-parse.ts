@@ -28,6 +28,11 @@ export type Toolchains = Readonly<
 export interface ParseOptions {
   /** Names that `%NAME` stands for. */
   readonly toolchains?: Toolchains | undefined;
+  /**
+   * `0.x`: as Spack before 1.0, where a compiler is a name and versions on its node, and what stands behind it is
+   * said of the node again: `zlib %gcc target=zen2`.
+   */
+  readonly dialect?: '0.x' | '1.x' | undefined;
   /** What `os=default_os`, `target=frontend` and the like stand for; this machine when left out. */
   readonly host?: Host | undefined;
 }
@@ -162,11 +167,13 @@ class Parser {
           }
         }
       }
-      const dependency = this.node();
+      const older = direct && this.options.dialect === '0.x';
+      const dependency = older ? this.compiler() : this.node();
       if (direct) dependency.name = compilerPackages[dependency.name] ?? dependency.name;
       const parent = direct ? current : root;
       if (!direct) current = dependency;
       this.located(token, () => addDependency(parent, { ...edge, spec: dependency, direct, propagate }));
+      if (older) this.attributes(parent);
     }
     return root;
   }
@@ -262,7 +269,26 @@ class Parser {
       node.name = first.text.slice(dot + 1);
       if (dot >= 0) node.namespace = first.text.slice(0, dot);
     }
-    let versioned = false;
+    return this.attributes(node);
+  }
+
+  /** A compiler of Spack 0.x: a name and versions. */
+  private compiler(): Draft {
+    const name = this.accept('name');
+    if (!name) this.fail('The name of a compiler is missing', this.peek());
+    const version = this.accept('version');
+    return {
+      ...anySpec,
+      name: name.text,
+      versions: version
+        ? this.located(version, () => parseVersions(version.text.slice(1)))
+        : anySpec.versions,
+    };
+  }
+
+  /** What may follow a name: versions, variants, flags, architecture, hash. */
+  private attributes(node: Draft): Draft {
+    let versioned = node.versions !== anySpec.versions;
     for (;;) {
       const token = this.peek();
       switch (token?.kind) {

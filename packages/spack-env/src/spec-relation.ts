@@ -99,7 +99,7 @@ export function lookup(root: Spec, name: string): Spec | undefined {
 
 /** Names differ: whether an edge that names `wanted` as a virtual speaks for the package behind it. */
 const providedBy = (edge: SpecEdge | undefined, wanted: Spec) =>
-  edge !== undefined && edge.virtuals.includes(wanted.name) && isAnyVersion(wanted.versions);
+  edge?.virtuals.includes(wanted.name) && isAnyVersion(wanted.versions);
 
 function specSatisfies(a: Spec, b: Spec, deps: boolean, through?: SpecEdge): boolean {
   if (b.node) return a.node !== undefined && a.hash === b.hash;

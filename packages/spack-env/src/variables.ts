@@ -40,11 +40,14 @@ export function substituteVariables(text: string, facts: VariableFacts): string 
   const own = (record: Readonly<Record<string, string | undefined>>, key: string) =>
     Object.hasOwn(record, key) ? record[key] : undefined;
   return text
-    .replace(/\$(?:(\w+)\b|\{(\w+)\})/g, (all, bare: string | undefined, braced: string | undefined) =>
-      own(known, (bare ?? braced!).toLowerCase()) ?? all,
+    .replace(
+      /\$(?:(\w+)\b|\{(\w+)\})/g,
+      (all, bare: string | undefined, braced: string | undefined) =>
+        own(known, (bare ?? braced!).toLowerCase()) ?? all,
     )
-    .replace(/\$(?:(\w+)|\{([^}]*)\})/g, (all, bare: string | undefined, braced: string | undefined) =>
-      own(facts.env, (bare ?? braced)!) ?? all,
+    .replace(
+      /\$(?:(\w+)|\{([^}]*)\})/g,
+      (all, bare: string | undefined, braced: string | undefined) => own(facts.env, (bare ?? braced)!) ?? all,
     )
     .replace(/^~(?=\/|$)/, () => facts.home);
 }

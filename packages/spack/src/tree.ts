@@ -8,9 +8,10 @@ import { join } from 'node:path';
  */
 export async function paddedRoot(root: string): Promise<string> {
   const placeholder = '__spack_path_placeholder__';
+  // The last folder is as long as it has to be: a part of the word, or one character more than it.
   for (let folder = root; ; ) {
     const names = await readdir(folder).catch(() => []);
-    const padding = names.find((name) => name.length > 1 && placeholder.startsWith(name));
+    const padding = names.find((name) => placeholder.startsWith(name) || name === `${placeholder}_`);
     if (!padding) {
       const found = await access(join(folder, '.spack-db')).then(
         () => true,

@@ -70,7 +70,7 @@ describe('Spack', () => {
 
 describe('paddedRoot', () => {
   it('is where the database is, below the padding', async () => {
-    const tree = join(folder, 'tree/__spack_path_placeholder__/__spack_path_pl');
+    const tree = join(folder, 'tree/__spack_path_placeholder__/_');
     mkdirSync(join(tree, '.spack-db'), { recursive: true });
     expect(await paddedRoot(join(folder, 'tree'))).toBe(tree);
   });

@@ -3,6 +3,26 @@ import type { CommandEntry } from '../command.js';
 /** Every command, in the order of the help text. */
 export const commands: readonly CommandEntry[] = [
   {
+    name: 'spec',
+    summary: "parse specs and print them in Spack's canonical form",
+    load: () => import('./spec.js'),
+  },
+  {
+    name: 'check',
+    summary: 'list everything that is wrong or doubtful in a stack',
+    load: () => import('./check.js'),
+  },
+  {
+    name: 'upgrade',
+    summary: 'bring a stack of an older Spack to the current form',
+    load: () => import('./upgrade.js'),
+  },
+  {
+    name: 'specs',
+    summary: 'list the root specs of a stack, with matrices multiplied out',
+    load: () => import('./specs.js'),
+  },
+  {
     name: 'run',
     summary: 'build a whole stack here: binaries, index, image, report',
     load: () => import('./run.js'),

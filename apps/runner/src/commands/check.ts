@@ -1,0 +1,36 @@
+import { type Finding, formatFinding, loadEnvironment, SpackEnvError } from '@stackwright/spack-env';
+import type { Define } from '../command.js';
+import { type Context, print, printJson } from '../context.js';
+import { exitCode } from '../exit.js';
+import { loadOptions, type StackOptions, stackOptions } from '../stack-options.js';
+
+export const define: Define = (command, context) => {
+  stackOptions(command)
+    .argument('<stack>', 'folder with spack.yaml')
+    .option('--json', 'print JSON')
+    .action(async (stack: string, options: StackOptions & { json?: boolean }) => {
+      const findings = await allFindings(stack, options, context);
+      if (options.json) printJson(context, { findings });
+      else for (const finding of findings) print(context, withSeverity(finding));
+      const errors = findings.filter(({ severity }) => severity === 'error').length;
+      if (!options.json && findings.length === 0) print(context, 'Nothing to complain about.\n');
+      if (errors > 0) process.exitCode = exitCode.input;
+    });
+};
+
+const withSeverity = (finding: Finding): string =>
+  formatFinding({ ...finding, message: `${finding.severity}: ${finding.message}` });
+
+/** A manifest that cannot be read at all has findings, too. */
+async function allFindings(
+  stack: string,
+  options: StackOptions,
+  context: Context,
+): Promise<readonly Finding[]> {
+  try {
+    return (await loadEnvironment(stack, loadOptions(options, context))).findings;
+  } catch (error) {
+    if (error instanceof SpackEnvError) return error.findings;
+    throw error;
+  }
+}

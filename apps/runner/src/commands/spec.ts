@@ -1,0 +1,70 @@
+import { createInterface } from 'node:readline';
+import { formatSpec, type Host, hostFacts, parseSpec, SpackEnvError } from '@stackwright/spack-env';
+import type { Define } from '../command.js';
+import { note, print, printJson } from '../context.js';
+import { exitCode, RunnerError } from '../exit.js';
+
+interface Options {
+  readonly stdin?: boolean;
+  readonly json?: boolean;
+  readonly platform?: string;
+  readonly os?: string;
+  readonly target?: string;
+}
+
+interface Answer {
+  readonly input: string;
+  readonly spec?: string;
+  readonly error?: { readonly message: string; readonly position: number };
+}
+
+export const define: Define = (command, context) => {
+  command
+    .argument('[specs...]', 'specs, one an argument')
+    .option('--stdin', 'read specs from standard input, one a line')
+    .option('--json', 'print JSON')
+    .option('--platform <name>', 'what os=default_os and the like stand for')
+    .option('--os <name>', 'what os=default_os and the like stand for')
+    .option('--target <name>', 'what os=default_os and the like stand for')
+    .action(async (specs: string[], options: Options) => {
+      if (specs.length === 0 && !options.stdin) {
+        throw new RunnerError('input', 'No spec was given.', 'Name specs, or use --stdin.');
+      }
+      const inputs = [...specs];
+      if (options.stdin) {
+        for await (const line of createInterface({
+          input: context.stdin,
+          crlfDelay: Number.POSITIVE_INFINITY,
+        })) {
+          inputs.push(line);
+        }
+      }
+      const host = hostOf(options);
+      const answers = inputs.map((input) => answer(input, host));
+      if (options.json) printJson(context, answers);
+      for (const { input, spec, error } of options.json ? [] : answers) {
+        if (spec !== undefined) print(context, `${spec}\n`);
+        if (error) note(context, `${error.message}\n  ${input}\n  ${' '.repeat(error.position)}^`);
+      }
+      if (answers.some(({ error }) => error)) process.exitCode = exitCode.input;
+    });
+};
+
+function hostOf({ platform, os, target }: Options): Host | undefined {
+  if (!platform && !os && !target) return undefined;
+  const here = platform && os && target ? { platform, os, target } : hostFacts();
+  return { platform: platform ?? here.platform, os: os ?? here.os, target: target ?? here.target };
+}
+
+function answer(input: string, host: Host | undefined): Answer {
+  try {
+    return { input, spec: formatSpec(parseSpec(input, { host })) };
+  } catch (error) {
+    if (!(error instanceof SpackEnvError)) throw error;
+    const { message, hint, position } = error.findings[0]!;
+    return {
+      input,
+      error: { message: hint ? `${message} ${hint}` : message, position: position?.offset ?? 0 },
+    };
+  }
+}

@@ -1,0 +1,34 @@
+import type { Environment, RootSpec } from './environment.js';
+import type { Lock, Root } from './lock.js';
+import { formatSpec } from './spec-format.js';
+import { parseSpec } from './spec-parse.js';
+
+/** How a lock differs from the manifest that it should be of. */
+export interface LockDifference {
+  /** Roots of the manifest that were not concretized. */
+  readonly missing: readonly RootSpec[];
+  /** Roots of the lock that the manifest does not ask for any more. */
+  readonly extra: readonly Root[];
+}
+
+/** Compares the roots of a manifest and of its lock; a lock that is up to date has no difference. */
+export function compareLock(environment: Environment, lock: Lock): LockDifference {
+  const { toolchains, dialect, variables } = environment;
+  // Spack of before 1.0 and of today print the same spec differently: compare what is printed here.
+  const canonical = (text: string, options = {}) =>
+    formatSpec(parseSpec(text, { dialect, host: variables.host, ...options }));
+  const wanted = new Map<string, RootSpec>();
+  for (const root of environment.specs) {
+    wanted.set(formatSpec(root.spec), root);
+  }
+  const expanded = new Map<string, string>();
+  for (const [key, root] of wanted) expanded.set(canonical(root.text, { toolchains }), key);
+  const met = new Set<string>();
+  const extra = lock.roots.filter((root) => {
+    const key = canonical(root.spec);
+    const found = wanted.has(key) ? key : expanded.get(key);
+    if (found !== undefined) met.add(found);
+    return found === undefined;
+  });
+  return { missing: [...wanted].filter(([key]) => !met.has(key)).map(([, root]) => root), extra };
+}
