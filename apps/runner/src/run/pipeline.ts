@@ -27,7 +27,7 @@ export async function writePipeline(
   graph: JobGraph,
   file: string,
 ): Promise<string> {
-  const config = await readCiConfig(stack.folder);
+  const config = await readCiConfig(context, stack.folder);
   const destination =
     config.mirrors.find(({ name }) => name === 'buildcache-destination') ?? config.mirrors[0];
   if (config.ci === undefined || config.ci === null || !destination) {
