@@ -1,7 +1,8 @@
 import type { MirrorConnection } from '@stackwright/spack-env';
 
 /** How to open a mirror as the configuration says: its endpoint and profile, and the variables that hold its secrets. */
-export function mirrorOptions(connection: MirrorConnection, env: NodeJS.ProcessEnv) {
+export function mirrorOptions(connection: MirrorConnection | undefined, env: NodeJS.ProcessEnv) {
+  if (!connection) return { env };
   const { id, idVariable, secretVariable, tokenVariable, profile, endpointUrl } = connection;
   const user = idVariable ? env[idVariable] : id;
   const secret = secretVariable ? env[secretVariable] : undefined;

@@ -1,13 +1,13 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { hasCode, type Mirror, openMirror, type SignaturePolicy, trustOf } from '@stackwright/buildcache';
+import { fileURLToPath } from 'node:url';
+import type { Mirror } from '@stackwright/buildcache';
 import type { Job, Location } from '@stackwright/job-graph';
-import type { Mirror as ConfiguredMirror } from '@stackwright/spack-env';
 import pLimit from 'p-limit';
-import type { Context } from './context.js';
+import type { ConfiguredMirror } from './ci-config.js';
+import { type Context, note } from './context.js';
 import { RunnerError } from './exit.js';
 import { mirrorOptions } from './mirror-options.js';
-import type { StackSettings } from './settings.js';
 
 /** What the mirrors say of a stack's specs. */
 export interface MirrorState {
@@ -18,67 +18,101 @@ export interface MirrorState {
 }
 
 export interface MirrorStateOptions {
-  /** Ask the indexes only, and for what they have. */
+  /** Believe the indexes, and look at nothing else. */
   readonly indexOnly: boolean;
-  readonly env: NodeJS.ProcessEnv;
-  /** Keys whose signatures count on mirrors that have to be signed; left out, that they are signed is enough. */
-  readonly policy?: SignaturePolicy;
-  readonly signal: AbortSignal;
+  /** Files of public keys whose signatures count, relative to the stack; any signature does when there are none. */
+  readonly trust: readonly string[];
+  readonly folder: string;
 }
 
 /**
- * Asks all mirrors for all specs at once: first their indexes, then, unless `indexOnly`, for each spec that no index
- * has, the mirror itself. A manifest whose signature is missing or bad does not count, and the reason is told.
+ * Asks the mirrors for all specs: first the index, then, unless `indexOnly`, the manifest of each spec that the index
+ * lacks, and on a mirror that has to be signed also of those it has, as an index tells nothing of signatures.
  */
-export async function readMirrorState(
+export async function readMirrorStates(
+  context: Context,
   mirrors: readonly ConfiguredMirror[],
   jobs: readonly Job[],
   options: MirrorStateOptions,
 ): Promise<MirrorState> {
-  const { signal } = options;
   const locations = new Map<string, Location>();
   const indexed = new Set<string>();
   const limit = pLimit(32);
-  const wanted = new Set(jobs.map((job) => job.hash));
   for (const configured of mirrors) {
-    const signed = configured.signed ?? true;
-    const mirror = await openMirror(configured.fetch.url, {
-      ...mirrorOptions(configured.fetch, options.env),
-      policy: signed && options.policy ? options.policy : { kind: 'unsigned' },
-      signal,
-    });
-    const index = await readIndex(mirror, wanted, signal);
-    for (const hash of index) indexed.add(hash);
-    const look = async (job: Job) => {
-      const inIndex = index.has(job.hash);
-      const known = locations.get(job.hash);
-      if ((known && 'mirror' in known) || (!inIndex && options.indexOnly)) return;
-      // An index does not tell what is signed, and what is not cannot be installed from a mirror that has to be.
-      const answer = inIndex && !signed ? { mirror: mirror.url } : await lookUp(mirror, job, signed, signal);
-      if (answer) locations.set(job.hash, answer);
-      else if (inIndex) locations.set(job.hash, { refused: `in the index of ${mirror.url}, but not there` });
-    };
-    await Promise.all(jobs.map((job) => limit(() => look(job))));
-    await mirror.close();
+    const { fetch, signed } = configured;
+    if (await isNew(fetch)) continue;
+    const mirror = await open(context, configured, options);
+    try {
+      const index = await readIndex(mirror, context.signal).catch(async (error: unknown) => {
+        const { BuildcacheError } = await import('@stackwright/buildcache');
+        if (options.indexOnly || !(error instanceof BuildcacheError)) throw error;
+        note(context, `Warning: ${error.message} Going on without the index, spec by spec.`);
+        return new Set<string>();
+      });
+      await Promise.all(
+        jobs.map((job) =>
+          limit(async () => {
+            const inIndex = index.has(job.hash);
+            if (inIndex) indexed.add(job.hash);
+            const known = locations.get(job.hash);
+            if ((known && 'mirror' in known) || (options.indexOnly && !inIndex)) return;
+            const found: Location | undefined =
+              options.indexOnly || (inIndex && !signed)
+                ? { mirror: fetch }
+                : await look(mirror, job, configured, inIndex, context.signal);
+            if (found) locations.set(job.hash, found);
+          }),
+        ),
+      );
+    } finally {
+      limit.clearQueue();
+      await mirror.close();
+    }
   }
   return { locations, indexed };
 }
 
-/**
- * The rule that the stack's own trusted keys make; undefined where it names none.
- * @throws RunnerError for a key file that can't be read
- */
-export async function trustedKeys(
-  context: Context,
-  { trust }: StackSettings,
-  folder: string,
-): Promise<SignaturePolicy | undefined> {
-  if (trust.length === 0) return undefined;
-  const keys = await readKeys(trust.map((file) => resolve(folder, file)));
-  return { kind: 'trusted', trust: await trustOf({ keys, signal: context.signal }) };
+async function look(
+  mirror: Mirror,
+  { spec }: Job,
+  { fetch, signed }: ConfiguredMirror,
+  inIndex: boolean,
+  signal: AbortSignal,
+): Promise<Location | undefined> {
+  const { hasCode } = await import('@stackwright/buildcache');
+  try {
+    const manifest = await mirror.manifest(spec, signal);
+    return signed && !manifest.signed ? { refused: `not signed on ${fetch}` } : { mirror: fetch };
+  } catch (error) {
+    if (hasCode(error, 'missing-package')) {
+      return inIndex ? { refused: `in the index of ${fetch}, but not there` } : undefined;
+    }
+    if (hasCode(error, 'signature-missing')) return { refused: `not signed on ${fetch}` };
+    if (hasCode(error, 'signature-wrong')) return { refused: `wrongly signed on ${fetch}` };
+    if (hasCode(error, 'signature-expired')) return { refused: `signature expired on ${fetch}` };
+    if (hasCode(error, 'signature-untrusted')) return { refused: `signed by no trusted key on ${fetch}` };
+    if (hasCode(error, 'manifest')) return { refused: `broken manifest on ${fetch}` };
+    throw error;
+  }
 }
 
-/** Public keys' texts with the files they are from. */
+async function open(
+  { env, signal }: Context,
+  { fetch, signed, connection }: ConfiguredMirror,
+  { trust, folder }: MirrorStateOptions,
+): Promise<Mirror> {
+  const options = { ...mirrorOptions(connection?.fetch, env), signal };
+  // Loaded late: a stack whose mirror is still to be made does not wait for it.
+  const { openMirror, trustOf } = await import('@stackwright/buildcache');
+  if (!signed || trust.length === 0) return openMirror(fetch, options);
+  const keys = await readKeys(trust.map((file) => resolve(folder, file)));
+  return openMirror(fetch, {
+    ...options,
+    policy: { kind: 'trusted', trust: await trustOf({ keys, signal }) },
+  });
+}
+
+/** Public keys' texts with the files they are from. @throws RunnerError for a file that can't be read */
 export async function readKeys(files: readonly string[]): Promise<{ text: string; from: string }[]> {
   return Promise.all(
     files.map(async (from) => ({
@@ -93,36 +127,20 @@ export async function readKeys(files: readonly string[]): Promise<{ text: string
   );
 }
 
-async function lookUp(
-  mirror: Mirror,
-  job: Job,
-  signed: boolean,
-  signal: AbortSignal,
-): Promise<Location | undefined> {
-  try {
-    const manifest = await mirror.manifest(job.spec, signal);
-    if (signed && !manifest.signed) return { refused: `not signed on ${mirror.url}` };
-    return { mirror: mirror.url };
-  } catch (error) {
-    if (hasCode(error, 'missing-package')) return undefined;
-    if (hasCode(error, 'signature-missing')) return { refused: `not signed on ${mirror.url}` };
-    if (hasCode(error, 'signature-untrusted'))
-      return { refused: `signed by a key that is not trusted on ${mirror.url}` };
-    if (hasCode(error, 'signature-wrong', 'signature-expired', 'manifest'))
-      return { refused: (error as Error).message };
-    throw error;
+async function readIndex(mirror: Mirror, signal: AbortSignal): Promise<ReadonlySet<string>> {
+  const hashes = new Set<string>();
+  if (!(await mirror.indexManifest(signal))) return hashes;
+  for await (const { node, inBuildcache } of mirror.indexEntries(signal)) {
+    if (inBuildcache) hashes.add(node.hash);
   }
+  return hashes;
 }
 
-async function readIndex(
-  mirror: Mirror,
-  wanted: ReadonlySet<string>,
-  signal: AbortSignal,
-): Promise<Set<string>> {
-  const found = new Set<string>();
-  if (!(await mirror.indexManifest(signal))) return found;
-  for await (const { node, inBuildcache } of mirror.indexEntries(signal)) {
-    if (inBuildcache && wanted.has(node.hash)) found.add(node.hash);
-  }
-  return found;
+/** Whether a mirror is a folder that nothing was pushed to yet. */
+async function isNew(url: string): Promise<boolean> {
+  if (!url.startsWith('file://')) return false;
+  const found = await stat(fileURLToPath(url)).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error;
+  });
+  return found === undefined;
 }

@@ -18,7 +18,7 @@ import {
   type Spec,
   satisfies,
 } from '@stackwright/spack-env';
-import { ciConfigOf, pipelineMirrors } from '../ci-config.js';
+import { ciConfigOf } from '../ci-config.js';
 import type { Context } from '../context.js';
 
 /**
@@ -34,8 +34,10 @@ export async function writePipeline(
   file: string,
 ): Promise<string> {
   const config = ciConfigOf(environment);
-  if (config.ci === undefined || config.ci === null || config.mirrors.length === 0) {
-    return `none: spack.yaml has no ${config.mirrors.length > 0 ? '"ci:" section' : 'mirror'}`;
+  const destination =
+    config.mirrors.find(({ name }) => name === 'buildcache-destination') ?? config.mirrors[0];
+  if (config.ci === undefined || config.ci === null || !destination) {
+    return `none: spack.yaml has no ${destination ? '"ci:" section' : 'mirror'}`;
   }
   const ci = parseCi(config.ci, config.locate);
   const pruned = prune(graph, [externals]);
@@ -52,7 +54,7 @@ export async function writePipeline(
       ci,
       attributes: jobAttributes(pruned, ci, { matches }),
       settings: readSettings(context.env, {}, context.cwd),
-      mirrors: pipelineMirrors(config),
+      mirrors: { destination },
       // The same stack gives the same file: the stamp is of no day.
       ...(typeof group === 'string'
         ? { cdash: { buildGroup: group, buildStamp: buildStamp(context.env, group, new Date(0)) } }

@@ -219,7 +219,7 @@ async function openAccess(
   const own = configured.find(({ name }) => name === 'buildcache-destination') ?? configured[0];
   const url = await runMirrorUrl(context, stack, work, {
     given: options.mirror,
-    configured: own?.push.url,
+    configured: own?.push,
   });
   const signer = await findSigner(context, work);
   const { policy, files } = await runPolicy(context, stack, {
@@ -227,8 +227,10 @@ async function openAccess(
     unsigned: options.unsigned ?? false,
     signer,
   });
-  const connection =
-    own && options.mirror === undefined ? mirrorOptions(own.push, context.env) : { env: context.env };
+  const connection = mirrorOptions(
+    options.mirror === undefined ? own?.connection?.push : undefined,
+    context.env,
+  );
   const mirror = await openMirror(url, { ...connection, policy, signal: context.signal });
   return { mirror, url, trusted: files };
 }
