@@ -1,18 +1,20 @@
-import { readFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Locate } from '@stackwright/job-graph';
-import type { Position } from '@stackwright/spack-env';
-import { isMap, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
-import { RunnerError } from './exit.js';
+import type { ConfigNode, Environment, MirrorConnection } from '@stackwright/spack-env';
+import type { Context } from './context.js';
+import { readEnvironment } from './stack.js';
+import { loadOptions, type StackOptions } from './stack-options.js';
 
-/** A mirror of the configuration, with addresses instead of paths. */
-export interface Mirror {
+/** A mirror of the configuration, as pipelines need it. */
+export interface ConfiguredMirror {
   readonly name: string;
   readonly fetch: string;
   readonly push: string;
   /** Whether only signed binaries of it count. */
   readonly signed: boolean;
+  /** How to reach it: endpoint, profile, the variables that hold its secrets. Left out: as the environment says. */
+  readonly connection?: { readonly fetch: MirrorConnection; readonly push: MirrorConnection };
 }
 
 /** What the configuration of a stack says of its pipeline. */
@@ -20,66 +22,72 @@ export interface CiConfig {
   readonly ci: unknown;
   readonly cdash: Readonly<Record<string, unknown>> | undefined;
   /** Those for binaries, in order. */
-  readonly mirrors: readonly Mirror[];
+  readonly mirrors: readonly ConfiguredMirror[];
+  /** Absolute folders of package repositories on this machine. */
+  readonly repositories: readonly string[];
   readonly locate: Locate;
 }
 
-/** Reads the `ci`, `cdash` and `mirrors` sections of a stack. */
-export async function readCiConfig(folder: string): Promise<CiConfig> {
-  const file = join(folder, 'spack.yaml');
-  const lines = new LineCounter();
-  const document = parseDocument(await readFile(file, 'utf8'), { lineCounter: lines });
-  const position = (offset: number): Position => {
-    const { line, col } = lines.linePos(offset);
-    return { file, line, column: col };
-  };
-  const [broken] = document.errors;
-  if (broken) {
-    const { line, column } = position(broken.pos[0]);
-    throw new RunnerError('input', `${file}:${line}:${column}: ${broken.message.split('\n')[0]}`);
-  }
-  const spack = (document.toJS() as { spack?: Record<string, unknown> } | null)?.spack ?? {};
-  const locate: Locate = (path) => {
-    let node: unknown = document.get('spack');
-    let found: Node | undefined;
-    for (const step of ['ci', ...path]) {
-      if (isMap(node)) {
-        const pair = node.items.find((item) => String(item.key) === String(step));
-        if (!pair) break;
-        found = pair.key as Node;
-        node = pair.value;
-      } else if (isSeq(node)) {
-        node = node.items[Number(step)];
-        found = node as Node;
-      } else break;
-    }
-    return found?.range ? position(found.range[0]) : undefined;
-  };
+/**
+ * Reads a stack's configuration with all that it includes.
+ * @throws SpackEnvError with everything that is wrong with it
+ */
+export async function readCiConfig(
+  context: Context,
+  folder: string,
+  options: StackOptions = {},
+): Promise<CiConfig> {
+  return ciConfigOf(await readEnvironment(context, folder, loadOptions(options, context)));
+}
+
+/** Picks the sections out of an environment. */
+export function ciConfigOf(environment: Environment): CiConfig {
+  const { config, nodes, mirrors } = environment;
   return {
-    ci: spack.ci,
-    cdash: spack.cdash as CiConfig['cdash'],
-    mirrors: mirrorsOf(spack.mirrors ?? {}, folder),
-    locate,
+    ci: config.ci,
+    cdash: config.cdash as CiConfig['cdash'],
+    mirrors: mirrors
+      .filter((mirror) => mirror.binary)
+      .map(({ name, fetch, push, signed }) => ({
+        name,
+        fetch: fetch.url,
+        push: push.url,
+        signed: signed ?? true,
+        connection: { fetch, push },
+      })),
+    repositories: repositoriesOf(environment),
+    locate: (path) => positionOf(nodes.get('ci'), path),
   };
 }
 
-type Entry = string | { url?: string; fetch?: Entry; push?: Entry; signed?: boolean; binary?: boolean };
-
-function mirrorsOf(section: object, folder: string): Mirror[] {
-  return Object.entries(section as Record<string, Entry>).flatMap(([name, entry]) => {
-    const data = typeof entry === 'string' ? { url: entry } : entry;
-    if (data.binary === false) return [];
-    const url = (direction: 'fetch' | 'push') => {
-      const own = data[direction];
-      const text = typeof own === 'string' ? own : (own?.url ?? data.url);
-      if (!text) throw new RunnerError('input', `${folder}/spack.yaml: the mirror ${name} has no url.`);
-      return mirrorUrl(text, folder);
-    };
-    return [{ name, fetch: url('fetch'), push: url('push'), signed: data.signed ?? true }];
-  });
+/** Where a value of the merged configuration was written; the nearest above it that is known. */
+function positionOf(top: ConfigNode | undefined, path: readonly (string | number)[]) {
+  let node = top;
+  let at = top?.at;
+  for (const step of path) {
+    if (node?.kind === 'map') {
+      const name = String(step);
+      const entry = node.entries.get(name) ?? node.entries.get(name.replace(/[:+-]$/, ''));
+      if (!entry) break;
+      at = entry.at;
+      node = entry.node;
+    } else if (node?.kind === 'list') {
+      node = node.items[Number(step)];
+      at = node?.at ?? at;
+    } else break;
+  }
+  return at;
 }
 
-/** A mirror's address; what is no address is a path from the stack's folder. */
+function repositoriesOf({ config, folder }: Environment): string[] {
+  const section = config.repos;
+  const entries = Array.isArray(section) ? section : Object.values((section ?? {}) as object);
+  return entries
+    .filter((entry): entry is string => typeof entry === 'string' && !/^\$|^[a-z]+:\/\//.test(entry))
+    .map((entry) => resolve(folder, entry));
+}
+
+/** A mirror's address from the command line; what is no address is a path. */
 export function mirrorUrl(text: string, folder: string): string {
   if (/^[a-z][a-z0-9+.-]*:\/\//i.test(text)) return text;
   return pathToFileURL(resolve(folder, text)).href;

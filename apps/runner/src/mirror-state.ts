@@ -1,10 +1,13 @@
-import { open, readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readFile, stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { Mirror } from '@stackwright/buildcache';
 import type { Job, Location } from '@stackwright/job-graph';
 import pLimit from 'p-limit';
-import type { Mirror } from './ci-config.js';
+import type { ConfiguredMirror } from './ci-config.js';
+import { type Context, note } from './context.js';
 import { RunnerError } from './exit.js';
+import { mirrorOptions } from './mirror-options.js';
 
 /** What the mirrors say of a stack's specs. */
 export interface MirrorState {
@@ -14,81 +17,130 @@ export interface MirrorState {
   readonly indexed: ReadonlySet<string>;
 }
 
+export interface MirrorStateOptions {
+  /** Believe the indexes, and look at nothing else. */
+  readonly indexOnly: boolean;
+  /** Files of public keys whose signatures count, relative to the stack; any signature does when there are none. */
+  readonly trust: readonly string[];
+  readonly folder: string;
+}
+
 /**
- * Asks all mirrors for all specs at once: first their indexes, then, unless `indexOnly`, for each spec that no index
- * has, the mirror itself.
+ * Asks the mirrors for all specs: first the index, then, unless `indexOnly`, the manifest of each spec that the index
+ * lacks, and on a mirror that has to be signed also of those it has, as an index tells nothing of signatures.
  */
-export async function readMirrorState(
-  mirrors: readonly Mirror[],
+export async function readMirrorStates(
+  context: Context,
+  mirrors: readonly ConfiguredMirror[],
   jobs: readonly Job[],
-  options: { readonly indexOnly: boolean },
+  options: MirrorStateOptions,
 ): Promise<MirrorState> {
   const locations = new Map<string, Location>();
   const indexed = new Set<string>();
   const limit = pLimit(32);
-  for (const mirror of mirrors) {
-    const folder = mirrorFolder(mirror);
-    const index = await readIndex(folder);
-    const look = async (job: Job) => {
-      const inIndex = index.has(job.hash);
-      if (inIndex) indexed.add(job.hash);
-      const known = locations.get(job.hash);
-      if ((known && 'mirror' in known) || (!inIndex && options.indexOnly)) return;
-      // An index does not tell what is signed, and what is not cannot be installed from a mirror that has to be.
-      const state = inIndex && !mirror.signed ? 'unsigned' : await manifestState(folder, job);
-      if (state === 'missing') {
-        if (inIndex) locations.set(job.hash, { refused: `in the index of ${mirror.fetch}, but not there` });
-      } else if (mirror.signed && state === 'unsigned') {
-        locations.set(job.hash, { refused: `not signed on ${mirror.fetch}` });
-      } else locations.set(job.hash, { mirror: mirror.fetch });
-    };
-    const answers = index.size > 0 || (await isFolder(join(folder, 'v3/manifests/spec')));
-    if (answers) await Promise.all(jobs.map((job) => limit(() => look(job))));
+  for (const configured of mirrors) {
+    const { fetch, signed } = configured;
+    if (await isNew(fetch)) continue;
+    const mirror = await open(context, configured, options);
+    try {
+      const index = await readIndex(mirror, context.signal).catch(async (error: unknown) => {
+        const { BuildcacheError } = await import('@stackwright/buildcache');
+        if (options.indexOnly || !(error instanceof BuildcacheError)) throw error;
+        note(context, `Warning: ${error.message} Going on without the index, spec by spec.`);
+        return new Set<string>();
+      });
+      await Promise.all(
+        jobs.map((job) =>
+          limit(async () => {
+            const inIndex = index.has(job.hash);
+            if (inIndex) indexed.add(job.hash);
+            const known = locations.get(job.hash);
+            if ((known && 'mirror' in known) || (options.indexOnly && !inIndex)) return;
+            const found: Location | undefined =
+              options.indexOnly || (inIndex && !signed)
+                ? { mirror: fetch }
+                : await look(mirror, job, configured, inIndex, context.signal);
+            if (found) locations.set(job.hash, found);
+          }),
+        ),
+      );
+    } finally {
+      limit.clearQueue();
+      await mirror.close();
+    }
   }
   return { locations, indexed };
 }
 
-function mirrorFolder({ name, fetch }: Mirror): string {
-  if (fetch.startsWith('file://')) return fileURLToPath(fetch);
-  throw new RunnerError('missing', `The mirror ${name} (${fetch}) cannot be read yet: only file:// can.`);
-}
-
-async function readIndex(folder: string): Promise<ReadonlySet<string>> {
-  const manifest = await read(join(folder, 'v3/manifests/index/index.manifest.json'));
-  if (manifest === undefined) return new Set();
-  const [entry] = (JSON.parse(manifest) as { data: { checksum: string }[] }).data;
-  const { checksum } = entry!;
-  const blob = await read(join(folder, 'blobs/sha256', checksum.slice(0, 2), checksum));
-  if (blob === undefined) return new Set();
-  const { database } = JSON.parse(blob) as {
-    database: { installs: Record<string, { in_buildcache?: boolean }> };
-  };
-  const present = Object.entries(database.installs).filter(([, install]) => install.in_buildcache);
-  return new Set(present.map(([hash]) => hash));
-}
-
-async function manifestState(folder: string, { spec }: Job): Promise<'missing' | 'signed' | 'unsigned'> {
-  const name = `${spec.name}-${spec.version}-${spec.hash}.spec.manifest.json`;
-  const file = await open(join(folder, 'v3/manifests/spec', spec.name, name)).catch(absent);
-  if (!file) return 'missing';
+async function look(
+  mirror: Mirror,
+  { spec }: Job,
+  { fetch, signed }: ConfiguredMirror,
+  inIndex: boolean,
+  signal: AbortSignal,
+): Promise<Location | undefined> {
+  const { hasCode } = await import('@stackwright/buildcache');
   try {
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(64), 0, 64, 0);
-    return buffer.toString('latin1', 0, bytesRead).startsWith('-----BEGIN PGP SIGNED')
-      ? 'signed'
-      : 'unsigned';
-  } finally {
-    await file.close();
+    const manifest = await mirror.manifest(spec, signal);
+    return signed && !manifest.signed ? { refused: `not signed on ${fetch}` } : { mirror: fetch };
+  } catch (error) {
+    if (hasCode(error, 'missing-package')) {
+      return inIndex ? { refused: `in the index of ${fetch}, but not there` } : undefined;
+    }
+    if (hasCode(error, 'signature-missing')) return { refused: `not signed on ${fetch}` };
+    if (hasCode(error, 'signature-wrong')) return { refused: `wrongly signed on ${fetch}` };
+    if (hasCode(error, 'signature-expired')) return { refused: `signature expired on ${fetch}` };
+    if (hasCode(error, 'signature-untrusted')) return { refused: `signed by no trusted key on ${fetch}` };
+    if (hasCode(error, 'manifest')) return { refused: `broken manifest on ${fetch}` };
+    throw error;
   }
 }
 
-async function isFolder(path: string): Promise<boolean> {
-  return (await stat(path).catch(absent))?.isDirectory() ?? false;
+async function open(
+  { env, signal }: Context,
+  { fetch, signed, connection }: ConfiguredMirror,
+  { trust, folder }: MirrorStateOptions,
+): Promise<Mirror> {
+  const options = { ...mirrorOptions(connection?.fetch, env), signal };
+  // Loaded late: a stack whose mirror is still to be made does not wait for it.
+  const { openMirror, trustOf } = await import('@stackwright/buildcache');
+  if (!signed || trust.length === 0) return openMirror(fetch, options);
+  const keys = await readKeys(trust.map((file) => resolve(folder, file)));
+  return openMirror(fetch, {
+    ...options,
+    policy: { kind: 'trusted', trust: await trustOf({ keys, signal }) },
+  });
 }
 
-async function read(path: string): Promise<string | undefined> {
-  return await readFile(path, 'utf8').catch(absent);
+/** Public keys' texts with the files they are from. @throws RunnerError for a file that can't be read */
+export async function readKeys(files: readonly string[]): Promise<{ text: string; from: string }[]> {
+  return Promise.all(
+    files.map(async (from) => ({
+      from,
+      text: await readFile(from, 'utf8').catch((error: NodeJS.ErrnoException) => {
+        throw new RunnerError(
+          'input',
+          `The public key ${from} can't be read: ${error.code ?? error.message}.`,
+        );
+      }),
+    })),
+  );
 }
 
-function absent(error: NodeJS.ErrnoException): undefined {
-  if (error.code !== 'ENOENT') throw error;
+async function readIndex(mirror: Mirror, signal: AbortSignal): Promise<ReadonlySet<string>> {
+  const hashes = new Set<string>();
+  if (!(await mirror.indexManifest(signal))) return hashes;
+  for await (const { node, inBuildcache } of mirror.indexEntries(signal)) {
+    if (inBuildcache) hashes.add(node.hash);
+  }
+  return hashes;
+}
+
+/** Whether a mirror is a folder that nothing was pushed to yet. */
+async function isNew(url: string): Promise<boolean> {
+  if (!url.startsWith('file://')) return false;
+  const found = await stat(fileURLToPath(url)).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error;
+  });
+  return found === undefined;
 }

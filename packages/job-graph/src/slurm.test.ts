@@ -61,6 +61,8 @@ describe('slurmScript', () => {
   });
 });
 
+// Not everyone's PATH has the folder of the daemons, which this test names and which start each other.
+process.env.PATH = `${process.env.PATH}:/usr/sbin`;
 const tools = ['slurmctld', 'slurmd', 'munged'].map((name) => join('/usr/sbin', name));
 const missing = tools.some((tool) => !existsSync(tool)) || process.getuid?.() !== 0;
 

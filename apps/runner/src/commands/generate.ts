@@ -1,22 +1,34 @@
-import { copyFile, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
-import { dirname, join, relative, resolve } from 'node:path';
+import { copyFile, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join, relative, resolve } from 'node:path';
 import {
+  affectedBy,
   artifactPaths,
+  askDynamicMappings,
+  branchName,
   buildStamp,
   type CiSection,
+  changedPackages,
   copyManifest,
   externals,
   type Flags,
+  githubWorkflow,
   graphOf,
+  type JobGraph,
   jobAttributes,
+  type PipelineFile,
   type PipelineInput,
   type Pruned,
   type Pruner,
   parseCi,
   prune,
+  pushDownstream,
   readSettings,
   relocateManifest,
   type Settings,
+  slurmScript,
+  stackChanged,
+  untouched,
   upToDate,
   writePipeline,
 } from '@stackwright/job-graph';
@@ -26,10 +38,12 @@ import { type CiConfig, readCiConfig } from '../ci-config.js';
 import type { Define } from '../command.js';
 import { type Context, note, printJson } from '../context.js';
 import { RunnerError } from '../exit.js';
-import { type MirrorState, readMirrorState } from '../mirror-state.js';
-import { readLock, stackFolder } from '../stack.js';
+import { type MirrorState, readMirrorStates } from '../mirror-state.js';
+import { openStack, readLock } from '../stack.js';
 
 interface Options extends Omit<Flags, 'forwardVariables'> {
+  readonly platform?: string;
+  readonly os?: string;
   readonly target?: 'gitlab' | 'github' | 'slurm';
   readonly outputFile?: string;
   readonly forwardVariable: readonly string[];
@@ -42,7 +56,7 @@ export const define: Define = (command, context) => {
     .addOption(
       new Option('--target <engine>', 'the engine to write for').choices(['gitlab', 'github', 'slurm']),
     )
-    .option('--output-file <file>', 'where the pipeline goes (default: .gitlab-ci.yml)')
+    .option('--output-file <file>', 'where the pipeline goes (default for GitLab: .gitlab-ci.yml)')
     .option('--prune-dag', 'no jobs for specs that are up to date on a mirror (default)')
     .option('--no-prune-dag', 'jobs for specs that are up to date too')
     .option('--prune-unaffected', 'no jobs for specs that the last commit does not affect')
@@ -52,6 +66,8 @@ export const define: Define = (command, context) => {
     .option('--check-index-only', 'believe the indexes of the mirrors')
     .option('--artifacts-root <folder>', 'where jobs leave their artifacts (default: jobs_scratch_dir)')
     .option('--forward-variable <name>', 'hand a variable on to the jobs (repeatable)', collect, [])
+    .option('--platform <name>', 'read the stack as on this platform (linux, darwin, windows)')
+    .option('--os <name>', 'read the stack as on this operating system (debian12, rhel9)')
     .option('--json', 'print what was written as JSON')
     .action((stack: string, options: Options) => run(context, stack, options));
   // Taken for the sake of calls that are written for Spack: the lock is concrete already.
@@ -68,11 +84,15 @@ export const define: Define = (command, context) => {
   command.addOption(new Option('-j, --jobs <n>').hideHelp());
 };
 
-async function run(context: Context, stack: string, options: Options): Promise<void> {
-  const folder = await stackFolder(context, stack);
-  const [lock, config] = await Promise.all([readLock(folder), readCiConfig(folder)]);
+async function run(context: Context, argument: string, options: Options): Promise<void> {
+  const { folder, settings: own } = await openStack(context, argument);
+  const [lock, config] = await Promise.all([
+    readLock(folder),
+    readCiConfig(context, folder, { platform: options.platform, os: options.os }),
+  ]);
   const flags: Flags = { ...options, forwardVariables: options.forwardVariable };
-  const settings = readSettings(context.env, flags, context.cwd);
+  const downstream = context.env.DOWNSTREAM_CI_REPO;
+  const settings = settingsFor(readSettings(context.env, flags, context.cwd), downstream !== undefined);
   const ci = readSection(config, folder);
   const destination = config.mirrors.find((mirror) => mirror.name === 'buildcache-destination');
   if (!destination) {
@@ -83,15 +103,29 @@ async function run(context: Context, stack: string, options: Options): Promise<v
     );
   }
   const full = graphOf(lock);
-  const state = await readMirrorState(config.mirrors, [...full.jobs.values()], {
+  const state = await readMirrorStates(context, config.mirrors, [...full.jobs.values()], {
     indexOnly: settings.checkIndexOnly,
+    trust: own.trust,
+    folder,
   });
-  const pruned = prune(full, prunersOf(settings, state));
+  const changes = settings.pruneUntouched
+    ? await affected(context, folder, config, full, settings)
+    : undefined;
+  const pruned = prune(full, prunersOf(settings, state, changes));
+  if (ci.brokenSpecsUrl) await refuseBroken(context, ci.brokenSpecsUrl, pruned, settings);
   const group = config.cdash?.['build-group'];
   const input: PipelineInput = {
     pruned,
     ci,
-    attributes: jobAttributes(pruned, ci, { matches: matcher(lock) }),
+    attributes: jobAttributes(pruned, ci, {
+      matches: matcher(lock),
+      dynamic: await askDynamicMappings(pruned, ci, {
+        env: context.env,
+        skip: settings.skipDynamicMapping,
+        signal: context.signal,
+        onWarning: (text) => note(context, `Warning: ${text}`),
+      }),
+    }),
     settings,
     mirrors: { destination, source: config.mirrors.find((mirror) => mirror.name === 'buildcache-source') },
     cdash:
@@ -104,8 +138,12 @@ async function run(context: Context, stack: string, options: Options): Promise<v
   for (const warning of warnings(input, context.env)) note(context, `Warning: ${warning}`);
   summarize(context, pruned);
 
-  const output = resolve(context.cwd, options.outputFile ?? '.gitlab-ci.yml');
-  const { files } = writePipeline(input, relative(settings.projectFolder, output).replaceAll('\\', '/'));
+  const target = targetOf(options.target ?? ci.target);
+  const files = engines[target](input, { context, folder, output: options.outputFile });
+  if (target === 'gitlab' && downstream) {
+    await sendDownstream(context, downstream, input, folder, files);
+    return;
+  }
   for (const file of files) await write(resolve(settings.projectFolder, file.path), file.text);
   await writeEnvironment(folder, settings);
   const copies = copyManifest(input);
@@ -113,11 +151,157 @@ async function run(context: Context, stack: string, options: Options): Promise<v
     const name = `copy_${settings.stackName ?? 'rebuilt'}_specs.json`;
     await write(resolve(settings.projectFolder, artifactPaths(settings).copies, name), copies);
   }
-  if (options.json) {
-    printJson(context, { files: files.map((file) => file.path), jobs: pruned.graph.jobs.size });
-  } else {
-    const names = files.map((file) => file.path).join(', ');
-    note(context, `Wrote ${names}: ${pruned.graph.jobs.size} of ${full.jobs.size} specs to build.`);
+  const names = files.map((file) => file.path);
+  if (options.json) printJson(context, { target, files: names, jobs: pruned.graph.jobs.size });
+  else
+    note(
+      context,
+      `Wrote ${names.join(', ')}: ${pruned.graph.jobs.size} of ${full.jobs.size} specs to build.`,
+    );
+}
+
+type Target = 'gitlab' | 'github' | 'slurm';
+
+function targetOf(name: string): Target {
+  if (name === 'gitlab' || name === 'github' || name === 'slurm') return name;
+  throw new RunnerError('input', `ci:target is "${name}".`, 'Known are: gitlab, github, slurm.');
+}
+
+interface Where {
+  readonly context: Context;
+  readonly folder: string;
+  readonly output: string | undefined;
+}
+
+/** What each engine runs, as files relative to the project's folder. */
+const engines: Readonly<Record<Target, (input: PipelineInput, where: Where) => readonly PipelineFile[]>> = {
+  gitlab: (input, where) => writePipeline(input, outputPath(input, where, '.gitlab-ci.yml')).files,
+  github: (input, where) => {
+    const { projectFolder, stackName } = input.settings;
+    const name = stackName ?? basename(where.folder);
+    const stack = relative(projectFolder, where.folder).replaceAll('\\', '/');
+    if (stack.startsWith('..')) {
+      throw new RunnerError('input', `${where.folder} is not in the repository ${projectFolder}.`);
+    }
+    const path = outputPath(input, where, `.github/workflows/${name}.yml`);
+    return [{ path, text: githubWorkflow(input, { name, stack }) }];
+  },
+  slurm: (input, where) => {
+    const name = input.settings.stackName ?? basename(where.folder);
+    const text = slurmScript(input, { name, stack: where.folder, folder: input.settings.projectFolder });
+    return [{ path: outputPath(input, where, `${name}.slurm.sh`), text }];
+  },
+};
+
+function outputPath({ settings }: PipelineInput, { context, output }: Where, otherwise: string): string {
+  return relative(settings.projectFolder, resolve(context.cwd, output ?? otherwise)).replaceAll('\\', '/');
+}
+
+/** In a pipeline of another repository nobody can need the job that generates. */
+function settingsFor(settings: Settings, downstream: boolean): Settings {
+  return downstream ? { ...settings, generateJob: undefined } : settings;
+}
+
+async function sendDownstream(
+  context: Context,
+  repository: string,
+  { settings, pruned }: PipelineInput,
+  folder: string,
+  files: readonly PipelineFile[],
+): Promise<void> {
+  const [pipeline, ...more] = files;
+  if (more.length > 0) {
+    throw new RunnerError(
+      'input',
+      'The pipeline is too large for one file, and a server without child pipelines takes no more.',
+      'Prune more, or leave DOWNSTREAM_CI_REPO away.',
+    );
+  }
+  const staging = await mkdtemp(join(tmpdir(), 'stackwright-environment-'));
+  try {
+    const paths = artifactPaths(settings);
+    await writeEnvironment(folder, settings, staging);
+    const branch = branchName(context.env.CI_COMMIT_REF_NAME ?? settings.stackName ?? basename(folder));
+    const commit = await pushDownstream({
+      repository,
+      branch,
+      message: `Pipeline of ${basename(folder)}${context.env.CI_COMMIT_SHA ? ` at ${context.env.CI_COMMIT_SHA}` : ''}`,
+      files: new Map([['.gitlab-ci.yml', pipeline!.text]]),
+      folders: new Map([[paths.environment, staging]]),
+      env: context.env,
+      signal: context.signal,
+    });
+    note(context, `Pushed ${pruned.graph.jobs.size} jobs to the branch ${branch} downstream: ${commit}.`);
+  } finally {
+    await rm(staging, { recursive: true, force: true });
+  }
+}
+
+/** The jobs that the last commit can affect; undefined, with a note, when that prunes nothing. */
+async function affected(
+  context: Context,
+  folder: string,
+  config: CiConfig,
+  full: JobGraph,
+  settings: Settings,
+): Promise<ReadonlySet<string> | undefined> {
+  if (await stackChanged(folder, undefined, context.signal)) {
+    note(context, 'The stack itself changed, so no spec counts as untouched.');
+    return undefined;
+  }
+  const names = new Set<string>();
+  let checkouts = 0;
+  for (const repository of config.repositories) {
+    const changed = await changedPackages(repository, undefined, context.signal);
+    if (!changed) continue;
+    checkouts++;
+    for (const name of changed) names.add(name);
+  }
+  if (checkouts === 0) {
+    throw new RunnerError(
+      'missing',
+      'Untouched specs are to be pruned, but no package repository of the stack is in a git checkout.',
+      config.repositories.length > 0
+        ? `Looked at: ${config.repositories.join(', ')}.`
+        : 'The stack has no "repos:" with a path.',
+    );
+  }
+  if (names.size === 0) {
+    note(context, 'The last commit changed no package, so no spec counts as untouched.');
+    return undefined;
+  }
+  return affectedBy(full, names, settings.untouchedDepth);
+}
+
+/** Ends generation when a spec to build is known to be broken, unless everything is to be rebuilt. */
+async function refuseBroken(
+  context: Context,
+  url: string,
+  { graph }: Pruned,
+  settings: Settings,
+): Promise<void> {
+  if (settings.pipelineType === 'COPY_ONLY') return;
+  const { openStore } = await import('@stackwright/storage');
+  const store = await openStore(url, { env: context.env });
+  try {
+    if (!store.canList) {
+      throw new RunnerError(
+        'input',
+        `ci:broken-specs-url is ${url}, whose entries cannot be listed.`,
+        'Use file:// or s3://.',
+      );
+    }
+    const hits: string[] = [];
+    for await (const { key } of store.list('', { signal: context.signal })) {
+      const job = graph.jobs.get(basename(key));
+      if (job) hits.push(`${job.spec.name}@${job.spec.version}/${job.hash}`);
+    }
+    if (hits.length === 0) return;
+    const text = `Known to be broken (${url}): ${hits.sort().join(', ')}.`;
+    if (settings.pruneUpToDate || settings.pruneUntouched) throw new RunnerError('failed', text);
+    note(context, `Warning: ${text}`);
+  } finally {
+    await store.close();
   }
 }
 
@@ -132,10 +316,15 @@ function readSection(config: CiConfig, folder: string): CiSection {
   return parseCi(config.ci, config.locate);
 }
 
-function prunersOf(settings: Settings, state: MirrorState): Pruner[] {
+function prunersOf(
+  settings: Settings,
+  state: MirrorState,
+  affected: ReadonlySet<string> | undefined,
+): Pruner[] {
   const pruners: Pruner[] = [];
   if (settings.pruneExternals) pruners.push(externals);
   if (settings.pruneUpToDate) pruners.push(upToDate((job) => state.locations.get(job.hash)));
+  if (affected) pruners.push(untouched(affected));
   return pruners;
 }
 
@@ -171,11 +360,12 @@ function summarize(context: Context, pruned: Pruned): void {
   note(context, lines.join('\n'));
 }
 
-/** Copies manifest and lock to where the jobs expect them. */
-async function writeEnvironment(folder: string, settings: Settings): Promise<void> {
-  const target = resolve(settings.projectFolder, artifactPaths(settings).environment);
+/** Copies manifest and lock to where the jobs expect them, or to another folder that will be moved there. */
+async function writeEnvironment(folder: string, settings: Settings, to?: string): Promise<void> {
+  const final = resolve(settings.projectFolder, artifactPaths(settings).environment);
+  const target = to ?? final;
   const manifest = await readFile(join(folder, 'spack.yaml'), 'utf8');
-  await write(join(target, 'spack.yaml'), relocateManifest(manifest, folder, target));
+  await write(join(target, 'spack.yaml'), relocateManifest(manifest, folder, final));
   await copyFile(join(folder, 'spack.lock'), join(target, 'spack.lock'));
 }
 

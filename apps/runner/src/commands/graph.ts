@@ -21,12 +21,15 @@ import {
   toDot,
   toMermaid,
   toText,
+  upToDate,
 } from '@stackwright/job-graph';
 import { Option } from 'commander';
+import { mirrorUrl } from '../ci-config.js';
 import type { Define } from '../command.js';
 import { type Context, note, print, printJson } from '../context.js';
 import { RunnerError } from '../exit.js';
-import { readLock, stackFolder } from '../stack.js';
+import { readMirrorStates } from '../mirror-state.js';
+import { openStack, readLock } from '../stack.js';
 
 interface Options {
   readonly format: 'text' | 'json' | 'dot' | 'mermaid' | 'html';
@@ -35,6 +38,8 @@ interface Options {
   readonly only: readonly string[];
   readonly skip: readonly string[];
   readonly pruneExternals: boolean;
+  readonly mirror: readonly string[];
+  readonly checkIndexOnly?: boolean;
   readonly history?: string;
 }
 
@@ -51,15 +56,29 @@ export const define: Define = (command, context) => {
     .option('--only <name>', 'only these packages or /hashes (repeatable)', collect, [])
     .option('--skip <name>', 'not these packages or /hashes (repeatable)', collect, [])
     .option('--no-prune-externals', 'jobs for externals too')
+    .option('--mirror <url>', 'leave out what this mirror has (repeatable)', collect, [])
+    .option('--check-index-only', 'believe the indexes of the mirrors')
     .option('--history <file>', "build times: our history.json or Spack's install_times.json")
     .action((stack: string, options: Options) => run(context, stack, options));
 };
 
 async function run(context: Context, stack: string, options: Options): Promise<void> {
-  const folder = await stackFolder(context, stack);
+  const { folder, settings } = await openStack(context, stack);
   const full = graphOf(await readLock(folder));
   const pruners: Pruner[] = [];
   if (options.pruneExternals) pruners.push(externals);
+  if (options.mirror.length > 0) {
+    const mirrors = options.mirror.map((text) => {
+      const url = mirrorUrl(text, context.cwd);
+      return { name: url, fetch: url, push: url, signed: settings.trust.length > 0 };
+    });
+    const { locations } = await readMirrorStates(context, mirrors, [...full.jobs.values()], {
+      indexOnly: options.checkIndexOnly === true,
+      trust: settings.trust,
+      folder,
+    });
+    pruners.push(upToDate((job) => locations.get(job.hash)));
+  }
   if (options.only.length > 0) pruners.push(only(matcher(options.only, [...full.jobs.values()])));
   if (options.skip.length > 0) pruners.push(skip(matcher(options.skip, [...full.jobs.values()])));
   const pruned = prune(full, pruners);

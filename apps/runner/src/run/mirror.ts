@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs';
-import { cp, mkdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { cp, mkdir, rename, rm, stat } from 'node:fs/promises';
 import { isAbsolute, join, relative, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import {
@@ -20,6 +20,7 @@ import { FolderStore } from '@stackwright/storage';
 import pLimit from 'p-limit';
 import type { Context } from '../context.js';
 import { RunnerError } from '../exit.js';
+import { readKeys } from '../mirror-state.js';
 import type { Stack } from '../stack.js';
 import type { WorkFolder } from './work.js';
 
@@ -73,16 +74,10 @@ export async function runPolicy(
     ...stack.settings.trust.map((file) => resolve(stack.folder, file)),
     ...options.trust.map((file) => resolve(context.cwd, file)),
   ];
-  const keys = await Promise.all(files.map(async (from) => ({ text: await readKey(from), from })));
+  const keys = await readKeys(files);
   if (options.signer) keys.push({ text: await options.signer.publicKey(), from: 'the signing key' });
   const trust = keys.length > 0 ? await trustOf({ keys }) : new Trust([]);
   return { policy: { kind: 'trusted', trust }, files };
-}
-
-async function readKey(file: string): Promise<string> {
-  return readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    throw new RunnerError('input', `The public key ${file} can't be read: ${error.code ?? error.message}.`);
-  });
 }
 
 /** What the mirror has of a graph, by hash: manifests whose signatures were checked. */

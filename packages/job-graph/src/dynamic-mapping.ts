@@ -1,0 +1,136 @@
+import pLimit from 'p-limit';
+import { type Attributes, toAttributes } from './attributes.js';
+import type { CiSection, DynamicMapping } from './ci-section.js';
+import type { Job } from './graph.js';
+import type { Pruned } from './prune.js';
+import { architectureOf, compilerOf, variantsOf } from './spec-text.js';
+
+export interface DynamicMappingOptions {
+  readonly env: NodeJS.ProcessEnv;
+  /** Names of mappings that match are not asked. */
+  readonly skip?: RegExp;
+  readonly signal?: AbortSignal;
+  /** What did not work; a pipeline goes on without it. */
+  readonly onWarning: (text: string) => void;
+}
+
+/** After this many failures in a row, and no answer at all, an endpoint is not asked any more. */
+const patience = 5;
+
+/**
+ * Asks the endpoints of all dynamic mappings for attributes of each job, many jobs at a time.
+ * @returns by the section's place in `ci.sections`, then by the job's hash
+ */
+export async function askDynamicMappings(
+  pruned: Pruned,
+  ci: CiSection,
+  options: DynamicMappingOptions,
+): Promise<Map<number, Map<string, Attributes>>> {
+  const answers = new Map<number, Map<string, Attributes>>();
+  for (const [place, section] of ci.sections.entries()) {
+    if (section.type !== 'dynamic') continue;
+    const { name } = section.mapping;
+    if (name && options.skip?.test(name)) continue;
+    answers.set(place, await ask(pruned, section.mapping, options));
+  }
+  return answers;
+}
+
+async function ask(
+  { graph, full }: Pruned,
+  mapping: DynamicMapping,
+  { env, signal, onWarning }: DynamicMappingOptions,
+): Promise<Map<string, Attributes>> {
+  const answers = new Map<string, Attributes>();
+  const headers = {
+    'user-agent': 'stackwright',
+    ...Object.fromEntries(Object.entries(mapping.header).map(([key, value]) => [key, expand(value, env)])),
+  };
+  const request = await requester(mapping, headers);
+  let failures = 0;
+  let answered = false;
+  const limit = pLimit(16);
+  const one = async (job: Job) => {
+    if (failures >= patience && !answered) return;
+    const query = queryOf(job, (hash) => full.jobs.get(hash)?.spec);
+    try {
+      const config = await request(query, signal);
+      answered = true;
+      const clean = filtered(config, mapping);
+      const lacking = mapping.require.filter((key) => !(key in clean));
+      if (lacking.length > 0) {
+        onWarning(`${mapping.endpoint} answered for ${job.spec.name} without ${lacking.join(', ')}.`);
+      }
+      if (Object.keys(clean).length > 0) answers.set(job.hash, toAttributes(clean));
+    } catch (error) {
+      signal?.throwIfAborted();
+      failures++;
+      if (failures > patience) return;
+      onWarning(`${mapping.endpoint} gave no attributes for ${job.spec.name}: ${reason(error)}.`);
+      if (failures === patience && !answered) onWarning(`${mapping.endpoint} is not asked any more.`);
+    }
+  };
+  await Promise.all([...graph.jobs.values()].map((job) => limit(() => one(job))));
+  // In the graph's order, whichever answer came first.
+  return new Map(
+    [...graph.jobs.keys()].flatMap((hash) => {
+      const answer = answers.get(hash);
+      return answer ? [[hash, answer]] : [];
+    }),
+  );
+}
+
+async function requester(mapping: DynamicMapping, headers: Record<string, string>) {
+  // Loaded only when asked: most stacks have no dynamic mapping.
+  const { Agent, request } = await import('undici');
+  const dispatcher = new Agent({ connect: { rejectUnauthorized: mapping.verifySsl } });
+  return async (query: string, signal: AbortSignal | undefined): Promise<Record<string, unknown>> => {
+    const timeout = AbortSignal.timeout(mapping.timeout * 1000);
+    const url = new URL(mapping.endpoint);
+    url.search = query;
+    const answer = await request(url, {
+      dispatcher,
+      headers,
+      signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+    });
+    if (answer.statusCode !== 200) {
+      await answer.body.dump();
+      throw new Error(`HTTP status ${answer.statusCode}`);
+    }
+    const json: unknown = await answer.body.json();
+    if (typeof json === 'object' && json !== null && !Array.isArray(json))
+      return json as Record<string, unknown>;
+    throw new Error('the answer is no JSON object');
+  };
+}
+
+/** The question as Spack asks it: the spec in a form that an endpoint can parse, percent-encoded. */
+export function queryOf({ spec }: Job, find: (hash: string) => Job['spec'] | undefined): string {
+  const compiler = compilerOf(spec, find);
+  const text =
+    `${spec.name}@${spec.version} ${variantsOf(spec)} arch=${architectureOf(spec)}` +
+    `%${compiler?.name ?? 'none'}@${compiler?.version ?? 'none'}`;
+  const encoded = encodeURIComponent(text)
+    .replace(/[!'()*]/g, (sign) => `%${sign.charCodeAt(0).toString(16).toUpperCase()}`)
+    .replaceAll('%2F', '/');
+  return `spec=${encoded}`;
+}
+
+function filtered(config: Record<string, unknown>, mapping: DynamicMapping): Record<string, unknown> {
+  const allowed = [...mapping.allow, ...mapping.require];
+  return Object.fromEntries(
+    Object.entries(config).filter(
+      ([key]) => !mapping.ignore.includes(key) && (allowed.length === 0 || allowed.includes(key)),
+    ),
+  );
+}
+
+function expand(text: string, env: NodeJS.ProcessEnv): string {
+  return text.replace(/\$(?:\{(\w+)\}|(\w+))/g, (whole, braced, bare) => env[braced ?? bare] ?? whole);
+}
+
+function reason(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  if (error.name === 'TimeoutError') return 'no answer in time';
+  return (error.cause instanceof Error ? error.cause : error).message || error.name;
+}
