@@ -78,7 +78,9 @@ export function readDefinitions(
       });
       continue;
     }
-    const [name, entry] = names[0]!;
+    const [key, entry] = names[0]!;
+    // A definition is no scope: only "::" means something in its key.
+    const name = key + { merge: '', override: '', prepend: '+', append: '-' }[entry.mode];
     const part = parts.get(name) ?? { items: [], at: entry.at };
     parts.set(name, part);
     const when = nodeAt(item, 'when');
