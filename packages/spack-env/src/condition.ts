@@ -76,7 +76,6 @@ class Evaluation {
       severity: 'error',
       code: 'bad-condition',
       message: `${message} in the condition ${JSON.stringify(this.source)}.`,
-      // The value may stand in quotes: the column is then off by one.
       position: simple ? { ...at, column: at.column + offset } : at,
       hint:
         hint ??

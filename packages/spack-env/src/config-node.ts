@@ -10,6 +10,8 @@ export interface ScalarNode {
   readonly kind: 'scalar';
   readonly at: Position;
   readonly value: string | number | boolean | null;
+  /** Whether it stands in quotes: its first character is then one column further. */
+  readonly quoted?: boolean;
 }
 
 export interface ListNode {
@@ -141,7 +143,8 @@ class Reader {
       for (const pair of pairs) if (isMerge(pair)) this.mergeIn(pair, at, entries, inside);
       return { kind: 'map', at, entries };
     }
-    return { kind: 'scalar', at, value: scalarValue((node as { value?: unknown }).value) };
+    const quoted = isScalar(node) && (node.type === 'QUOTE_DOUBLE' || node.type === 'QUOTE_SINGLE');
+    return { kind: 'scalar', at, value: scalarValue((node as { value?: unknown }).value), quoted };
   }
 
   /** To find an anchor takes a walk through the document: one for each alias is enough. */
@@ -257,6 +260,10 @@ export function nodeAt(node: ConfigNode | undefined, ...path: readonly string[])
   for (const key of path) current = current?.kind === 'map' ? current.entries.get(key)?.node : undefined;
   return current;
 }
+
+/** Where the text of a scalar starts, inside of its quotes. */
+export const textPlace = (node: ConfigNode): Position =>
+  node.kind === 'scalar' && node.quoted ? { ...node.at, column: node.at.column + 1 } : node.at;
 
 /** The text of a scalar; numbers and booleans as they would be written. */
 export const textOf = (node: ConfigNode | undefined): string | undefined =>

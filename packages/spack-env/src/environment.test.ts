@@ -181,7 +181,7 @@ describe('specs', () => {
     ['an unknown reference', 'spack: {specs: [$nope]}', 'unknown-definition 1:17'],
     ['a cycle', 'spack: {definitions: [{a: [$b]}, {b: [$a]}], specs: []}', 'unknown-definition 1:28'],
     ['a matrix without rows', 'spack: {specs: [{matrix: []}]}', 'bad-matrix 1:26'],
-    ['a broken spec', 'spack: {specs: ["zlib @"]}', 'bad-spec 1:22'],
+    ['a broken spec', 'spack: {specs: ["zlib @"]}', 'bad-spec 1:23'],
     ['rows that exclude each other', 'spack: {specs: [{matrix: [[x@1], ["@2"]]}]}', 'unsatisfiable 1:17'],
     ['a definition of two names', 'spack: {definitions: [{a: [], b: []}], specs: []}', 'bad-definition 1:23'],
     [
@@ -332,6 +332,16 @@ describe('the schema', () => {
       'unknown-key 4:5',
       'wrong-type 5:12',
       'unknown-key 8:7',
+    ]);
+  });
+
+  it('carries what is wrong and what was meant', async () => {
+    const { findings } = await read('spack: {packages: {zlib: {require: "@1.2 +"}}, veiw: false, specs: []}');
+    expect(
+      findings.map(({ code, text, nearest, position }) => [code, text, nearest, position?.column]),
+    ).toEqual([
+      ['bad-spec', '+', undefined, 42],
+      ['unknown-key', 'veiw', 'view', 48],
     ]);
   });
 
