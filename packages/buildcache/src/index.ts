@@ -22,6 +22,7 @@ export {
   readPublicKeys,
   readSecretKey,
 } from './key.js';
+export { readKeyFiles } from './key-file.js';
 export { describe, isHash, mediaType, type PackageRef, packageOfKey, v3 } from './layout.js';
 export type { BlobRecord, Manifest } from './manifest.js';
 export { formatManifest, parseManifest } from './manifest.js';
