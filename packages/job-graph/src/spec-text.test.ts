@@ -14,9 +14,7 @@ describe('specText', () => {
 
   it('quotes what Spack quotes', () => {
     const odd = node('a', { parameters: { x: 'a b', y: "it's", list: ['b', 'a'], cflags: ['-O2', '-g'] } });
-    expect(specText(odd)).toBe(
-      'a@1 list:=a,b x=\'a b\' y="it\'s" cflags=\'-O2 -g\' arch=linux-debian12-x86_64',
-    );
+    expect(specText(odd)).toBe("a@1 list:=a,b x='a b' y=\"it's\" cflags='-O2 -g' arch=linux-debian12-x86_64");
   });
 });
 
