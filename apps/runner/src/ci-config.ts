@@ -1,14 +1,9 @@
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Locate } from '@stackwright/job-graph';
-import {
-  type ConfigNode,
-  type Environment,
-  formatFinding,
-  loadEnvironment,
-  SpackEnvError,
-} from '@stackwright/spack-env';
-import { type Context, note } from './context.js';
+import type { ConfigNode, Environment, MirrorConnection } from '@stackwright/spack-env';
+import type { Context } from './context.js';
+import { readEnvironment } from './stack.js';
 import { loadOptions, type StackOptions } from './stack-options.js';
 
 /** A mirror of the configuration, as pipelines need it. */
@@ -18,6 +13,8 @@ export interface ConfiguredMirror {
   readonly push: string;
   /** Whether only signed binaries of it count. */
   readonly signed: boolean;
+  /** How to reach it: endpoint, profile, the variables that hold its secrets. Left out: as the environment says. */
+  readonly connection?: { readonly fetch: MirrorConnection; readonly push: MirrorConnection };
 }
 
 /** What the configuration of a stack says of its pipeline. */
@@ -40,12 +37,11 @@ export async function readCiConfig(
   folder: string,
   options: StackOptions = {},
 ): Promise<CiConfig> {
-  const environment = await loadEnvironment(folder, loadOptions(options, context));
-  const errors = environment.findings.filter(({ severity }) => severity === 'error');
-  if (errors.length > 0) throw new SpackEnvError(errors);
-  for (const finding of environment.findings) {
-    if (finding.severity === 'warning') note(context, `Warning: ${formatFinding(finding)}`);
-  }
+  return ciConfigOf(await readEnvironment(context, folder, loadOptions(options, context)));
+}
+
+/** Picks the sections out of an environment. */
+export function ciConfigOf(environment: Environment): CiConfig {
   const { config, nodes, mirrors } = environment;
   return {
     ci: config.ci,
@@ -57,6 +53,7 @@ export async function readCiConfig(
         fetch: fetch.url,
         push: push.url,
         signed: signed ?? true,
+        connection: { fetch, push },
       })),
     repositories: repositoriesOf(environment),
     locate: (path) => positionOf(nodes.get('ci'), path),

@@ -6,6 +6,8 @@ import type { Job, Location } from '@stackwright/job-graph';
 import pLimit from 'p-limit';
 import type { ConfiguredMirror } from './ci-config.js';
 import { type Context, note } from './context.js';
+import { RunnerError } from './exit.js';
+import { mirrorOptions } from './mirror-options.js';
 
 /** What the mirrors say of a stack's specs. */
 export interface MirrorState {
@@ -96,20 +98,33 @@ async function look(
 
 async function open(
   { env, signal }: Context,
-  { fetch, signed }: ConfiguredMirror,
+  { fetch, signed, connection }: ConfiguredMirror,
   { trust, folder }: MirrorStateOptions,
 ): Promise<Mirror> {
+  const options = { ...mirrorOptions(connection?.fetch, env), signal };
   // Loaded late: a stack whose mirror is still to be made does not wait for it.
   const { openMirror, trustOf } = await import('@stackwright/buildcache');
-  if (!signed || trust.length === 0) return openMirror(fetch, { env, signal });
-  const keys = await Promise.all(
-    trust.map(async (file) => ({ text: await readFile(resolve(folder, file), 'utf8'), from: file })),
-  );
+  if (!signed || trust.length === 0) return openMirror(fetch, options);
+  const keys = await readKeys(trust.map((file) => resolve(folder, file)));
   return openMirror(fetch, {
-    env,
-    signal,
+    ...options,
     policy: { kind: 'trusted', trust: await trustOf({ keys, signal }) },
   });
+}
+
+/** Public keys' texts with the files they are from. @throws RunnerError for a file that can't be read */
+export async function readKeys(files: readonly string[]): Promise<{ text: string; from: string }[]> {
+  return Promise.all(
+    files.map(async (from) => ({
+      from,
+      text: await readFile(from, 'utf8').catch((error: NodeJS.ErrnoException) => {
+        throw new RunnerError(
+          'input',
+          `The public key ${from} can't be read: ${error.code ?? error.message}.`,
+        );
+      }),
+    })),
+  );
 }
 
 async function readIndex(mirror: Mirror, signal: AbortSignal): Promise<ReadonlySet<string>> {

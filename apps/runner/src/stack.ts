@@ -1,7 +1,15 @@
 import { readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { type Lock, parseLock } from '@stackwright/spack-env';
-import type { Context } from './context.js';
+import {
+  type Environment,
+  formatFinding,
+  type LoadOptions,
+  type Lock,
+  loadEnvironment,
+  parseLock,
+  SpackEnvError,
+} from '@stackwright/spack-env';
+import { type Context, note } from './context.js';
 import { RunnerError } from './exit.js';
 import { readSettings, type StackSettings } from './settings.js';
 
@@ -54,4 +62,22 @@ export async function readLock(folder: string): Promise<Lock> {
     );
   });
   return parseLock(text, file);
+}
+
+/**
+ * Reads a stack's manifest with all that it includes. Warnings are printed.
+ * @throws SpackEnvError with every error of the manifest
+ */
+export async function readEnvironment(
+  context: Context,
+  folder: string,
+  options: LoadOptions = {},
+): Promise<Environment> {
+  const environment = await loadEnvironment(folder, { env: context.env, signal: context.signal, ...options });
+  const errors = environment.findings.filter(({ severity }) => severity === 'error');
+  if (errors.length > 0) throw new SpackEnvError(errors);
+  for (const finding of environment.findings) {
+    if (finding.severity === 'warning') note(context, `Warning: ${formatFinding(finding)}`);
+  }
+  return environment;
 }

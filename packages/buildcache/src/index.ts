@@ -1,4 +1,5 @@
 export { type BuildInfo, formatBuildInfo, parseBuildInfo } from './buildinfo.js';
+export { type CopyOptions, type CopyOutcome, copyKeys, copyPackages, signPackages } from './copy.js';
 export { BuildcacheError, type BuildcacheErrorCode, hasCode } from './error.js';
 export { GpgSigner } from './gpg.js';
 export {
@@ -42,6 +43,7 @@ export {
   type TarItem,
   tarBytes,
 } from './pack.js';
+export { type PruneOptions, type PrunePlan, planPrune, prune } from './prune.js';
 export {
   installedPackage,
   type PackageSource,
@@ -58,3 +60,5 @@ export { KeySigner, type Signer, Trust, verifySigned } from './signature.js';
 export { parseSpecDocument, type SpecDocument } from './spec-document.js';
 export type { TarEntry } from './tar.js';
 export { extractEntries, readBuildInfo, relocatedEntries, tarEntries, type UnpackOptions } from './unpack.js';
+export { type MigrateOptions, migrateV2, readV2Package, type V2Package, v2Packages } from './v2.js';
+export { type MirrorFinding, presentPackages, type VerifyMirrorOptions, verifyMirror } from './verify.js';

@@ -28,6 +28,8 @@ export interface IndexOptions {
   readonly full?: boolean;
   /** Leave out packages that cannot be read, and report them, instead of stopping at the first. */
   readonly skipBroken?: boolean;
+  /** Hashes that are to be left out although they are there: they are about to be deleted. */
+  readonly exclude?: ReadonlySet<string>;
   /** Packages read at once. */
   readonly parallel?: number;
   /** Age in milliseconds from which on a replaced index blob is deleted at once; 10 minutes when left out. */
@@ -110,6 +112,7 @@ async function attemptUpdate(
       ? await fetchIndex(mirror, join(folder, 'current'), signal)
       : { file: undefined, note: undefined };
   const listed = await listPackages(mirror, signal);
+  for (const hash of options.exclude ?? []) listed.delete(hash);
   const known = file
     ? await compare(file, listed, mirror.url)
     : { kept: new Set<string>(), gone: [], nodes: new Set<string>() };

@@ -76,7 +76,6 @@ class Evaluation {
       severity: 'error',
       code: 'bad-condition',
       message: `${message} in the condition ${JSON.stringify(this.source)}.`,
-      // The value may stand in quotes: the column is then off by one.
       position: simple ? { ...at, column: at.column + offset } : at,
       hint:
         hint ??
@@ -91,7 +90,11 @@ class Evaluation {
     while (at < source.trimEnd().length) {
       tokenPattern.lastIndex = at;
       const match = tokenPattern.exec(source);
-      if (!match) this.fail(`Unexpected ${JSON.stringify(source.slice(at).trim()[0])}`, at);
+      if (!match)
+        this.fail(
+          `Unexpected ${JSON.stringify(source.slice(at).trim()[0])}`,
+          source.length - source.slice(at).trimStart().length,
+        );
       const { prefix, quote, number, name, sign } = match.groups!;
       const start =
         at + match[0].length - (quote ? quote.length + prefix!.length : (number ?? name ?? sign)!.length);

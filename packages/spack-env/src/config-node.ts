@@ -1,4 +1,4 @@
-import type { Document, Node, Pair } from 'yaml';
+import type { Alias, Document, Node, Pair } from 'yaml';
 import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
 import type { Finding, Position } from './error.js';
 import { SpackEnvError } from './error.js';
@@ -10,6 +10,8 @@ export interface ScalarNode {
   readonly kind: 'scalar';
   readonly at: Position;
   readonly value: string | number | boolean | null;
+  /** Whether it stands in quotes: its first character is then one column further. */
+  readonly quoted?: boolean;
 }
 
 export interface ListNode {
@@ -44,7 +46,7 @@ export interface ConfigSource {
 }
 
 /** Aliases can make a small file large; no configuration is larger than this. */
-const mostNodes = 2_000_000;
+const mostNodes = 500_000;
 const deepest = 200;
 
 /**
@@ -60,7 +62,7 @@ export function parseConfig(text: string, file: string): ConfigSource {
       merge: true,
       prettyErrors: false,
       stringKeys: false,
-      logLevel: 'silent',
+      logLevel: 'error',
     });
   } catch (error) {
     throw broken(file, `cannot be read as YAML: ${(error as Error).message}`);
@@ -105,6 +107,7 @@ function broken(file: string, message: string, position: Position = { file, line
 
 class Reader {
   private count = 0;
+  private readonly targets = new Map<Node, Node | undefined>();
 
   constructor(private readonly source: ConfigSource) {}
 
@@ -114,7 +117,7 @@ class Reader {
     if (above.length > deepest) throw broken(at.file!, 'is nested too deeply', at);
     if (node === null) return { kind: 'scalar', at, value: null };
     if (isAlias(node)) {
-      const target = node.resolve(this.source.document) as Node | undefined;
+      const target = this.target(node);
       if (!target) throw broken(at.file!, `uses *${node.source}, which is not defined`, at);
       if (above.includes(target)) throw broken(at.file!, `uses *${node.source} inside of itself`, at);
       return this.read(target, start, above);
@@ -134,10 +137,21 @@ class Reader {
     }
     if (isMap(node)) {
       const entries = new Map<string, ConfigEntry>();
-      for (const pair of node.items as Pair<Node, Node | null>[]) this.readPair(pair, at, entries, inside);
+      const pairs = node.items as Pair<Node, Node | null>[];
+      // A mapping's own keys count more than those it merges in.
+      for (const pair of pairs) if (!isMerge(pair)) this.readPair(pair, at, entries, inside);
+      for (const pair of pairs) if (isMerge(pair)) this.mergeIn(pair, at, entries, inside);
       return { kind: 'map', at, entries };
     }
-    return { kind: 'scalar', at, value: scalarValue((node as { value?: unknown }).value) };
+    const quoted = isScalar(node) && (node.type === 'QUOTE_DOUBLE' || node.type === 'QUOTE_SINGLE');
+    return { kind: 'scalar', at, value: scalarValue((node as { value?: unknown }).value), quoted };
+  }
+
+  /** To find an anchor takes a walk through the document: one for each alias is enough. */
+  private target(alias: Alias): Node | undefined {
+    if (!this.targets.has(alias))
+      this.targets.set(alias, alias.resolve(this.source.document) as Node | undefined);
+    return this.targets.get(alias);
   }
 
   /**
@@ -155,6 +169,19 @@ class Reader {
     return text[end] === ':' && /[,\]]/.test(text[end + 1] ?? '') ? `${key.source}:` : undefined;
   }
 
+  private mergeIn(
+    pair: Pair<Node, Node | null>,
+    at: Position,
+    entries: Map<string, ConfigEntry>,
+    above: readonly Node[],
+  ): void {
+    const node = this.read(pair.value, at.offset!, above);
+    for (const merged of node.kind === 'list' ? node.items : [node]) {
+      if (merged.kind !== 'map') continue;
+      for (const [key, entry] of merged.entries) if (!entries.has(key)) entries.set(key, entry);
+    }
+  }
+
   private readPair(
     pair: Pair<Node, Node | null>,
     at: Position,
@@ -164,13 +191,6 @@ class Reader {
     const keyAt = this.source.place(pair.key?.range?.[0] ?? at.offset!);
     const text = isScalar(pair.key) ? String(pair.key.value) : String(pair.key);
     const node = this.read(pair.value, keyAt.offset!, above);
-    if (text === '<<') {
-      for (const merged of node.kind === 'list' ? node.items : [node]) {
-        if (merged.kind !== 'map') continue;
-        for (const [key, entry] of merged.entries) if (!entries.has(key)) entries.set(key, entry);
-      }
-      return;
-    }
     const { key, mode } = splitKey(text);
     if (entries.has(key)) {
       throw new SpackEnvError({
@@ -184,6 +204,9 @@ class Reader {
     entries.set(key, { at: keyAt, mode, node });
   }
 }
+
+/** `<<`, for which the YAML library has a symbol. */
+const isMerge = ({ key }: Pair<Node, Node | null>): boolean => isScalar(key) && typeof key.value === 'symbol';
 
 function splitKey(text: string): { key: string; mode: MergeMode } {
   if (text.length > 1) {
@@ -237,6 +260,10 @@ export function nodeAt(node: ConfigNode | undefined, ...path: readonly string[])
   for (const key of path) current = current?.kind === 'map' ? current.entries.get(key)?.node : undefined;
   return current;
 }
+
+/** Where the text of a scalar starts, inside of its quotes. */
+export const textPlace = (node: ConfigNode): Position =>
+  node.kind === 'scalar' && node.quoted ? { ...node.at, column: node.at.column + 1 } : node.at;
 
 /** The text of a scalar; numbers and booleans as they would be written. */
 export const textOf = (node: ConfigNode | undefined): string | undefined =>

@@ -1,7 +1,7 @@
 import type { ConditionFacts } from './condition.js';
 import { evaluateCondition } from './condition.js';
 import type { ConfigNode, MapNode } from './config-node.js';
-import { nodeAt, textOf } from './config-node.js';
+import { nodeAt, textOf, textPlace } from './config-node.js';
 import type { Finding, Position } from './error.js';
 import { SpackEnvError } from './error.js';
 import { nearest } from './nearest.js';
@@ -34,8 +34,14 @@ export type Definitions = ReadonlyMap<string, readonly SpecItem[]>;
 
 const isMatrix = (item: SpecItem): item is Matrix => 'rows' in item;
 
-function fail(code: string, message: string, at: Position, hint?: string): never {
-  throw new SpackEnvError({ severity: 'error', code, message, position: at, hint });
+function fail(
+  code: string,
+  message: string,
+  at: Position,
+  hint?: string,
+  about: { readonly text?: string; readonly nearest?: string } = {},
+): never {
+  throw new SpackEnvError({ severity: 'error', code, message, position: at, hint, ...about });
 }
 
 /** What goes wrong with one definition or spec must not hide the next. */
@@ -77,7 +83,8 @@ export function readDefinitions(
     parts.set(name, part);
     const when = nodeAt(item, 'when');
     const condition = textOf(when);
-    const holds = !condition || collect(findings, () => evaluateCondition(condition, facts, when!.at));
+    const holds =
+      !condition || collect(findings, () => evaluateCondition(condition, facts, textPlace(when!)));
     if (holds && entry.node.kind === 'list') part.items.push(...entry.node.items);
   }
   const definitions = new Map<string, readonly SpecItem[]>();
@@ -108,7 +115,7 @@ function readItem(
   if (node.kind === 'map') return [readMatrix(node, definitions, findings, later)];
   if (node.kind === 'list') return fail('wrong-type', 'A list stands where a spec should.', node.at);
   const text = textOf(node) ?? '';
-  if (!text.startsWith('$')) return [{ text, at: node.at }];
+  if (!text.startsWith('$')) return [{ text, at: textPlace(node) }];
   const sigil = /^\$[\^%]/.test(text) ? text[1]! : '';
   const name = text.slice(1 + sigil.length);
   const items = definitions.get(name);
@@ -128,6 +135,7 @@ function readItem(
           : known.length > 0
             ? `Defined are ${known.join(', ')}.`
             : 'Nothing is defined.',
+      { text, nearest: near },
     );
   }
   if (!sigil) return items;
@@ -162,7 +170,7 @@ function readMatrix(
     ),
     exclude: (exclude?.kind === 'list' ? exclude.items : []).map((item) => ({
       text: textOf(item) ?? '',
-      at: item.at,
+      at: textPlace(item),
     })),
     at: node.at,
     sigil: '',

@@ -16,6 +16,10 @@ export interface Finding {
   readonly position?: Position;
   /** What to do, where that is not plain from the message. */
   readonly hint?: string;
+  /** The piece of the input that is wrong. */
+  readonly text?: string;
+  /** What was probably meant: the nearest key, value or name that is known. */
+  readonly nearest?: string;
 }
 
 /** The only error that this package throws for bad input: one or several findings at once. */

@@ -19,12 +19,71 @@ const noFiles: FileReader = {
   read: async () => '',
 };
 const host = { platform: 'linux', os: 'debian12', target: 'zen2' };
-const options = { host, hostname: 'here', env: { HOME: '/root' }, home: '/root', user: 'me', tempdir: '/tmp', files: noFiles };
+const options = {
+  host,
+  hostname: 'here',
+  env: { HOME: '/root' },
+  home: '/root',
+  user: 'me',
+  tempdir: '/tmp',
+  files: noFiles,
+};
 
 const specPiece = fc.constantFrom(
-  ...['zlib', 'foo.bar', '@1.2', '@=1', '@:', '@1:2,3', '@git.main', '@git.a=1', ',', ':', '=', '==', ':=', '^', '%', '%%', '[', ']'],
-  ...['+', '~', '-', '++', 'a', 'c,cxx=gcc', 'when=', "'+x'", '"a b"', 'deptypes=build', 'virtuals=c', '*', '/', '/abc', '\\', '\n', '\t'],
-  ...['arch=', 'linux-debian12-zen2', 'target=x86_64:', 'os=fe', 'cflags=', '-O2', 'namespace=x', 'é', '\u0000', '\ud800', "'", '"', ' '],
+  ...[
+    'zlib',
+    'foo.bar',
+    '@1.2',
+    '@=1',
+    '@:',
+    '@1:2,3',
+    '@git.main',
+    '@git.a=1',
+    ',',
+    ':',
+    '=',
+    '==',
+    ':=',
+    '^',
+    '%',
+    '%%',
+    '[',
+    ']',
+  ],
+  ...[
+    '+',
+    '~',
+    '-',
+    '++',
+    'a',
+    'c,cxx=gcc',
+    'when=',
+    "'+x'",
+    '"a b"',
+    'deptypes=build',
+    'virtuals=c',
+    '*',
+    '/',
+    '/abc',
+    '\\',
+    '\n',
+    '\t',
+  ],
+  ...[
+    'arch=',
+    'linux-debian12-zen2',
+    'target=x86_64:',
+    'os=fe',
+    'cflags=',
+    '-O2',
+    'namespace=x',
+    'é',
+    '\u0000',
+    '\ud800',
+    "'",
+    '"',
+    ' ',
+  ],
 );
 const specText = fc.oneof(
   fc.array(specPiece, { maxLength: 14 }).map((pieces) => pieces.join('')),
@@ -71,12 +130,47 @@ const harmed = (text: string) =>
       fc.tuple(
         fc.nat(text.length),
         fc.nat(12),
-        fc.constantFrom('', ' ', '\n', ':', '- ', '  ', '{', '}', '[', ']', ',', '&a ', '*a', '!!', '"', "'", '\t', '#', '|', '>', '?', '<<: ', '@', '$', '~', 'null', '1', '\u0000', '\ud83d', '(', ')'),
+        fc.constantFrom(
+          '',
+          ' ',
+          '\n',
+          ':',
+          '- ',
+          '  ',
+          '{',
+          '}',
+          '[',
+          ']',
+          ',',
+          '&a ',
+          '*a',
+          '!!',
+          '"',
+          "'",
+          '\t',
+          '#',
+          '|',
+          '>',
+          '?',
+          '<<: ',
+          '@',
+          '$',
+          '~',
+          'null',
+          '1',
+          '\u0000',
+          '\ud83d',
+          '(',
+          ')',
+        ),
       ),
       { minLength: 1, maxLength: 6 },
     )
     .map((cuts) =>
-      cuts.reduce((current, [at, length, insert]) => current.slice(0, at) + insert + current.slice(at + length), text),
+      cuts.reduce(
+        (current, [at, length, insert]) => current.slice(0, at) + insert + current.slice(at + length),
+        text,
+      ),
     );
 
 /** Whatever comes in, only the package's own error goes out. */
@@ -105,10 +199,16 @@ describe(`fuzz, ${numRuns} cases each`, () => {
     'any text as a manifest',
     async () => {
       await fc.assert(
-        fc.asyncProperty(fc.oneof({ weight: 9, arbitrary: harmed(manifest) }, { weight: 1, arbitrary: fc.string({ unit: 'binary' }) }), async (text) => {
-          await harmless(() => readEnvironment(text, '/stack/spack.yaml', options));
-          await harmless(() => upgradeManifest(text));
-        }),
+        fc.asyncProperty(
+          fc.oneof(
+            { weight: 9, arbitrary: harmed(manifest) },
+            { weight: 1, arbitrary: fc.string({ unit: 'binary' }) },
+          ),
+          async (text) => {
+            await harmless(() => readEnvironment(text, '/stack/spack.yaml', options));
+            await harmless(() => upgradeManifest(text));
+          },
+        ),
         { numRuns },
       );
     },
@@ -119,20 +219,30 @@ describe(`fuzz, ${numRuns} cases each`, () => {
     'any text and any JSON as a lock',
     async () => {
       const lock = fc
-        .record({
-          _meta: fc.constant({ 'file-type': 'spack-lockfile', 'lockfile-version': 6 }),
-          roots: fc.oneof(fc.jsonValue({ maxDepth: 2 }), fc.constant([{ hash: 'a', spec: 'x' }])),
-          concrete_specs: fc.oneof(
-            fc.jsonValue({ maxDepth: 3 }),
-            fc.record({
-              a: fc.record(
-                { name: fc.constantFrom('x', 1), version: fc.constantFrom('1', 1, null), dependencies: fc.jsonValue({ maxDepth: 3 }), parameters: fc.jsonValue(), external: fc.jsonValue(), arch: fc.jsonValue() },
-                { requiredKeys: [] },
-              ),
-            }),
-          ),
-          include_concrete: fc.jsonValue(),
-        }, { requiredKeys: ['_meta'] })
+        .record(
+          {
+            _meta: fc.constant({ 'file-type': 'spack-lockfile', 'lockfile-version': 6 }),
+            roots: fc.oneof(fc.jsonValue({ maxDepth: 2 }), fc.constant([{ hash: 'a', spec: 'x' }])),
+            concrete_specs: fc.oneof(
+              fc.jsonValue({ maxDepth: 3 }),
+              fc.record({
+                a: fc.record(
+                  {
+                    name: fc.constantFrom('x', 1),
+                    version: fc.constantFrom('1', 1, null),
+                    dependencies: fc.jsonValue({ maxDepth: 3 }),
+                    parameters: fc.jsonValue(),
+                    external: fc.jsonValue(),
+                    arch: fc.jsonValue(),
+                  },
+                  { requiredKeys: [] },
+                ),
+              }),
+            ),
+            include_concrete: fc.jsonValue(),
+          },
+          { requiredKeys: ['_meta'] },
+        )
         .map((value) => JSON.stringify(value));
       await fc.assert(
         fc.asyncProperty(fc.oneof(lock, fc.json(), fc.string()), (text) => harmless(() => parseLock(text))),

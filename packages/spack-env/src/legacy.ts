@@ -183,6 +183,7 @@ class Upgrade {
     const job = this.document.createNode({}) as YAMLMap;
     const runner = take('runner-attributes');
     if (isMap(runner)) job.items.push(...runner.items);
+    const [firstKey] = jobKeys.flatMap((key) => keyNode(pairOf(ci, key)) ?? []);
     for (const key of jobKeys) {
       const value = take(key);
       if (value !== undefined) job.set(this.document.createNode(key), value);
@@ -191,7 +192,7 @@ class Upgrade {
       step('build-job', job);
       this.note(
         `The attributes of all jobs (${job.items.map(keyOf).join(', ')}) are now those of "build-job".`,
-        job.items[0]?.key as Node,
+        firstKey ?? keyNode(job.items[0]),
       );
     }
     const signing = pairOf(ci, 'signing-job-attributes');

@@ -88,7 +88,8 @@ type Fail = (code: string, message: string, needle?: string, hint?: string) => n
 export function parseLock(text: string, file = 'spack.lock'): Lock {
   const fail: Fail = (code, message, needle, hint) => {
     const position = needle === undefined ? undefined : placeOf(text, needle, file);
-    throw new SpackEnvError({ severity: 'error', code, message: `${file}: ${message}`, position, hint });
+    const said = position ? `The lock ${message}` : `${file}: ${message}`;
+    throw new SpackEnvError({ severity: 'error', code, message: said, position, hint });
   };
   const json = parseJson(text, file);
   const meta = isRecord(json) ? json._meta : undefined;
@@ -107,7 +108,10 @@ export function parseLock(text: string, file = 'spack.lock'): Lock {
   const found = new Map<string, ConcreteNode>();
   const rootLists: { path: string | undefined; roots: readonly Root[] }[] = [];
   collect(json, undefined, version, found, rootLists, fail);
-  const { nodes, dagHash } = byDagHash(found, rootLists.flatMap(({ roots }) => roots));
+  const { nodes, dagHash } = byDagHash(
+    found,
+    rootLists.flatMap(({ roots }) => roots),
+  );
   checkEdges(nodes, fail);
   const resolved = rootLists.map(({ path, roots }) => ({
     path,
@@ -135,15 +139,32 @@ function parseJson(text: string, file: string): Json {
     return JSON.parse(text) as Json;
   } catch (error) {
     const message = (error as Error).message;
-    const offset = Number(/position (\d+)/.exec(message)?.[1] ?? text.length);
     throw new SpackEnvError({
       severity: 'error',
       code: 'broken-json',
-      message: `${file}: is not valid JSON: ${message}.`,
-      position: position(text, offset, file),
+      message: `The lock is not valid JSON: ${message.replace(/(?: in JSON at position|,).*/s, '')}.`,
+      position: position(text, errorOffset(text, message), file),
       hint: 'Concretize again to write it anew.',
     });
   }
+}
+
+/** Where JSON breaks. Of an unexpected token, Node tells only what stands around it. */
+function errorOffset(text: string, message: string): number {
+  const given = /position (\d+)/.exec(message)?.[1];
+  if (given !== undefined) return Number(given);
+  const around = /^Unexpected token '(.)', (?:\.\.\.)?"(.*?)"(?:\.\.\.)? is not/su.exec(message);
+  const start = around ? text.indexOf(around[2]!) : -1;
+  if (!around || start < 0) return text.length;
+  const [, token, part] = around;
+  for (let at = part!.indexOf(token!); at >= 0; at = part!.indexOf(token!, at + 1)) {
+    try {
+      JSON.parse(text.slice(0, start + at + 1));
+    } catch (error) {
+      if ((error as Error).message.startsWith('Unexpected token')) return start + at;
+    }
+  }
+  return start;
 }
 
 function position(text: string, offset: number, file: string): Position {
@@ -253,7 +274,11 @@ function checkEdges(nodes: ReadonlyMap<string, ConcreteNode>, fail: Fail): void 
   for (const node of nodes.values()) {
     for (const edge of node.dependencies) {
       if (place.get(edge.hash)! >= place.get(node.hash)!) {
-        fail('cyclic-lock', `${node.name}/${node.hash} depends on itself, by ${edge.name}/${edge.hash}.`, node.hash);
+        fail(
+          'cyclic-lock',
+          `${node.name}/${node.hash} depends on itself, by ${edge.name}/${edge.hash}.`,
+          node.hash,
+        );
       }
     }
   }
@@ -276,7 +301,8 @@ export function readNode(hash: string, raw: Json): ConcreteNode {
   if (!isRecord(raw)) throw badNode(hash, 'is no mapping');
   if (typeof raw.name !== 'string' || raw.name === '') throw badNode(hash, 'has no name');
   const version = raw.version ?? raw.versions?.[0];
-  if (version === undefined || typeof version === 'object') throw badNode(hash, `(${raw.name}) has no version`);
+  if (version === undefined || typeof version === 'object')
+    throw badNode(hash, `(${raw.name}) has no version`);
   const arch = isRecord(raw.arch) ? raw.arch : {};
   const parameters = isRecord(raw.parameters) ? raw.parameters : {};
   return {
@@ -328,7 +354,8 @@ function readDependencies(hash: string, given: unknown): Edge[] {
       : [undefined];
   return list.map((edge) => {
     const to = isRecord(edge) ? edgeHash(edge) : undefined;
-    if (typeof edge?.name !== 'string' || typeof to !== 'string') throw badNode(hash, 'has a broken dependency');
+    if (typeof edge?.name !== 'string' || typeof to !== 'string')
+      throw badNode(hash, 'has a broken dependency');
     const parameters = isRecord(edge.parameters) ? edge.parameters : {};
     const types: unknown = parameters.deptypes ?? edge.type;
     return {

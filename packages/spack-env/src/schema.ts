@@ -1,10 +1,15 @@
 import type { ConfigNode, MapNode } from './config-node.js';
+import { textPlace } from './config-node.js';
 import type { Finding } from './error.js';
+import { SpackEnvError } from './error.js';
 import { nearest } from './nearest.js';
+import { parseSpec } from './spec-parse.js';
 
 /** What a value may be. Written for this package after the schemas that Spack 1.2 documents its sections with. */
 type Shape =
   | 'any'
+  /** A text that must be a spec. */
+  | 'spec'
   | 'string'
   | 'number'
   | 'integer'
@@ -29,6 +34,7 @@ const keys = (known: Record<string, Shape>, ...required: string[]): Shape => ({ 
 const open = (known: Record<string, Shape>, rest: Shape = 'any'): Shape => ({ keys: known, rest });
 
 const texts = list('string');
+const specTexts = list('spec');
 const text = either('string', 'number');
 const oneOrMore = either('string', texts);
 
@@ -106,12 +112,12 @@ const mirror = either(
 );
 
 const requirement = either(
-  'string',
-  keys({ one_of: texts, any_of: texts, spec: 'string', message: 'string', when: 'string' }),
+  'spec',
+  keys({ one_of: specTexts, any_of: specTexts, spec: 'spec', message: 'string', when: 'spec' }),
 );
-const preference = either('string', keys({ spec: 'string', message: 'string', when: 'string' }));
+const preference = either('spec', keys({ spec: 'spec', message: 'string', when: 'spec' }));
 const packageKeys = {
-  require: either('string', list(requirement)),
+  require: either('spec', list(requirement)),
   prefer: list(preference),
   conflict: list(preference),
   buildable: 'boolean',
@@ -121,7 +127,7 @@ const packageKeys = {
     group: 'string',
   }),
   package_attributes: open({}),
-  variants: oneOrMore,
+  variants: either('spec', specTexts),
 } as const;
 const settings = {
   set: mapOf(text),
@@ -132,7 +138,7 @@ const settings = {
 };
 const external = keys(
   {
-    spec: 'string',
+    spec: 'spec',
     prefix: 'string',
     modules: texts,
     id: 'string',
@@ -271,7 +277,7 @@ export const sections: Readonly<Record<string, Shape>> = {
       either(
         keys({
           match_behavior: words('first', 'merge'),
-          submapping: list(keys({ match: texts, 'build-job': job, 'build-job-remove': job }, 'match')),
+          submapping: list(keys({ match: specTexts, 'build-job': job, 'build-job-remove': job }, 'match')),
           'dynamic-mapping': open({
             endpoint: 'string',
             timeout: 'integer',
@@ -302,8 +308,8 @@ export const sections: Readonly<Record<string, Shape>> = {
             root: 'string',
             link: words('roots', 'all', 'run'),
             link_type: words('symlink', 'hardlink', 'copy', 'hard', 'soft', 'add', 'relocate'),
-            select: texts,
-            exclude: texts,
+            select: specTexts,
+            exclude: specTexts,
             projections: mapOf('string'),
           },
           'root',
@@ -311,7 +317,7 @@ export const sections: Readonly<Record<string, Shape>> = {
       ),
     ),
   ),
-  develop: mapOf(keys({ spec: 'string', path: 'string' }, 'spec')),
+  develop: mapOf(keys({ spec: 'spec', path: 'string' }, 'spec')),
   repos: either(
     texts,
     mapOf(
@@ -372,7 +378,7 @@ export function validate(root: ConfigNode, kind: FileKind): Finding[] {
 const isObject = (shape: Shape) => typeof shape === 'object';
 
 function kindsOf(shape: Shape): string[] {
-  if (!isObject(shape)) return [shape as string];
+  if (!isObject(shape)) return [shape === 'spec' ? 'string' : (shape as string)];
   const s = shape as Exclude<Shape, string>;
   if ('words' in s) return ['string'];
   if ('items' in s) return ['list'];
@@ -414,9 +420,11 @@ function check(node: ConfigNode, shape: Shape, path: string, findings: Finding[]
       message: `${path ? `"${path}"` : 'The file'} must be ${phrases(kindsOf(shape))}, not ${phrases([kind])}${shown}.`,
       position: node.at,
       hint: quoteHint(shape, kind),
+      text: node.kind === 'scalar' ? String(node.value) : undefined,
     });
     return;
   }
+  if (shape === 'spec' && node.kind === 'scalar') checkSpec(String(node.value), node, path, findings);
   if (!isObject(shape)) return;
   const s = shape as Exclude<Shape, string>;
   if ('either' in s) {
@@ -430,6 +438,8 @@ function check(node: ConfigNode, shape: Shape, path: string, findings: Finding[]
         message: `"${path}" must be one of ${s.words.join(', ')}, not ${JSON.stringify(node.value)}.`,
         position: node.at,
         hint: near && `Did you mean "${near}"?`,
+        text: String(node.value),
+        nearest: near,
       });
     }
   } else if ('items' in s) {
@@ -437,6 +447,20 @@ function check(node: ConfigNode, shape: Shape, path: string, findings: Finding[]
     for (const [i, item] of node.items.entries()) check(item, s.items, `${path}[${i}]`, findings);
   } else if (node.kind === 'map') {
     checkKeys(node, s, path, findings);
+  }
+}
+
+function checkSpec(text: string, node: ConfigNode, path: string, findings: Finding[]): void {
+  try {
+    parseSpec(text);
+  } catch (error) {
+    if (!(error instanceof SpackEnvError)) throw error;
+    const start = textPlace(node);
+    for (const finding of error.findings) {
+      const column = start.column + ((finding.position?.column ?? 1) - 1);
+      const message = `"${path}": ${finding.message}`;
+      findings.push({ ...finding, message, position: { ...start, column } });
+    }
   }
 }
 
@@ -488,6 +512,8 @@ function checkKeys(
       message: `Unknown key "${key}"${path ? ` in "${path}"` : ''}.`,
       position: entry.at,
       hint: near ? `Did you mean "${near}"?` : `Known are ${Object.keys(shape.keys).join(', ')}.`,
+      text: key,
+      nearest: near,
     });
   }
   for (const key of shape.required ?? []) {

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import type { ConditionFacts } from './condition.js';
 import { evaluateCondition } from './condition.js';
 import type { ConfigEntry, ConfigNode, MapNode } from './config-node.js';
-import { mergeNodes, nodeAt, parseConfig, readNodes, textOf } from './config-node.js';
+import { mergeNodes, nodeAt, parseConfig, readNodes, textOf, textPlace } from './config-node.js';
 import type { Finding, Position } from './error.js';
 import { SpackEnvError } from './error.js';
 import type { FileReader, RemoteFetcher } from './reader.js';
@@ -62,7 +62,7 @@ async function includeItem(
   try {
     const when = nodeAt(item, 'when');
     const condition = textOf(when);
-    if (condition && !evaluateCondition(condition, loader.conditions, when!.at)) return [];
+    if (condition && !evaluateCondition(condition, loader.conditions, textPlace(when!))) return [];
     const git = textOf(nodeAt(item, 'git'));
     if (git !== undefined) return await includeGit(git, item, loader, above);
     const override = textOf(nodeAt(item, 'path_override_env_var'));

@@ -112,7 +112,14 @@ class Parser {
 
   private fail(message: string, token: Token | undefined, hint?: string): never {
     const offset = token?.start ?? this.text.length;
-    throw specError('bad-spec', this.text, offset, `${message} in spec ${JSON.stringify(this.text)}.`, hint);
+    throw specError(
+      'bad-spec',
+      this.text,
+      offset,
+      `${message} in spec ${JSON.stringify(this.text)}.`,
+      hint,
+      token?.text,
+    );
   }
 
   /** Runs a step that knows nothing of positions and puts the token's on its error. */
@@ -122,7 +129,7 @@ class Parser {
     } catch (error) {
       if (!(error instanceof SpackEnvError)) throw error;
       const { message, code, hint } = error.findings[0]!;
-      throw specError(code, this.text, token?.start ?? this.text.length, message, hint);
+      throw specError(code, this.text, token?.start ?? this.text.length, message, hint, token?.text);
     }
   }
 

@@ -73,7 +73,14 @@ const patterns: readonly (readonly [TokenKind | 'space', RegExp])[] = (
 const longest = 1 << 16;
 
 /** An error at a character of a spec. */
-export function specError(code: string, text: string, offset: number, message: string, hint?: string) {
+export function specError(
+  code: string,
+  text: string,
+  offset: number,
+  message: string,
+  hint?: string,
+  offending?: string,
+) {
   const before = text.slice(0, offset);
   const line = before.split('\n').length;
   return new SpackEnvError({
@@ -81,6 +88,7 @@ export function specError(code: string, text: string, offset: number, message: s
     code,
     message,
     hint,
+    text: offending,
     position: { line, column: offset - before.lastIndexOf('\n'), offset },
   });
 }
@@ -110,6 +118,7 @@ export function tokenize(text: string): Token[] {
         start,
         `Unexpected character ${JSON.stringify(character)} in spec ${JSON.stringify(text)}.`,
         unexpectedHint(character),
+        character,
       );
     }
     const end = start + match[0].length;

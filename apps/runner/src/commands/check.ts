@@ -1,7 +1,7 @@
 import { type Finding, formatFinding, loadEnvironment, SpackEnvError } from '@stackwright/spack-env';
 import type { Define } from '../command.js';
 import { type Context, print, printJson } from '../context.js';
-import { exitCode } from '../exit.js';
+import { RunnerError } from '../exit.js';
 import { loadOptions, type StackOptions, stackOptions } from '../stack-options.js';
 
 export const define: Define = (command, context) => {
@@ -14,7 +14,7 @@ export const define: Define = (command, context) => {
       else for (const finding of findings) print(context, withSeverity(finding));
       const errors = findings.filter(({ severity }) => severity === 'error').length;
       if (!options.json && findings.length === 0) print(context, 'Nothing to complain about.\n');
-      if (errors > 0) process.exitCode = exitCode.input;
+      if (errors > 0) throw new RunnerError('input', errors === 1 ? '1 error.' : `${errors} errors.`);
     });
 };
 

@@ -3,9 +3,14 @@ import type { CommandEntry } from '../command.js';
 /** Every command, in the order of the help text. */
 export const commands: readonly CommandEntry[] = [
   {
-    name: 'spec',
-    summary: "parse specs and print them in Spack's canonical form",
-    load: () => import('./spec.js'),
+    name: 'run',
+    summary: 'build a whole stack here: binaries, index, image, report',
+    load: () => import('./run.js'),
+  },
+  {
+    name: 'concretize',
+    summary: 'let Spack decide what is built, and write spack.lock',
+    load: () => import('./concretize.js'),
   },
   {
     name: 'check',
@@ -18,19 +23,14 @@ export const commands: readonly CommandEntry[] = [
     load: () => import('./upgrade.js'),
   },
   {
+    name: 'spec',
+    summary: "parse specs and print them in Spack's canonical form",
+    load: () => import('./spec.js'),
+  },
+  {
     name: 'specs',
     summary: 'list the root specs of a stack, with matrices multiplied out',
     load: () => import('./specs.js'),
-  },
-  {
-    name: 'run',
-    summary: 'build a whole stack here: binaries, index, image, report',
-    load: () => import('./run.js'),
-  },
-  {
-    name: 'concretize',
-    summary: 'let Spack decide what is built, and write spack.lock',
-    load: () => import('./concretize.js'),
   },
   {
     name: 'graph',
@@ -43,8 +43,23 @@ export const commands: readonly CommandEntry[] = [
     load: () => import('./generate.js'),
   },
   {
+    name: 'image',
+    summary: "assemble the image of a stack from its mirror's blobs, push it, look into it",
+    load: () => import('./image.js'),
+  },
+  {
     name: 'simulate',
     summary: 'predict time and cost of a stack for numbers of runners',
     load: () => import('./simulate.js'),
+  },
+  {
+    name: 'mirror',
+    summary: 'list, verify, push, pull, index, copy, prune, sign, publish and migrate mirrors',
+    load: () => import('./mirror.js'),
+  },
+  {
+    name: 'key',
+    summary: 'create, export, import and list signing keys',
+    load: () => import('./key.js'),
   },
 ];

@@ -2,7 +2,7 @@ import { createInterface } from 'node:readline';
 import { formatSpec, type Host, hostFacts, parseSpec, SpackEnvError } from '@stackwright/spack-env';
 import type { Define } from '../command.js';
 import { note, print, printJson } from '../context.js';
-import { exitCode, RunnerError } from '../exit.js';
+import { RunnerError } from '../exit.js';
 
 interface Options {
   readonly stdin?: boolean;
@@ -46,7 +46,8 @@ export const define: Define = (command, context) => {
         if (spec !== undefined) print(context, `${spec}\n`);
         if (error) note(context, `${error.message}\n  ${input}\n  ${' '.repeat(error.position)}^`);
       }
-      if (answers.some(({ error }) => error)) process.exitCode = exitCode.input;
+      const refused = answers.filter(({ error }) => error).length;
+      if (refused > 0) throw new RunnerError('input', `${refused} of ${answers.length} specs refused.`);
     });
 };
 

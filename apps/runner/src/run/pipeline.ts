@@ -10,10 +10,16 @@ import {
   readSettings,
   writePipeline as render,
 } from '@stackwright/job-graph';
-import { concreteSpec, type Lock, parseSpec, type Spec, satisfies } from '@stackwright/spack-env';
-import { readCiConfig } from '../ci-config.js';
+import {
+  concreteSpec,
+  type Environment,
+  type Lock,
+  parseSpec,
+  type Spec,
+  satisfies,
+} from '@stackwright/spack-env';
+import { ciConfigOf } from '../ci-config.js';
 import type { Context } from '../context.js';
-import type { Stack } from '../stack.js';
 
 /**
  * Writes the GitLab pipeline of the whole graph: what a mirror has is decided anew when CI generates one. Large ones go
@@ -22,12 +28,12 @@ import type { Stack } from '../stack.js';
  */
 export async function writePipeline(
   context: Context,
-  stack: Stack,
+  environment: Environment,
   lock: Lock,
   graph: JobGraph,
   file: string,
 ): Promise<string> {
-  const config = await readCiConfig(context, stack.folder);
+  const config = ciConfigOf(environment);
   const destination =
     config.mirrors.find(({ name }) => name === 'buildcache-destination') ?? config.mirrors[0];
   if (config.ci === undefined || config.ci === null || !destination) {

@@ -3,7 +3,8 @@ import { type Mirror, openMirror } from '@stackwright/buildcache';
 import {
   type AssembledImage,
   assembleImage,
-  type PackageBlob,
+  openBase,
+  packagesOf,
   runtimeClosure,
   Staging,
   searchOrder,
@@ -20,17 +21,22 @@ import {
   upToDate,
 } from '@stackwright/job-graph';
 import { Spack } from '@stackwright/spack';
-import type { ConcreteNode, Lock } from '@stackwright/spack-env';
+import {
+  type ConcreteNode,
+  compareLock,
+  type Environment,
+  type Lock,
+  resolvePath,
+} from '@stackwright/spack-env';
+import { ciConfigOf } from '../ci-config.js';
 import type { Context } from '../context.js';
 import { RunnerError } from '../exit.js';
+import { mirrorOptions } from '../mirror-options.js';
 import { type PhaseReport, type Progress, progressFor } from '../progress.js';
 import { environmentWithoutSecrets } from '../secrets.js';
-import { hasLock, openStack, readLock, type Stack } from '../stack.js';
+import { hasLock, openStack, readEnvironment, readLock, type Stack } from '../stack.js';
 import { type BuildResult, buildMissing, cleanBuilds } from './build.js';
-import { configuredInstallRoot, configuredMirror } from './configured.js';
-import { imageSettings, openBase, requireAll } from './image.js';
 import {
-  blobOf,
   ensureFolder,
   type MirrorState,
   readMirrorState,
@@ -89,9 +95,11 @@ export async function runStack(context: Context, argument: string, options: RunO
   const times: [string, number][] = [];
   const progress = timed(progressFor(context, { quiet: options.json }), times);
 
-  const lock = await progress.phase('Read the stack', (report) => readStack(context, stack, report));
+  const { lock, environment } = await progress.phase('Read the stack', (report) =>
+    readStack(context, stack, report),
+  );
   const graph = graphOf(lock);
-  const access = await openAccess(context, stack, work, options);
+  const access = await openAccess(context, stack, environment, work, options);
   const staging = await Staging.open(work.cache);
   const found: MirrorState = options.rebuild
     ? new Map()
@@ -103,7 +111,7 @@ export async function runStack(context: Context, argument: string, options: RunO
     upToDate((job) => (found.has(job.hash) ? { mirror: access.mirror.url } : undefined)),
   ]);
   await progress.phase('Write the pipeline', async ({ result }) =>
-    result(await writePipeline(context, stack, lock, graph, work.pipeline)),
+    result(await writePipeline(context, environment, lock, graph, work.pipeline)),
   );
 
   let built: BuildResult = { outcomes: new Map(), seconds: new Map(), errors: new Map() };
@@ -111,10 +119,15 @@ export async function runStack(context: Context, argument: string, options: RunO
   if (missing > 0) {
     if (!options.resume) await cleanBuilds(work);
     built = await progress.phase(`Build ${missing} package${missing === 1 ? '' : 's'}`, async (report) => {
-      const installRoot = await configuredInstallRoot(stack);
       const writing = await openForWriting(context, stack, work, options, access);
       access.mirror = writing.mirror;
-      const plan = { ...writing, pruned, installRoot, jobs: options.jobs, rebuild: options.rebuild ?? false };
+      const plan = {
+        ...writing,
+        pruned,
+        installRoot: installRootOf(environment),
+        jobs: options.jobs,
+        rebuild: options.rebuild ?? false,
+      };
       return buildMissing(context, stack, work, plan, report);
     });
   }
@@ -125,7 +138,7 @@ export async function runStack(context: Context, argument: string, options: RunO
   try {
     if (built.errors.size > 0) throw failureOf(built, graph, work);
     image = await progress.phase('Assemble the image', (report) =>
-      makeImage(context, stack, work, options, { lock, graph, mirror: access.mirror, staging }, report),
+      makeImage(context, stack, work, options, { lock, mirror: access.mirror, staging }, report),
     );
     failed = false;
   } finally {
@@ -148,7 +161,13 @@ export async function runStack(context: Context, argument: string, options: RunO
   return summary;
 }
 
-async function readStack(context: Context, stack: Stack, report: PhaseReport): Promise<Lock> {
+interface ReadStack {
+  readonly lock: Lock;
+  readonly environment: Environment;
+}
+
+async function readStack(context: Context, stack: Stack, report: PhaseReport): Promise<ReadStack> {
+  const environment = await readEnvironment(context, stack.folder);
   if (!(await hasLock(stack.folder))) {
     const { signal } = context;
     const spack = await Spack.require(`concretize ${stack.name}, which has no spack.lock`, {
@@ -159,8 +178,25 @@ async function readStack(context: Context, stack: Stack, report: PhaseReport): P
     await spack.concretize(stack.folder, { signal, onLine: report.update });
   }
   const lock = await readLock(stack.folder);
+  const { missing } = compareLock(environment, lock);
+  const [first] = missing;
+  if (first) {
+    const others = missing.length > 1 ? ` (and ${missing.length - 1} more)` : '';
+    throw new RunnerError(
+      'input',
+      `${first.at.file}:${first.at.line}:${first.at.column}: spack.lock does not have the root "${first.text}"${others}: spack.yaml was changed after it was concretized.`,
+      `Run: stackwright concretize ${stack.folder}`,
+    );
+  }
   report.result(`${stack.name}, ${lock.roots.length} roots, ${lock.nodes.size} specs`);
-  return lock;
+  return { lock, environment };
+}
+
+/** `config:install_tree:root`, where the stack sets it; variables filled in. */
+function installRootOf({ config, folder, variables }: Environment): string | undefined {
+  const tree = (config.config as { install_tree?: string | { root?: string } } | undefined)?.install_tree;
+  const root = typeof tree === 'string' ? tree : tree?.root;
+  return root === undefined ? undefined : resolvePath(root, folder, variables);
 }
 
 /** The mirror of a run, and the keys that go with it. */
@@ -174,12 +210,15 @@ interface Access {
 async function openAccess(
   context: Context,
   stack: Stack,
+  environment: Environment,
   work: WorkFolder,
   options: RunOptions,
 ): Promise<Access> {
+  const configured = ciConfigOf(environment).mirrors;
+  const own = configured.find(({ name }) => name === 'buildcache-destination') ?? configured[0];
   const url = await runMirrorUrl(context, stack, work, {
     given: options.mirror,
-    configured: await configuredMirror(stack),
+    configured: own?.push,
   });
   const signer = await findSigner(context, work);
   const { policy, files } = await runPolicy(context, stack, {
@@ -187,7 +226,11 @@ async function openAccess(
     unsigned: options.unsigned ?? false,
     signer,
   });
-  const mirror = await openMirror(url, { env: context.env, policy, signal: context.signal });
+  const connection = mirrorOptions(
+    options.mirror === undefined ? own?.connection?.push : undefined,
+    context.env,
+  );
+  const mirror = await openMirror(url, { ...connection, policy, signal: context.signal });
   return { mirror, url, trusted: files };
 }
 
@@ -239,39 +282,32 @@ async function makeImage(
   stack: Stack,
   work: WorkFolder,
   options: RunOptions,
-  { lock, graph, mirror, staging }: { lock: Lock; graph: JobGraph; mirror: Mirror; staging: Staging },
+  { lock, mirror, staging }: { lock: Lock; mirror: Mirror; staging: Staging },
   report: PhaseReport,
 ): Promise<AssembledImage> {
   const { signal } = context;
-  const nodes = runtimeClosure(lock);
-  const state = await readMirrorState(mirror, graph, { signal, onProgress: () => {} });
-  const base = await openBase(
-    options.base ?? stack.settings.image.base ?? 'scratch',
-    context,
-    options.base ? context.cwd : stack.folder,
-  );
-  const blobs = new Map<string, PackageBlob>();
-  for (const node of nodes) {
-    const manifest = state.get(node.hash);
-    if (manifest) blobs.set(node.hash, blobOf(mirror, node, manifest));
-  }
+  const [text, cwd] = options.base
+    ? [options.base, context.cwd]
+    : [stack.settings.image.base ?? 'scratch', stack.folder];
+  const base = await openBase(text, { cwd, env: context.env, signal });
+  const packages = await packagesOf(mirror, lock, { signal });
   let ready = 0;
   const image = await assembleImage({
-    packages: requireAll(nodes, blobs),
+    packages,
     searched: searchOrder(lock),
     base,
     installRoot: options.installRoot ?? stack.settings.image.installRoot,
-    settings: imageSettings(stack),
+    settings: stack.settings.image,
     staging,
     signal,
-    onLayer: () => report.update(`layer ${(ready += 1)} of ${nodes.length}`),
+    onLayer: () => report.update(`layer ${(ready += 1)} of ${packages.length}`),
   });
   await writeLayout(image, work.image, tag);
   await writeFile(work.bill, spdx(stack.name, image.bill, '1970-01-01T00:00:00Z'));
   const reused = image.packages.filter(({ origin }) => origin === 'mirror').length;
   const size = image.layers.reduce((sum, layer) => sum + layer.descriptor.size, 0);
   report.result(
-    `${image.layers.length} layers, ${bytes(size)}, ${reused} of ${nodes.length} packages as the mirror has them`,
+    `${image.layers.length} layers, ${bytes(size)}, ${reused} of ${packages.length} packages as the mirror has them`,
   );
   return image;
 }

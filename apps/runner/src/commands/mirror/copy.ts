@@ -1,0 +1,96 @@
+import { copyKeys, copyPackages, describe, updateIndex } from '@stackwright/buildcache';
+import type { Command } from 'commander';
+import type { Define } from '../../command.js';
+import { type Context, note, printJson } from '../../context.js';
+import {
+  count,
+  failures,
+  findSigner,
+  open,
+  repeatable,
+  type SignerOptions,
+  type StoreOptions,
+  select,
+  signerOptions,
+  storeOptions,
+  type TrustOptions,
+  ticker,
+  trusted,
+  trustOptions,
+} from './shared.js';
+
+export interface CopyOptions extends StoreOptions, TrustOptions, SignerOptions {
+  readonly stack: readonly string[];
+  readonly dependencies: boolean;
+  readonly force?: boolean;
+  readonly index: boolean;
+  readonly sign?: boolean;
+  readonly json?: boolean;
+}
+
+export const define: Define = (command, context) => {
+  signerOptions(copyOptions(command))
+    .option('--sign', 'sign each package anew (with --key, --gpg or SPACK_SIGNING_KEY)')
+    .action((from: string, to: string, specs: string[], options: CopyOptions) =>
+      copy(context, from, to, specs, options, false),
+    );
+};
+
+export function copyOptions(command: Command): Command {
+  return trustOptions(storeOptions(command))
+    .argument('<from>', 'path or URL of the mirror to read')
+    .argument('<to>', 'path or URL of the mirror to write')
+    .argument('[specs...]', 'packages that satisfy one of these, with what they need; else all')
+    .addOption(repeatable('--stack <dir>', "what is in this stack's lock (repeatable)"))
+    .option('--no-dependencies', 'without what the packages link and run')
+    .option('--force', 'copy also what is there already')
+    .option('--no-index', 'leave the index as it is')
+    .option('--json', 'print {"from","to","packages":[{"name","version","hash","outcome"}]}');
+}
+
+export async function copy(
+  context: Context,
+  fromUrl: string,
+  toUrl: string,
+  specs: readonly string[],
+  options: CopyOptions,
+  onlyTrusted: boolean,
+): Promise<void> {
+  const from = await trusted(context, await open(context, fromUrl, options), options);
+  const to = await open(context, toUrl, options);
+  const progress = ticker(context, 'copied');
+  try {
+    const refs = await select(context, from, specs, options.stack, options.dependencies);
+    const { outcomes, failed } = await copyPackages(from, to, refs, {
+      signer: options.sign ? await findSigner(context, options) : undefined,
+      force: options.force,
+      onlyTrusted,
+      signal: context.signal,
+      onProgress: progress.tick,
+    });
+    progress.end();
+    const tally = (wanted: string) => [...outcomes.values()].filter((one) => one === wanted).length;
+    if (tally('copied') > 0 && !options.sign) await copyKeys(from, to, context.signal);
+    if (tally('copied') > 0 && options.index) await updateIndex(to, { signal: context.signal });
+    if (options.json) {
+      printJson(context, {
+        from: from.url,
+        to: to.url,
+        packages: refs.map((ref) => ({ ...ref, outcome: outcomes.get(ref.hash) ?? 'failed' })),
+      });
+    }
+    for (const ref of refs) {
+      if (outcomes.get(ref.hash) === 'left-out')
+        note(context, `left out ${describe(ref)}: not signed by a trusted key`);
+    }
+    note(
+      context,
+      `${count(tally('copied'), 'package')} copied, ${tally('present')} there before, ${tally('left-out')} left out: ${to.url}`,
+    );
+    failures(failed);
+  } finally {
+    progress.end();
+    await from.close();
+    await to.close();
+  }
+}

@@ -1,0 +1,47 @@
+import { updateIndex, updateKeyIndex } from '@stackwright/buildcache';
+import type { Define } from '../../command.js';
+import { note, printJson } from '../../context.js';
+import { exitCode } from '../../exit.js';
+import { count, open, type StoreOptions, storeOptions, ticker } from './shared.js';
+
+interface Options extends StoreOptions {
+  readonly full?: boolean;
+  readonly skipBroken?: boolean;
+  readonly keys?: boolean;
+  readonly json?: boolean;
+}
+
+export const define: Define = (command, context) => {
+  storeOptions(command)
+    .argument('<mirror>', 'path or URL of the mirror')
+    .option('--full', 'read every package anew, not only those that the index lacks')
+    .option('--skip-broken', 'leave out packages that cannot be read (exit code 1 all the same)')
+    .option('--keys', 'also write the index of the public keys')
+    .option('--json', 'print {"packages","added","removed","kept","broken","outcome"}')
+    .action(async (url: string, options: Options) => {
+      const mirror = await open(context, url, options);
+      const progress = ticker(context, 'read');
+      try {
+        const result = await updateIndex(mirror, {
+          full: options.full,
+          skipBroken: options.skipBroken,
+          signal: context.signal,
+          onProgress: progress.tick,
+        });
+        progress.end();
+        if (options.keys) await updateKeyIndex(mirror, context.signal);
+        if (result.note) note(context, result.note);
+        for (const one of result.broken) note(context, `left out ${one.package}: ${one.reason}`);
+        if (options.json) printJson(context, result);
+        const { packages, added, removed } = result;
+        note(
+          context,
+          `${count(packages, 'package')} in the index, ${added} new, ${removed} gone: ${mirror.url}`,
+        );
+        if (result.broken.length > 0) process.exitCode = exitCode.failed;
+      } finally {
+        progress.end();
+        await mirror.close();
+      }
+    });
+};

@@ -1,0 +1,90 @@
+import { describe, isHash, type PruneOptions, planPrune, prune } from '@stackwright/buildcache';
+import type { Define } from '../../command.js';
+import { type Context, note, print, printJson } from '../../context.js';
+import { RunnerError } from '../../exit.js';
+import { readLock, stackFolder } from '../../stack.js';
+import { bytes, count, open, readText, repeatable, type StoreOptions, storeOptions } from './shared.js';
+
+interface Options extends StoreOptions {
+  readonly stack: readonly string[];
+  readonly keep: readonly string[];
+  readonly olderThan?: string;
+  readonly grace: string;
+  readonly delete?: boolean;
+  readonly json?: boolean;
+}
+
+export const define: Define = (command, context) => {
+  storeOptions(command)
+    .argument('<mirror>', 'path or URL of the mirror')
+    .addOption(repeatable('--stack <dir>', "keep what is in this stack's lock (repeatable)"))
+    .addOption(repeatable('--keep <file>', 'keep the hashes in this file, one a line (repeatable)'))
+    .option('--older-than <age>', 'delete only packages of this age and more: 30d, 12h')
+    .option('--grace <age>', 'leave blobs alone that are younger: someone may be pushing', '24h')
+    .option('--delete', 'delete; without it nothing is, only shown')
+    .option('--json', 'print {"mirror","packages","blobs","bytes","deleted"}')
+    .addHelpText('after', '\nWithout --stack, --keep and --older-than all packages stay and only orphans go.')
+    .action((url: string, options: Options) => run(context, url, options));
+};
+
+async function run(context: Context, url: string, options: Options): Promise<void> {
+  const settings: PruneOptions = {
+    keep: await keepList(context, options),
+    olderThan: options.olderThan === undefined ? undefined : age(options.olderThan),
+    grace: age(options.grace),
+    signal: context.signal,
+  };
+  const mirror = await open(context, url, options);
+  try {
+    const plan = await planPrune(mirror, settings);
+    if (options.delete) await prune(mirror, plan, settings);
+    if (options.json) {
+      return printJson(context, {
+        mirror: mirror.url,
+        packages: plan.packages,
+        kept: plan.kept,
+        blobs: plan.blobs,
+        bytes: plan.bytes,
+        deleted: options.delete ?? false,
+      });
+    }
+    for (const ref of plan.packages) print(context, describe(ref));
+    const what = `${count(plan.packages.length, 'package')} and ${count(plan.blobs.length, 'blob')} (${bytes(plan.bytes)})`;
+    note(
+      context,
+      options.delete
+        ? `Deleted ${what}, kept ${count(plan.kept, 'package')}: ${mirror.url}`
+        : `Would delete ${what}, keep ${count(plan.kept, 'package')}. To delete: --delete`,
+    );
+  } finally {
+    await mirror.close();
+  }
+}
+
+async function keepList(context: Context, options: Options): Promise<ReadonlySet<string> | undefined> {
+  if (options.stack.length === 0 && options.keep.length === 0) return undefined;
+  const keep = new Set<string>();
+  for (const stack of options.stack) {
+    for (const hash of (await readLock(await stackFolder(context, stack))).nodes.keys()) keep.add(hash);
+  }
+  for (const file of options.keep) {
+    const { text } = await readText(context, file);
+    for (const [index, line] of text.split('\n').entries()) {
+      const hash = line.trim().replace(/^\//, '');
+      if (hash === '' || hash.startsWith('#')) continue;
+      if (!isHash(hash))
+        throw new RunnerError('input', `${file}:${index + 1}:1: "${line.trim()}" is no dag hash.`);
+      keep.add(hash);
+    }
+  }
+  return keep;
+}
+
+function age(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)([smhdw])$/.exec(text);
+  const unit = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 }[match?.[2] ?? ''];
+  if (!match || unit === undefined) {
+    throw new RunnerError('input', `"${text}" is no age.`, 'Write a number and s, m, h, d or w: 30d');
+  }
+  return Number(match[1]) * unit * 1000;
+}

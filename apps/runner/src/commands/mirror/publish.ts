@@ -1,0 +1,18 @@
+import type { Define } from '../../command.js';
+import { RunnerError } from '../../exit.js';
+import { type CopyOptions, copy, copyOptions } from './copy.js';
+
+export const define: Define = (command, context) => {
+  copyOptions(command)
+    .addHelpText('after', '\nPackages that no trusted key has signed are left out and reported.')
+    .action((from: string, to: string, specs: string[], options: CopyOptions) => {
+      if (options.unsigned) {
+        throw new RunnerError(
+          'input',
+          'Only signed packages are published.',
+          'To copy unsigned ones: stackwright mirror copy --unsigned',
+        );
+      }
+      return copy(context, from, to, specs, options, true);
+    });
+};

@@ -1,0 +1,88 @@
+import { join, resolve } from 'node:path';
+import {
+  describe,
+  extractEntries,
+  hasCode,
+  readBuildInfo,
+  relocatedEntries,
+  tarEntries,
+} from '@stackwright/buildcache';
+import pLimit from 'p-limit';
+import type { Define } from '../../command.js';
+import { note, printJson } from '../../context.js';
+import {
+  count,
+  failures,
+  open,
+  repeatable,
+  type StoreOptions,
+  select,
+  storeOptions,
+  type TrustOptions,
+  trusted,
+  trustOptions,
+} from './shared.js';
+
+interface Options extends StoreOptions, TrustOptions {
+  readonly to: string;
+  readonly root?: string;
+  readonly stack: readonly string[];
+  readonly dependencies: boolean;
+  readonly json?: boolean;
+}
+
+export const define: Define = (command, context) => {
+  trustOptions(storeOptions(command))
+    .argument('<mirror>', 'path or URL of the mirror')
+    .argument('[specs...]', 'packages that satisfy one of these, with what they need')
+    .requiredOption('--to <dir>', 'folder that becomes the root of an install tree')
+    .option('--root <path>', 'what the root will be called, when it is moved there later')
+    .addOption(repeatable('--stack <dir>', "what is in this stack's lock (repeatable)"))
+    .option('--no-dependencies', 'without what the packages link and run')
+    .option('--json', 'print {"root","packages":[{"name","version","hash","prefix","outcome"}]}')
+    .action(async (url: string, specs: string[], options: Options) => {
+      const mirror = await trusted(context, await open(context, url, options), options);
+      try {
+        const refs = await select(context, mirror, specs, options.stack, options.dependencies);
+        const to = resolve(context.cwd, options.to);
+        const root = (options.root ?? to).replace(/\/+$/, '');
+        const failed: { package: (typeof refs)[number]; error: Error }[] = [];
+        const packages: object[] = [];
+        const limit = pLimit(2);
+        await Promise.all(
+          refs.map((ref) =>
+            limit(async () => {
+              const { signal } = context;
+              try {
+                signal.throwIfAborted();
+                const what = describe(ref);
+                const manifest = await mirror.manifest(ref, signal);
+                const options = { what, signal };
+                const { info, prefix } = await readBuildInfo(await mirror.tarball(manifest, signal), options);
+                const entries = tarEntries(await mirror.tarball(manifest, signal), options);
+                const moved = relocatedEntries(entries, info, prefix, { root, what });
+                const destination = join(to, info.relativePrefix);
+                let outcome = 'unpacked';
+                try {
+                  await extractEntries(moved, join(root, info.relativePrefix), destination, signal);
+                } catch (error) {
+                  if (!hasCode(error, 'install-tree')) throw error;
+                  outcome = 'present';
+                }
+                packages.push({ ...ref, prefix: destination, outcome });
+                note(context, `${outcome.padEnd(8)} ${what}`);
+              } catch (error) {
+                failed.push({ package: ref, error: error as Error });
+              }
+            }),
+          ),
+        );
+        context.signal.throwIfAborted();
+        if (options.json) printJson(context, { root, packages });
+        note(context, `${count(packages.length, 'package')} in ${to}`);
+        failures(failed);
+      } finally {
+        await mirror.close();
+      }
+    });
+};

@@ -1,0 +1,152 @@
+import { existsSync, realpathSync } from 'node:fs';
+import { delimiter, dirname, join, resolve } from 'node:path';
+import {
+  describe,
+  type InstallTree,
+  installedPackage,
+  pushPackages,
+  readInstalled,
+  readInstallTree,
+  updateIndex,
+} from '@stackwright/buildcache';
+import type { Define } from '../../command.js';
+import { type Context, note, printJson } from '../../context.js';
+import { RunnerError } from '../../exit.js';
+import { readLock, stackFolder } from '../../stack.js';
+import {
+  bytes,
+  count,
+  failures,
+  findSigner,
+  open,
+  repeatable,
+  type SignerOptions,
+  type StoreOptions,
+  signerOptions,
+  storeOptions,
+} from './shared.js';
+
+interface Options extends StoreOptions, SignerOptions {
+  readonly tree: string;
+  readonly stack: readonly string[];
+  readonly force?: boolean;
+  readonly unsigned?: boolean;
+  readonly index: boolean;
+  readonly spackRoot?: string;
+  readonly jobs: string;
+  readonly json?: boolean;
+}
+
+export const define: Define = (command, context) => {
+  signerOptions(storeOptions(command))
+    .argument('<mirror>', 'path or URL of the mirror')
+    .argument('[packages...]', 'installed prefixes, names or /HASHes; all of the tree when left out')
+    .requiredOption('--tree <dir>', "Spack's install tree, padding included (config:install_tree:root)")
+    .addOption(repeatable('--stack <dir>', "what is in this stack's lock (repeatable)"))
+    .option('--unsigned', 'push without signing')
+    .option('--force', 'push also what is there already')
+    .option('--no-index', 'leave the index as it is')
+    .option('--spack-root <dir>', 'the Spack that installed them (else SPACK_ROOT, else on PATH)')
+    .option('-j, --jobs <n>', 'packages at once', '3')
+    .option('--json', 'print {"mirror","packages":[{"name","version","hash","outcome","digest","size"}]}')
+    .action((url: string, packages: string[], options: Options) => run(context, url, packages, options));
+};
+
+async function run(
+  context: Context,
+  url: string,
+  packages: readonly string[],
+  options: Options,
+): Promise<void> {
+  const signer = options.unsigned ? undefined : await findSigner(context, options);
+  if (!signer && !options.unsigned) {
+    throw new RunnerError(
+      'missing',
+      'There is no key to sign with.',
+      'Set SPACK_SIGNING_KEY, give --key FILE or --gpg USER, or push unsigned (--unsigned).',
+    );
+  }
+  const tree = await readInstallTree(resolve(context.cwd, options.tree));
+  const prefixes = await choose(context, tree, packages, options.stack);
+  const spackRoot = options.spackRoot ?? findSpack(context) ?? '';
+  const sources = prefixes.map((prefix) => installedPackage(prefix, tree, spackRoot));
+  const mirror = await open(context, url, options);
+  try {
+    const { pushed, failed } = await pushPackages(mirror, sources, {
+      signer,
+      force: options.force,
+      parallel: Math.max(1, Number(options.jobs) || 3),
+      signal: context.signal,
+      onProgress: ({ package: ref, outcome }) => {
+        if (outcome instanceof Error) note(context, `failed   ${describe(ref)}`);
+        else if (outcome.tarball) note(context, `pushed   ${describe(ref)}  ${bytes(outcome.tarball.size)}`);
+      },
+    });
+    const fresh = pushed.filter((one) => one.outcome === 'pushed').length;
+    if (options.index && fresh > 0) await updateIndex(mirror, { signal: context.signal });
+    if (options.json) {
+      printJson(context, {
+        mirror: mirror.url,
+        packages: pushed.map(({ tarball, ...one }) => ({
+          ...one,
+          ...(tarball ? { digest: `sha256:${tarball.checksum}`, size: tarball.size } : {}),
+        })),
+        failed: failed.map((one) => ({ ...one.package, error: one.error.message })),
+      });
+    }
+    note(context, `${count(fresh, 'package')} pushed, ${pushed.length - fresh} there before: ${mirror.url}`);
+    failures(failed);
+  } finally {
+    await mirror.close();
+  }
+}
+
+/** Prefixes of what is meant. */
+async function choose(
+  context: Context,
+  tree: InstallTree,
+  packages: readonly string[],
+  stacks: readonly string[],
+): Promise<string[]> {
+  const chosen = new Set<string>();
+  for (const stack of stacks) {
+    const lock = await readLock(await stackFolder(context, stack));
+    for (const hash of lock.nodes.keys()) if (tree.installed.has(hash)) chosen.add(tree.prefixes.get(hash)!);
+  }
+  for (const one of packages) {
+    if (existsSync(join(resolve(context.cwd, one), '.spack', 'spec.json'))) {
+      chosen.add(resolve(context.cwd, one));
+      continue;
+    }
+    const matches = [...tree.installed].filter((hash) =>
+      one.startsWith('/')
+        ? hash.startsWith(one.slice(1))
+        : readInstalled(tree.prefixes.get(hash)!).document.root.name === one,
+    );
+    if (matches.length === 0) {
+      throw new RunnerError(
+        'input',
+        `"${one}" is not installed in ${tree.root}.`,
+        'Give a prefix, a name, or /HASH.',
+      );
+    }
+    for (const hash of matches) chosen.add(tree.prefixes.get(hash)!);
+  }
+  if (packages.length === 0 && stacks.length === 0) {
+    for (const hash of tree.installed) chosen.add(tree.prefixes.get(hash)!);
+  }
+  return [...chosen].sort();
+}
+
+/** The Spack that the environment names; its path stands in each package's metadata. */
+function findSpack(context: Context): string | undefined {
+  const { SPACK_ROOT: root, PATH: path = '' } = context.env;
+  if (root) return root;
+  for (const folder of path.split(delimiter)) {
+    const file = join(folder, 'spack');
+    if (!existsSync(file)) continue;
+    const prefix = dirname(dirname(realpathSync(file)));
+    if (existsSync(join(prefix, 'lib', 'spack', 'spack'))) return prefix;
+  }
+  return undefined;
+}

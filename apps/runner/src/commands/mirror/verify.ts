@@ -1,0 +1,53 @@
+import { verifyMirror } from '@stackwright/buildcache';
+import type { Define } from '../../command.js';
+import { note, print, printJson } from '../../context.js';
+import { exitCode } from '../../exit.js';
+import {
+  count,
+  open,
+  repeatable,
+  type StoreOptions,
+  select,
+  storeOptions,
+  type TrustOptions,
+  ticker,
+  trusted,
+  trustOptions,
+} from './shared.js';
+
+interface Options extends StoreOptions, TrustOptions {
+  readonly stack: readonly string[];
+  readonly shallow?: boolean;
+  readonly json?: boolean;
+}
+
+export const define: Define = (command, context) => {
+  trustOptions(storeOptions(command))
+    .argument('<mirror>', 'path or URL of the mirror')
+    .argument('[specs...]', 'only packages that satisfy one of these (a spec or /HASH)')
+    .addOption(repeatable('--stack <dir>', "only what is in this stack's lock (repeatable)"))
+    .option('--shallow', 'leave the tarballs unread: signatures, specs, dependencies only')
+    .option('--json', 'print {"mirror","packages","findings":[{"what","code","message","severity"}]}')
+    .addHelpText('after', '\nExit code 1 when something is wrong; warnings alone do not count.')
+    .action(async (url: string, specs: string[], options: Options) => {
+      const mirror = await trusted(context, await open(context, url, options), options);
+      const progress = ticker(context, 'verified');
+      try {
+        const filtered = specs.length > 0 || options.stack.length > 0;
+        const { packages, findings } = await verifyMirror(mirror, {
+          packages: filtered ? await select(context, mirror, specs, options.stack) : undefined,
+          shallow: options.shallow,
+          signal: context.signal,
+          onProgress: progress.tick,
+        });
+        progress.end();
+        const errors = findings.filter((one) => one.severity === 'error').length;
+        if (options.json) printJson(context, { mirror: mirror.url, packages, findings });
+        else for (const one of findings) print(context, `${one.severity}: ${one.message}`);
+        note(context, `${count(packages, 'package')} verified, ${count(errors, 'error')}: ${mirror.url}`);
+        if (errors > 0) process.exitCode = exitCode.failed;
+      } finally {
+        await mirror.close();
+      }
+    });
+};

@@ -1,0 +1,172 @@
+import { Readable } from 'node:stream';
+import { isPreconditionFailed } from '@stackwright/storage';
+import pLimit from 'p-limit';
+import { BuildcacheError, hasCode } from './error.js';
+import { describe, mediaType, type PackageRef, v3 } from './layout.js';
+import type { BlobRecord } from './manifest.js';
+import type { Mirror, PackageManifest } from './mirror.js';
+import { preparePush, publishKey, putBlob } from './push.js';
+import { isSigned, type Signer, signedText } from './signature.js';
+
+export interface CopyOptions {
+  /** Signs each manifest anew; left out: the signatures stay as they are. */
+  readonly signer?: Signer;
+  /** Copy also what is there. */
+  readonly force?: boolean;
+  /** Leave out packages that nobody trusted has signed, instead of failing on them. */
+  readonly onlyTrusted?: boolean;
+  readonly parallel?: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+export type CopyOutcome = 'copied' | 'present' | 'left-out';
+
+/**
+ * Copies packages from one mirror to another. What is read is verified by the source's policy, and every byte by its
+ * checksum. Each package's manifest is written last.
+ */
+export async function copyPackages(
+  from: Mirror,
+  to: Mirror,
+  refs: readonly PackageRef[],
+  options: CopyOptions = {},
+): Promise<{ outcomes: Map<string, CopyOutcome>; failed: { package: PackageRef; error: Error }[] }> {
+  const limit = pLimit(options.parallel ?? 8);
+  const outcomes = new Map<string, CopyOutcome>();
+  const failed: { package: PackageRef; error: Error }[] = [];
+  await Promise.all(
+    refs.map((ref) =>
+      limit(async () => {
+        try {
+          options.signal?.throwIfAborted();
+          outcomes.set(ref.hash, await copyPackage(from, to, ref, options));
+        } catch (error) {
+          failed.push({ package: ref, error: error as Error });
+        }
+        options.onProgress?.(outcomes.size + failed.length, refs.length);
+      }),
+    ),
+  );
+  options.signal?.throwIfAborted();
+  return { outcomes, failed };
+}
+
+async function copyPackage(
+  from: Mirror,
+  to: Mirror,
+  ref: PackageRef,
+  options: CopyOptions,
+): Promise<CopyOutcome> {
+  const { signal } = options;
+  let manifest: PackageManifest;
+  try {
+    manifest = await from.manifest(ref, signal);
+  } catch (error) {
+    if (
+      options.onlyTrusted &&
+      hasCode(error, 'signature-missing', 'signature-untrusted', 'signature-expired')
+    )
+      return 'left-out';
+    throw error;
+  }
+  if (!options.force && (await isThere(to, manifest, signal))) return 'present';
+  for (const [record, type] of [
+    [manifest.tarball, mediaType.tarball],
+    [manifest.spec, mediaType.spec],
+  ] as const) {
+    const content = {
+      size: record.contentLength,
+      open: () => blobStream(from, record, describe(ref), signal),
+    };
+    await putBlob(to, record.checksum, content, type, signal);
+  }
+  await preparePush(to, options.signer, signal);
+  const text = options.signer
+    ? await options.signer.sign(signedText(manifest.text, describe(ref)), signal)
+    : manifest.text;
+  await to.store.put(v3.spec(ref), Buffer.from(text), { contentType: 'application/json', signal });
+  return 'copied';
+}
+
+/** Whether the same manifest, with its blobs, is there already. */
+async function isThere(to: Mirror, manifest: PackageManifest, signal?: AbortSignal): Promise<boolean> {
+  try {
+    const there = await to.withPolicy({ kind: 'unsigned' }).manifest(manifest, signal);
+    if (there.tarball.checksum !== manifest.tarball.checksum || (manifest.signed && !there.signed))
+      return false;
+    const blobs = await Promise.all(
+      [there.tarball, there.spec].map((one) => to.store.head(v3.blob(one.checksum), { signal })),
+    );
+    return blobs[0]?.size === there.tarball.contentLength && blobs[1]?.size === there.spec.contentLength;
+  } catch (error) {
+    if (error instanceof BuildcacheError) return false;
+    throw error;
+  }
+}
+
+/** Copies the public keys that one mirror publishes to another. */
+export async function copyKeys(from: Mirror, to: Mirror, signal?: AbortSignal): Promise<number> {
+  const keys = await from.publishedKeys(signal);
+  for (const key of keys) await publishKey(to, key.armor().replaceAll('\r\n', '\n'), signal);
+  return keys.length;
+}
+
+/** A blob as a stream that opens when it is first read. */
+function blobStream(mirror: Mirror, record: BlobRecord, what: string, signal?: AbortSignal): Readable {
+  const bytes = async function* () {
+    yield* await mirror.blob(record, what, signal);
+  };
+  return Readable.from(bytes(), { objectMode: false });
+}
+
+/**
+ * Signs packages anew: each is verified by the mirror's policy, then its manifest is clear-signed by `signer` and
+ * replaced, unless another writer was there meanwhile.
+ */
+export async function signPackages(
+  mirror: Mirror,
+  refs: readonly PackageRef[],
+  signer: Signer,
+  options: Pick<CopyOptions, 'parallel' | 'signal' | 'onProgress'> = {},
+): Promise<{ signed: PackageRef[]; present: PackageRef[]; failed: { package: PackageRef; error: Error }[] }> {
+  const { signal } = options;
+  const limit = pLimit(options.parallel ?? 8);
+  const signed: PackageRef[] = [];
+  const present: PackageRef[] = [];
+  const failed: { package: PackageRef; error: Error }[] = [];
+  await preparePush(mirror, signer, signal);
+  await Promise.all(
+    refs.map((ref) =>
+      limit(async () => {
+        try {
+          signal?.throwIfAborted();
+          const manifest = await mirror.manifest(ref, signal);
+          if (manifest.signedBy === signer.fingerprint && isSigned(manifest.text)) present.push(ref);
+          else {
+            const text = await signer.sign(signedText(manifest.text, describe(ref)), signal);
+            await mirror.store.put(manifest.key, Buffer.from(text), {
+              contentType: 'application/json',
+              ...(manifest.etag ? { precondition: { match: manifest.etag } } : {}),
+              signal,
+            });
+            signed.push(ref);
+          }
+        } catch (error) {
+          failed.push({
+            package: ref,
+            error: isPreconditionFailed(error)
+              ? new BuildcacheError('failed', 'conflict', `${describe(ref)} was pushed anew meanwhile.`, {
+                  package: describe(ref),
+                  hint: 'Sign again.',
+                })
+              : (error as Error),
+          });
+        }
+        options.onProgress?.(signed.length + present.length + failed.length, refs.length);
+      }),
+    ),
+  );
+  signal?.throwIfAborted();
+  return { signed, present, failed };
+}
