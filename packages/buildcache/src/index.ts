@@ -36,6 +36,7 @@ export {
   type SignaturePolicy,
   trustOf,
 } from './mirror.js';
+export { OciCache, type OciPackage, tagOf } from './oci.js';
 export {
   type PackedTarball,
   type PackInfo,
