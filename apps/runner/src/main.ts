@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Help } from 'commander';
 import { commands } from './commands/index.js';
 import type { Context } from './context.js';
 import { describeError, exitCode, exitCodeOf } from './exit.js';
@@ -47,7 +47,6 @@ async function buildProgram(args: readonly string[], context: Context): Promise<
     .description('From a Spack environment to signed binaries and a published container image.')
     .version(version(), '-V, --version', 'print the version')
     .helpCommand('help [command]', 'show help for a command')
-    .configureHelp({ subcommandTerm: (command) => command.name() })
     .showSuggestionAfterError();
   const asked = args.find((arg) => !arg.startsWith('-'));
   const wanted = asked === 'help' ? args[args.indexOf('help') + 1] : asked;
@@ -66,6 +65,14 @@ export function configure(command: Command, context: Context): Command {
   const columns = context.stderr.columns ?? 80;
   return command
     .exitOverride()
+    .configureHelp({
+      // That a list is empty unless something is added to it says nothing.
+      optionDescription: (option) =>
+        Array.isArray(option.defaultValue) && option.defaultValue.length === 0
+          ? option.description
+          : new Help().optionDescription(option),
+      subcommandTerm: (subcommand) => subcommand.name(),
+    })
     .configureOutput({
       writeOut: (text) => context.stdout.write(text),
       writeErr: (text) => context.stderr.write(text),

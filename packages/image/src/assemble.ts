@@ -1,13 +1,7 @@
 import { createReadStream } from 'node:fs';
 import type { Readable } from 'node:stream';
-import {
-  type Descriptor,
-  digestOf,
-  type Image,
-  type ImageConfig,
-  type ImageSource,
-  mediaTypes,
-} from '@stackwright/oci';
+import { type Descriptor, digestOf, type ImageConfig, mediaTypes } from '@stackwright/oci';
+import type { BaseImage } from './base.js';
 import { searchPaths } from './environment.js';
 import { ImageError } from './error.js';
 import { keyOf, type Layer, type PackageBlob } from './layer.js';
@@ -35,7 +29,7 @@ export interface AssembleOptions {
   /** Dag hashes of the packages that the search paths list, first one first (see `searchOrder`); all when left out. */
   readonly searched?: readonly string[];
   /** The image below; nothing (`scratch`) when left out. */
-  readonly base?: { readonly image: Image; readonly source: ImageSource };
+  readonly base?: BaseImage;
   /** Absolute folder that packages lie under in the image; where they were built when left out. */
   readonly installRoot?: string;
   readonly settings?: ImageSettings;
@@ -162,11 +156,7 @@ async function makeLayers(options: AssembleOptions, staged: readonly StagedBlob[
   return layers;
 }
 
-async function stageBase(
-  base: NonNullable<AssembleOptions['base']>,
-  staging: Staging,
-  signal?: AbortSignal,
-): Promise<Layer[]> {
+async function stageBase(base: BaseImage, staging: Staging, signal?: AbortSignal): Promise<Layer[]> {
   const { image, source } = base;
   const layers: Layer[] = [];
   for (const [index, descriptor] of image.manifest.layers.entries()) {

@@ -32,6 +32,7 @@ export type { JobAttributes } from './job-attributes.js';
 export { jobAttributes } from './job-attributes.js';
 export type { ListedNode, Listing } from './listing.js';
 export { listingOf, toDot, toMermaid, toText } from './listing.js';
+export { matcherOf } from './match.js';
 export type { CriticalPath, Durations } from './order.js';
 export { criticalPath, levels, levelsAmong, longestPathFirst, tails } from './order.js';
 export type { JobState, PageOptions, Section, State } from './page.js';

@@ -1,6 +1,14 @@
 import type { ConcreteNode } from '@stackwright/spack-env';
-import { type Attributes, mergeAttributes, removeAttributes, toAttributes } from './attributes.js';
-import type { CiSection, GenSection, JobKind, Submapping } from './ci-section.js';
+import {
+  type Attributes,
+  isMapping,
+  type Mode,
+  mergeAttributes,
+  removeAttributes,
+  toAttributes,
+  type Value,
+} from './attributes.js';
+import type { CiSection, GenSection, JobKind } from './ci-section.js';
 import type { Job } from './graph.js';
 import type { Pruned } from './prune.js';
 import { architectureOf, compilerOf, variantsOf } from './spec-text.js';
@@ -29,64 +37,84 @@ const serviceKinds: readonly ServiceKind[] = ['copy', 'cleanup', 'noop', 'reinde
 
 /**
  * Applies `ci.pipeline-gen` as Spack does: from the bottom up, between its own defaults (first, so that everything
- * beats them) and its own rules (last, so that nothing does).
+ * beats them) and its own rules (last, so that nothing does). Jobs for which the same entries count share the work
+ * and, but for their variables, the result.
  */
 export function jobAttributes(
   { graph, full }: Pruned,
   ci: CiSection,
   options: AttributeOptions,
 ): JobAttributes {
-  const find = (hash: string) => full.jobs.get(hash)?.spec;
+  const steps = stepsOf(ci);
   const build = new Map<string, Attributes>();
-  for (const job of graph.jobs.values()) build.set(job.hash, initial(job, find));
-  const service = Object.fromEntries(serviceKinds.map((kind) => [kind, new Map() as Attributes])) as Record<
-    ServiceKind,
-    Attributes
-  >;
-
-  const apply = (section: GenSection, place: number) => {
-    if (section.type === 'job') {
-      const change = (old: Attributes) => {
-        const left = section.remove ? removeAttributes(old, section.remove) : old;
-        return section.merge ? mergeAttributes(left, section.merge) : left;
-      };
-      if (section.kind === 'any' || section.kind === 'build') {
-        for (const [hash, old] of build) build.set(hash, change(old));
-      }
-      if (section.kind === 'any') for (const kind of serviceKinds) service[kind] = change(service[kind]);
-      else if (section.kind !== 'build') service[section.kind] = change(service[section.kind]);
-    } else if (section.type === 'submapping') {
-      for (const [hash, old] of build) {
-        build.set(hash, submap(old, graph.jobs.get(hash)!.spec, section, options.matches));
-      }
-    } else {
-      for (const [hash, answer] of options.dynamic?.get(place) ?? []) {
-        const old = build.get(hash);
-        if (old) build.set(hash, mergeAttributes(old, answer));
-      }
+  const shared = new Map<string, Attributes>();
+  const find = (hash: string) => full.jobs.get(hash)?.spec;
+  for (const job of graph.jobs.values()) {
+    const own = stepsFor(job, steps, options);
+    let attributes = shared.get(own.key);
+    if (!attributes) {
+      attributes = own.changes.reduce((old, change) => apply(old, change), placeholders);
+      shared.set(own.key, attributes);
     }
-  };
-
-  for (const section of [...defaults].reverse()) apply(section, -1);
-  for (let place = ci.sections.length - 1; place >= 0; place--) apply(ci.sections[place]!, place);
-  for (const section of [...rules].reverse()) apply(section, -1);
+    build.set(job.hash, filled(attributes, facts(job, find)));
+  }
+  const service = Object.fromEntries(
+    serviceKinds.map((kind) => {
+      const own = steps.flatMap(({ section }) =>
+        section.type === 'job' && (section.kind === kind || section.kind === 'any') ? [section] : [],
+      );
+      return [kind, own.reduce<Attributes>((old, change) => apply(old, change), new Map())];
+    }),
+  ) as Record<ServiceKind, Attributes>;
   return { build, service };
 }
 
-function submap(
-  old: Attributes,
-  node: ConcreteNode,
-  section: Extract<GenSection, { type: 'submapping' }>,
-  matches: AttributeOptions['matches'],
-): Attributes {
-  let result = old;
-  for (const entry of [...section.entries].reverse() as Submapping[]) {
-    if (!entry.match.some((match) => matches(node, match))) continue;
-    if (entry.remove) result = removeAttributes(result, entry.remove);
-    if (entry.merge) result = mergeAttributes(result, entry.merge);
-    if (section.behavior === 'first') break;
+/** A section and its place in `ci.sections`; -1 for Spack's own. */
+interface Step {
+  readonly section: GenSection;
+  readonly place: number;
+}
+
+/** What takes away from attributes, then adds to them. */
+interface Change {
+  readonly remove?: Attributes | undefined;
+  readonly merge?: Attributes | undefined;
+}
+
+function stepsOf(ci: CiSection): Step[] {
+  const own = (sections: readonly GenSection[]) => sections.map((section) => ({ section, place: -1 }));
+  const given = ci.sections.map((section, place) => ({ section, place }));
+  return [...own(rules), ...given, ...own(defaults)].reverse();
+}
+
+/** The changes for one job in order, and a key that is the same for jobs with the same changes. */
+function stepsFor(job: Job, steps: readonly Step[], { matches, dynamic }: AttributeOptions) {
+  const changes: Change[] = [];
+  let key = '';
+  for (const { section, place } of steps) {
+    if (section.type === 'job') {
+      if (section.kind === 'any' || section.kind === 'build') changes.push(section);
+    } else if (section.type === 'submapping') {
+      for (let at = section.entries.length - 1; at >= 0; at--) {
+        const entry = section.entries[at]!;
+        if (!entry.match.some((text) => matches(job.spec, text))) continue;
+        changes.push(entry);
+        key += `${place}.${at} `;
+        if (section.behavior === 'first') break;
+      }
+    } else {
+      const answer = dynamic?.get(place)?.get(job.hash);
+      if (!answer) continue;
+      changes.push({ merge: answer });
+      key += `${place}/${job.hash} `;
+    }
   }
-  return result;
+  return { changes, key };
+}
+
+function apply(old: Attributes, { remove, merge }: Change): Attributes {
+  const left = remove ? removeAttributes(old, remove) : old;
+  return merge ? mergeAttributes(left, merge) : left;
 }
 
 const section = (kind: JobKind, merge: object | undefined, remove?: object): GenSection => ({
@@ -111,17 +139,57 @@ const rules: readonly GenSection[] = [
 ];
 
 /** What a job knows of its spec before any configuration. */
-function initial({ spec, hash }: Job, find: (hash: string) => ConcreteNode | undefined): Attributes {
+function facts(
+  { spec, hash }: Job,
+  find: (hash: string) => ConcreteNode | undefined,
+): Record<string, string> {
   const compiler = compilerOf(spec, find);
-  return toAttributes({
-    variables: {
-      SPACK_JOB_SPEC_DAG_HASH: hash,
-      SPACK_JOB_SPEC_PKG_NAME: spec.name,
-      SPACK_JOB_SPEC_PKG_VERSION: spec.version,
-      SPACK_JOB_SPEC_COMPILER_NAME: compiler?.name ?? 'none',
-      SPACK_JOB_SPEC_COMPILER_VERSION: compiler?.version ?? 'none',
-      SPACK_JOB_SPEC_ARCH: architectureOf(spec),
-      SPACK_JOB_SPEC_VARIANTS: variantsOf(spec),
-    },
-  });
+  return {
+    SPACK_JOB_SPEC_DAG_HASH: hash,
+    SPACK_JOB_SPEC_PKG_NAME: spec.name,
+    SPACK_JOB_SPEC_PKG_VERSION: spec.version,
+    SPACK_JOB_SPEC_COMPILER_NAME: compiler?.name ?? 'none',
+    SPACK_JOB_SPEC_COMPILER_VERSION: compiler?.version ?? 'none',
+    SPACK_JOB_SPEC_ARCH: architectureOf(spec),
+    SPACK_JOB_SPEC_VARIANTS: variantsOf(spec),
+  };
+}
+
+/** A sign that no configuration holds: YAML has no such character. */
+const sign = '\u0000';
+
+/** The variables that every job has, each with a mark in place of its value. */
+const placeholders = toAttributes({
+  variables: Object.fromEntries(
+    [
+      'SPACK_JOB_SPEC_DAG_HASH',
+      'SPACK_JOB_SPEC_PKG_NAME',
+      'SPACK_JOB_SPEC_PKG_VERSION',
+      'SPACK_JOB_SPEC_COMPILER_NAME',
+      'SPACK_JOB_SPEC_COMPILER_VERSION',
+      'SPACK_JOB_SPEC_ARCH',
+      'SPACK_JOB_SPEC_VARIANTS',
+    ].map((name) => [name, `${sign}${name}${sign}`]),
+  ),
+});
+
+/** Puts a job's own facts in place of the marks. */
+function filled(attributes: Attributes, own: Readonly<Record<string, string>>): Attributes {
+  const variables = attributes.get('variables');
+  if (!variables || !isMapping(variables.value)) return attributes;
+  const result = new Map<string, { mode: Mode; value: Value }>();
+  for (const [name, entry] of variables.value) {
+    const { mode, value } = entry;
+    if (typeof value !== 'string' || !value.includes(sign)) result.set(name, entry);
+    // In pieces, every second of them a mark: with `+:` or `-:` the user may have put text around it.
+    else
+      result.set(name, {
+        mode,
+        value: value
+          .split(sign)
+          .map((part) => own[part] ?? part)
+          .join(''),
+      });
+  }
+  return new Map(attributes).set('variables', { mode: variables.mode, value: result });
 }

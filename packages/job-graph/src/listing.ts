@@ -75,7 +75,7 @@ export function toText(pruned: Pruned): string {
   const text = lines.map((line) => `${line.mark} ${line.text.padEnd(width)}  ${line.reason}\n`).join('');
   const build = nodes.filter((node) => node.action === 'build');
   const stages = new Set(build.map((node) => node.level)).size;
-  return `${text}\n${build.length} to build in ${stages} stages, ${nodes.length - build.length} left out.\n`;
+  return `${text}\n${build.length} to build in ${stages} ${stages === 1 ? 'stage' : 'stages'}, ${nodes.length - build.length} left out.\n`;
 }
 
 /** Graphviz. Left-out nodes are dashed. */

@@ -1,5 +1,8 @@
 import type { ConcreteNode } from '@stackwright/spack-env';
 
+// spack-env's `format` prints the same from a whole spec; making one for each node of a large lock only to print
+// these few parts took longer than all the rest of generating a pipeline.
+
 const flagNames = ['cflags', 'cppflags', 'cxxflags', 'fflags', 'ldflags', 'ldlibs'];
 const plain = /^[a-zA-Z0-9,/_.\-[\]]+$/;
 

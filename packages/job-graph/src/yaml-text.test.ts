@@ -99,7 +99,7 @@ describe('toYaml', () => {
       two: { script: ['a', 'b'] },
       three: { script: ['c'] },
     });
-    expect(text).toBe('one: &a1\n  script: [a, b]\ntwo: *a1\nthree:\n  script: [c]\n');
+    expect(text).toBe('one:\n  script: &a1 [a, b]\ntwo:\n  script: *a1\nthree:\n  script: [c]\n');
   });
 
   it('quotes what YAML 1.1 takes for true or a number', () => {

@@ -23,8 +23,8 @@ class Text {
 
   constructor(top: unknown, anchors: boolean) {
     if (!anchors) return;
-    // The whole document is never an alias of something else.
-    for (const child of children(top)) this.#count(child);
+    // Neither the document nor what stands right in it (a pipeline's jobs) is ever an alias: no two jobs are alike.
+    for (const part of children(top)) for (const child of children(part)) this.#count(child);
   }
 
   write(top: unknown): string {

@@ -16,6 +16,7 @@ import {
   graphOf,
   type JobGraph,
   jobAttributes,
+  matcherOf,
   type PipelineFile,
   type PipelineInput,
   type Pruned,
@@ -32,7 +33,6 @@ import {
   upToDate,
   writePipeline,
 } from '@stackwright/job-graph';
-import { concreteSpec, type Lock, parseSpec, type Spec, satisfies } from '@stackwright/spack-env';
 import { Option } from 'commander';
 import { type CiConfig, readCiConfig } from '../ci-config.js';
 import type { Define } from '../command.js';
@@ -118,7 +118,7 @@ async function run(context: Context, argument: string, options: Options): Promis
     pruned,
     ci,
     attributes: jobAttributes(pruned, ci, {
-      matches: matcher(lock),
+      matches: matcherOf(lock),
       dynamic: await askDynamicMappings(pruned, ci, {
         env: context.env,
         skip: settings.skipDynamicMapping,
@@ -326,18 +326,6 @@ function prunersOf(
   if (settings.pruneUpToDate) pruners.push(upToDate((job) => state.locations.get(job.hash)));
   if (affected) pruners.push(untouched(affected));
   return pruners;
-}
-
-/** Whether a node is what a submapping asks for; each text is parsed once. */
-function matcher(
-  lock: Lock,
-): (node: Lock['nodes'] extends ReadonlyMap<string, infer N> ? N : never, match: string) => boolean {
-  const parsed = new Map<string, Spec>();
-  return (node, match) => {
-    let spec = parsed.get(match);
-    if (!spec) parsed.set(match, (spec = parseSpec(match)));
-    return satisfies(concreteSpec(node, lock.nodes), spec, lock.nodes);
-  };
 }
 
 function warnings({ settings, spack }: PipelineInput, env: NodeJS.ProcessEnv): string[] {

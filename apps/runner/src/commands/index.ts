@@ -43,6 +43,11 @@ export const commands: readonly CommandEntry[] = [
     load: () => import('./generate.js'),
   },
   {
+    name: 'image',
+    summary: "assemble the image of a stack from its mirror's blobs, push it, look into it",
+    load: () => import('./image.js'),
+  },
+  {
     name: 'simulate',
     summary: 'predict time and cost of a stack for numbers of runners',
     load: () => import('./simulate.js'),

@@ -1,26 +1,23 @@
-import { createReadStream } from 'node:fs';
 import { cp, mkdir, rename, rm, stat } from 'node:fs/promises';
-import { isAbsolute, join, relative, resolve } from 'node:path';
+import { isAbsolute, relative, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import {
   describe,
+  folderOf,
   hasCode,
   type Mirror,
   type PackageManifest,
+  readKeyFiles,
   type SignaturePolicy,
   type Signer,
-  Trust,
   trustOf,
-  v3,
 } from '@stackwright/buildcache';
-import type { PackageBlob, Staging } from '@stackwright/image';
+import { packageBlob, type Staging } from '@stackwright/image';
 import type { JobGraph } from '@stackwright/job-graph';
 import type { ConcreteNode } from '@stackwright/spack-env';
-import { FolderStore } from '@stackwright/storage';
 import pLimit from 'p-limit';
 import type { Context } from '../context.js';
 import { RunnerError } from '../exit.js';
-import { readKeys } from '../mirror-state.js';
 import type { Stack } from '../stack.js';
 import type { WorkFolder } from './work.js';
 
@@ -74,9 +71,9 @@ export async function runPolicy(
     ...stack.settings.trust.map((file) => resolve(stack.folder, file)),
     ...options.trust.map((file) => resolve(context.cwd, file)),
   ];
-  const keys = await readKeys(files);
+  const keys = await readKeyFiles(files);
   if (options.signer) keys.push({ text: await options.signer.publicKey(), from: 'the signing key' });
-  const trust = keys.length > 0 ? await trustOf({ keys }) : new Trust([]);
+  const trust = await trustOf({ keys });
   return { policy: { kind: 'trusted', trust }, files };
 }
 
@@ -120,20 +117,6 @@ export async function readMirrorState(
   );
 }
 
-/** A package of the mirror as the image takes it. */
-export function blobOf(mirror: Mirror, node: ConcreteNode, manifest: PackageManifest): PackageBlob {
-  const { checksum, contentLength } = manifest.tarball;
-  const folder = folderOf(mirror);
-  const path = folder && join(folder, v3.blob(checksum));
-  return {
-    node,
-    digest: `sha256:${checksum}`,
-    size: contentLength,
-    open: async (signal) => (path ? createReadStream(path, { signal }) : mirror.tarball(manifest, signal)),
-    ...(path ? { path } : {}),
-  };
-}
-
 /**
  * Reads the binary and the spec of everything that will be relied on, and checks their lengths and checksums. Binaries
  * of a remote mirror that go into no image stay unread: who installs them checks them.
@@ -150,7 +133,7 @@ export async function verifyBlobs(
     readonly onProgress: (done: number, all: number) => void;
   },
 ): Promise<void> {
-  const local = folderOf(mirror) !== undefined;
+  const local = folderOf(mirror.store) !== undefined;
   const relied = nodes.flatMap((node) => {
     const manifest = state.get(node.hash);
     return manifest ? [{ node, manifest }] : [];
@@ -162,7 +145,7 @@ export async function verifyBlobs(
       options.signal.throwIfAborted();
       await mirror.spec(manifest, options.signal);
       if (local || options.inImage.has(node.hash)) {
-        const blob = blobOf(mirror, node, manifest);
+        const blob = packageBlob(mirror, node, manifest);
         if (blob.path && !(await stat(blob.path).catch(() => undefined))) {
           throw new RunnerError(
             'input',
@@ -185,9 +168,4 @@ export async function verifyBlobs(
 /** Makes sure that a folder mirror's folder is there. */
 export async function ensureFolder(url: string): Promise<void> {
   if (url.startsWith('file:')) await mkdir(fileURLToPath(url), { recursive: true });
-}
-
-/** The folder of a mirror that lies in one: its blobs can be linked. */
-function folderOf({ store }: Mirror): string | undefined {
-  return store instanceof FolderStore ? store.root : undefined;
 }

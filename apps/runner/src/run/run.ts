@@ -3,7 +3,8 @@ import { type Mirror, openMirror } from '@stackwright/buildcache';
 import {
   type AssembledImage,
   assembleImage,
-  type PackageBlob,
+  openBase,
+  packagesOf,
   runtimeClosure,
   Staging,
   searchOrder,
@@ -35,9 +36,7 @@ import { type PhaseReport, type Progress, progressFor } from '../progress.js';
 import { environmentWithoutSecrets } from '../secrets.js';
 import { hasLock, openStack, readEnvironment, readLock, type Stack } from '../stack.js';
 import { type BuildResult, buildMissing, cleanBuilds } from './build.js';
-import { imageSettings, openBase, requireAll } from './image.js';
 import {
-  blobOf,
   ensureFolder,
   type MirrorState,
   readMirrorState,
@@ -139,7 +138,7 @@ export async function runStack(context: Context, argument: string, options: RunO
   try {
     if (built.errors.size > 0) throw failureOf(built, graph, work);
     image = await progress.phase('Assemble the image', (report) =>
-      makeImage(context, stack, work, options, { lock, graph, mirror: access.mirror, staging }, report),
+      makeImage(context, stack, work, options, { lock, mirror: access.mirror, staging }, report),
     );
     failed = false;
   } finally {
@@ -283,39 +282,32 @@ async function makeImage(
   stack: Stack,
   work: WorkFolder,
   options: RunOptions,
-  { lock, graph, mirror, staging }: { lock: Lock; graph: JobGraph; mirror: Mirror; staging: Staging },
+  { lock, mirror, staging }: { lock: Lock; mirror: Mirror; staging: Staging },
   report: PhaseReport,
 ): Promise<AssembledImage> {
   const { signal } = context;
-  const nodes = runtimeClosure(lock);
-  const state = await readMirrorState(mirror, graph, { signal, onProgress: () => {} });
-  const base = await openBase(
-    options.base ?? stack.settings.image.base ?? 'scratch',
-    context,
-    options.base ? context.cwd : stack.folder,
-  );
-  const blobs = new Map<string, PackageBlob>();
-  for (const node of nodes) {
-    const manifest = state.get(node.hash);
-    if (manifest) blobs.set(node.hash, blobOf(mirror, node, manifest));
-  }
+  const [text, cwd] = options.base
+    ? [options.base, context.cwd]
+    : [stack.settings.image.base ?? 'scratch', stack.folder];
+  const base = await openBase(text, { cwd, env: context.env, signal });
+  const packages = await packagesOf(mirror, lock, { signal });
   let ready = 0;
   const image = await assembleImage({
-    packages: requireAll(nodes, blobs),
+    packages,
     searched: searchOrder(lock),
     base,
     installRoot: options.installRoot ?? stack.settings.image.installRoot,
-    settings: imageSettings(stack),
+    settings: stack.settings.image,
     staging,
     signal,
-    onLayer: () => report.update(`layer ${(ready += 1)} of ${nodes.length}`),
+    onLayer: () => report.update(`layer ${(ready += 1)} of ${packages.length}`),
   });
   await writeLayout(image, work.image, tag);
   await writeFile(work.bill, spdx(stack.name, image.bill, '1970-01-01T00:00:00Z'));
   const reused = image.packages.filter(({ origin }) => origin === 'mirror').length;
   const size = image.layers.reduce((sum, layer) => sum + layer.descriptor.size, 0);
   report.result(
-    `${image.layers.length} layers, ${bytes(size)}, ${reused} of ${nodes.length} packages as the mirror has them`,
+    `${image.layers.length} layers, ${bytes(size)}, ${reused} of ${packages.length} packages as the mirror has them`,
   );
   return image;
 }

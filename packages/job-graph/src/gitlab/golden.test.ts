@@ -1,13 +1,14 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseLock, parseSpec, satisfies } from '@stackwright/spack-env';
+import { parseLock } from '@stackwright/spack-env';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { parseCi } from '../ci-section.js';
 import { graphOf, type Job, reach } from '../graph.js';
 import { shared } from '../graphs.test.support.js';
 import { jobAttributes } from '../job-attributes.js';
+import { matcherOf } from '../match.js';
 import { externals, keep, type Pruner, prune, upToDate } from '../prune.js';
 import { buildStamp, type Flags, readSettings } from '../settings.js';
 import { toYaml } from '../yaml-text.js';
@@ -46,7 +47,7 @@ function generate(given: Case): Record<string, Plain> {
     pruned,
     ci: parsed,
     attributes: jobAttributes(pruned, parsed, {
-      matches: (node, match) => satisfies(node, parseSpec(match), lock.nodes),
+      matches: matcherOf(lock),
     }),
     settings,
     mirrors: { destination: { fetch: given.mirror, push: given.mirror } },

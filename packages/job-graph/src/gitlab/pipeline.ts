@@ -89,7 +89,13 @@ export function gitlabPipeline(input: PipelineInput): Pipeline {
   const parent = parentNeed(settings);
   const needs = needsOf(graph, maximumNeeds - parent.length);
   const name = namesOf(graph, input.cdash?.buildGroup);
-  const need = (id: string) => ({ job: name.get(id) ?? id, artifacts: false });
+  // One object for each needed job: what is one object is found to be the same at once when it is written.
+  const known = new Map<string, Plain>();
+  const need = (id: string): Plain => {
+    let made = known.get(id);
+    if (!made) known.set(id, (made = { job: name.get(id) ?? id, artifacts: false }));
+    return made;
+  };
 
   const builds = new Map<string, BuildJob>();
   const shared = sharedParts(settings);

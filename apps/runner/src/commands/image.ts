@@ -1,0 +1,196 @@
+import { writeFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import {
+  type AssembledImage,
+  type ImageSettings,
+  openBase,
+  parseLayoutName,
+  pushImage,
+  spdx,
+  stackImage,
+  writeDockerArchive,
+  writeLayout,
+} from '@stackwright/image';
+import { parseReference, RegistryRepository, storedCredentials } from '@stackwright/oci';
+import type { Define } from '../command.js';
+import { type Context, note, print, printJson } from '../context.js';
+import { RunnerError } from '../exit.js';
+import { progressFor } from '../progress.js';
+import { bytes } from '../run/report.js';
+import { openWork } from '../run/work.js';
+import { openStack } from '../stack.js';
+
+interface BuildOptions {
+  readonly mirror?: string;
+  readonly base?: string;
+  readonly output: readonly string[];
+  readonly installRoot?: string;
+  readonly command?: string;
+  readonly label: readonly string[];
+  readonly trust: readonly string[];
+  readonly unsigned?: boolean;
+  readonly sbom?: string;
+  readonly work?: string;
+  readonly json?: boolean;
+}
+
+export const define: Define = (command, context) => {
+  const build = command
+    .command('build')
+    .description("Assemble the image of a stack from its mirror's blobs. Nothing is built.")
+    .argument('<stack>', 'folder with spack.yaml and spack.lock')
+    .option(
+      '-o, --output <where>',
+      'oci:FOLDER[:TAG], docker-archive:FILE or REGISTRY/REPOSITORY:TAG (repeatable)',
+      collect,
+      [],
+    );
+  shared(build).action((stack: string, options: BuildOptions) => run(context, stack, options));
+
+  const push = command
+    .command('push')
+    .description('Assemble the image of a stack and push it to a registry.')
+    .argument('<stack>', 'folder with spack.yaml and spack.lock')
+    .argument('<reference...>', 'REGISTRY/REPOSITORY:TAG');
+  shared(push).action((stack: string, references: string[], options: BuildOptions) => {
+    for (const reference of references) parseReference(reference);
+    return run(context, stack, { ...options, output: references });
+  });
+
+  command
+    .command('inspect')
+    .description('Show what is in an image: configuration, layers, origin.')
+    .argument('<image>', 'oci:FOLDER[:TAG] or REGISTRY/REPOSITORY:TAG')
+    .option('--json', 'print manifest and configuration as JSON')
+    .action((image: string, options: { json?: boolean }) => inspect(context, image, options));
+};
+
+function shared(command: ReturnType<Parameters<Define>[0]['command']>) {
+  return command
+    .option('--mirror <url>', "build cache to take binaries from (the stack's own)")
+    .option('--base <image>', 'image to build on: scratch, oci:FOLDER[:TAG], or a reference')
+    .option('--install-root <folder>', 'where packages lie in the image (where they were built)')
+    .option('--command <words>', 'default command, split at spaces')
+    .option('--label <name=value>', 'label of the image (repeatable)', collect, [])
+    .option('--trust <file>', 'public key whose signatures count (repeatable)', collect, [])
+    .option('--unsigned', 'take packages without signatures')
+    .option('--sbom <file>', 'write the bill of materials (SPDX) here')
+    .option('--work <folder>', 'where checked blobs are remembered (.stackwright/STACK)')
+    .option('--json', 'print digest, layers and outputs as JSON');
+}
+
+async function run(context: Context, argument: string, options: BuildOptions): Promise<void> {
+  const { signal } = context;
+  const stack = await openStack(context, argument);
+  const outputs = (options.output.length > 0 ? options.output : ['oci:image']).map((text) =>
+    parseOutput(text, context),
+  );
+  const progress = progressFor(context, { quiet: options.json });
+  const work = await openWork(context, stack, options.work);
+  const image = await progress.phase('Assemble the image', async (report) => {
+    const assembled = await stackImage(stack.folder, {
+      ...options,
+      mirror: options.mirror ?? (context.env.REMOTE_BUILDCACHE_URL || undefined),
+      settings: settingsOf(options),
+      cwd: context.cwd,
+      env: context.env,
+      staging: work.cache,
+      signal,
+      onLayer: (ready, all) => report.update(`layer ${ready} of ${all}`),
+    });
+    const size = assembled.layers.reduce((sum, layer) => sum + layer.descriptor.size, 0);
+    report.result(`${assembled.layers.length} layers, ${bytes(size)}`);
+    return assembled;
+  });
+  for (const output of outputs) {
+    await progress.phase(`Write ${output.name}`, async ({ result }) => result(await output.write(image)));
+  }
+  if (options.sbom)
+    await writeFile(resolve(context.cwd, options.sbom), spdx(stack.name, image.bill, '1970-01-01T00:00:00Z'));
+  const { digest } = image.manifest.descriptor;
+  if (options.json) {
+    printJson(context, {
+      digest,
+      layers: image.layers.map((layer) => layer.descriptor),
+      outputs: outputs.map((one) => one.name),
+    });
+  } else print(context, digest);
+}
+
+function settingsOf(options: BuildOptions): ImageSettings {
+  const labels = options.label.map((text) => {
+    const at = text.indexOf('=');
+    if (at < 1) throw new RunnerError('input', `"${text}" is no label.`, 'Write NAME=VALUE.');
+    return [text.slice(0, at), text.slice(at + 1)] as const;
+  });
+  return {
+    ...(options.command ? { command: options.command.trim().split(/\s+/) } : {}),
+    labels: Object.fromEntries(labels),
+  };
+}
+
+interface Output {
+  readonly name: string;
+  /** Returns what to tell. */
+  write(image: AssembledImage): Promise<string>;
+}
+
+/** Every output is understood before any work is done. */
+function parseOutput(text: string, context: Context): Output {
+  if (text.startsWith('oci:')) {
+    const { folder, tag } = parseLayoutName(text);
+    return {
+      name: text,
+      write: async (image) => (await writeLayout(image, resolve(context.cwd, folder), tag)).digest,
+    };
+  }
+  if (text.startsWith('docker-archive:')) {
+    const [, file = '', reference = 'stack:latest'] = /^docker-archive:([^:]+)(?::(.+))?$/.exec(text) ?? [];
+    if (!file)
+      throw new RunnerError('input', `"${text}" names no file.`, 'Write docker-archive:FILE[:NAME:TAG].');
+    return {
+      name: text,
+      write: async (image) => {
+        await writeDockerArchive(image, resolve(context.cwd, file), reference, context.signal);
+        return `load it with: docker load -i ${file}`;
+      },
+    };
+  }
+  const { registry, repository, tag = 'latest', digest } = parseReference(text);
+  if (digest) throw new RunnerError('input', `"${text}" names a digest; an image is pushed under a tag.`);
+  return {
+    name: text,
+    write: async (image) => {
+      const target = new RegistryRepository(registry, repository, {
+        credentials: () => storedCredentials(registry, context.env),
+      });
+      const { sent } = await pushImage(image, target, [tag], { signal: context.signal });
+      return `${sent.layers} of ${image.layers.length} layers sent, ${bytes(sent.bytes)}`;
+    },
+  };
+}
+
+async function inspect(context: Context, text: string, options: { json?: boolean }): Promise<void> {
+  const base = await openBase(text, { cwd: context.cwd, env: context.env, signal: context.signal });
+  if (!base) throw new RunnerError('input', '"scratch" is no image to look at.');
+  const { descriptor, manifest, config } = base.image;
+  if (options.json) return printJson(context, { digest: descriptor.digest, manifest, config });
+  const { Entrypoint = [], Cmd = [], Env = [], Labels = {} } = config.config ?? {};
+  note(context, `${text}: ${config.os}/${config.architecture}`);
+  print(context, `digest   ${descriptor.digest}`);
+  print(context, `command  ${[...(Entrypoint ?? []), ...(Cmd ?? [])].join(' ') || 'none'}`);
+  for (const entry of Env) print(context, `env      ${entry}`);
+  for (const [name, value] of Object.entries(Labels)) print(context, `label    ${name}=${value}`);
+  const history = (config.history ?? []).filter((step) => !step.empty_layer);
+  for (const [index, layer] of manifest.layers.entries()) {
+    const origin = history[index]?.created_by?.replace('stackwright: ', '') ?? '';
+    print(
+      context,
+      `layer    ${layer.digest.slice(7, 19)}  ${bytes(layer.size).padStart(7)}  ${origin}`.trimEnd(),
+    );
+  }
+}
+
+function collect(value: string, all: readonly string[]): string[] {
+  return [...all, value];
+}

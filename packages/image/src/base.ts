@@ -1,0 +1,54 @@
+import { resolve } from 'node:path';
+import {
+  type Image,
+  ImageLayout,
+  type ImageSource,
+  type Platform,
+  parseReference,
+  RegistryRepository,
+  readImage,
+  storedCredentials,
+} from '@stackwright/oci';
+import { ImageError } from './error.js';
+
+/** An image that another is built on. */
+export interface BaseImage {
+  readonly image: Image;
+  readonly source: ImageSource;
+}
+
+/**
+ * Opens the image to build on: `scratch` (none), `oci:FOLDER[:TAG]`, or a registry's reference.
+ * @param options.cwd what a folder is relative to; `env` where credentials and proxies come from
+ * @throws OciError, ImageError
+ */
+export async function openBase(
+  text: string,
+  options: {
+    readonly cwd: string;
+    readonly env: NodeJS.ProcessEnv;
+    readonly platform?: Platform;
+    readonly signal?: AbortSignal;
+  },
+): Promise<BaseImage | undefined> {
+  const { cwd, env, platform, signal } = options;
+  if (text === 'scratch') return undefined;
+  if (text.startsWith('oci:')) {
+    const { folder, tag } = parseLayoutName(text);
+    const source = await ImageLayout.open(resolve(cwd, folder));
+    return { source, image: await readImage(source, tag, platform, signal) };
+  }
+  const { registry, repository, digest, tag } = parseReference(text);
+  const source = new RegistryRepository(registry, repository, {
+    credentials: () => storedCredentials(registry, env),
+  });
+  return { source, image: await readImage(source, digest ?? tag ?? 'latest', platform, signal) };
+}
+
+/** Reads `oci:FOLDER[:TAG]`; the tag is `latest` where it is left out. @throws ImageError */
+export function parseLayoutName(text: string): { folder: string; tag: string } {
+  const [, folder = '', tag = 'latest'] = /^oci:(.+?)(?::([A-Za-z0-9_][\w.-]*))?$/.exec(text) ?? [];
+  if (!folder)
+    throw new ImageError('input', `"${text}" names no folder.`, 'Write oci:FOLDER or oci:FOLDER:TAG.');
+  return { folder, tag };
+}

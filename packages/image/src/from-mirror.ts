@@ -1,0 +1,59 @@
+import { createReadStream } from 'node:fs';
+import { join } from 'node:path';
+import { describe, folderOf, hasCode, type Mirror, type PackageManifest, v3 } from '@stackwright/buildcache';
+import type { ConcreteNode, Lock } from '@stackwright/spack-env';
+import { runtimeClosure } from './closure.js';
+import { ImageError } from './error.js';
+import type { PackageBlob } from './layer.js';
+
+/** A package of a mirror as a layer takes it: where the mirror is a folder, its blob's file is used in place. */
+export function packageBlob(mirror: Mirror, node: ConcreteNode, manifest: PackageManifest): PackageBlob {
+  const { checksum, contentLength } = manifest.tarball;
+  const folder = folderOf(mirror.store);
+  const path = folder && join(folder, v3.blob(checksum));
+  return {
+    node,
+    digest: `sha256:${checksum}`,
+    size: contentLength,
+    open: async (signal) => (path ? createReadStream(path, { signal }) : mirror.tarball(manifest, signal)),
+    ...(path ? { path } : {}),
+  };
+}
+
+/**
+ * Everything that an image of a lock holds, from a mirror, lowest layer first. Signatures are checked by the mirror's
+ * policy.
+ * @param known manifests that were read and checked before, by hash
+ * @throws BuildcacheError for a bad signature or manifest, ImageError naming every package that the mirror lacks
+ */
+export async function packagesOf(
+  mirror: Mirror,
+  lock: Lock,
+  options: { readonly known?: ReadonlyMap<string, PackageManifest>; readonly signal?: AbortSignal } = {},
+): Promise<PackageBlob[]> {
+  const nodes = runtimeClosure(lock);
+  const found = new Map<string, PackageBlob>();
+  let next = 0;
+  const worker = async () => {
+    for (let index = next++; index < nodes.length; index = next++) {
+      const node = nodes[index] as ConcreteNode;
+      const manifest =
+        options.known?.get(node.hash) ??
+        (await mirror.manifest(node, options.signal).catch((error: unknown) => {
+          if (hasCode(error, 'missing-package')) return undefined;
+          throw error;
+        }));
+      if (manifest) found.set(node.hash, packageBlob(mirror, node, manifest));
+    }
+  };
+  await Promise.all(Array.from({ length: 16 }, worker));
+  const missing = nodes.filter((node) => !found.has(node.hash));
+  if (missing.length > 0) {
+    throw new ImageError(
+      'missing',
+      `${mirror.url} lacks ${missing.length} of the image's ${nodes.length} packages: ${missing.map(describe).join(', ')}.`,
+      'Build and push them first: stackwright run STACK --mirror URL',
+    );
+  }
+  return nodes.map((node) => found.get(node.hash) as PackageBlob);
+}
