@@ -17,7 +17,7 @@ import { architectureOf, compilerOf, variantsOf } from './spec-text.js';
 export const reservedTags: readonly string[] = ['public', 'protected', 'notary'];
 
 /** The jobs that a pipeline has once, beside one for each spec. */
-export type ServiceKind = Exclude<JobKind, 'any' | 'build'>;
+type ServiceKind = Exclude<JobKind, 'any' | 'build'>;
 
 /** What the `ci` section says of every job. */
 export interface JobAttributes {
