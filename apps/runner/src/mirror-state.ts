@@ -1,4 +1,4 @@
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Mirror } from '@stackwright/buildcache';
@@ -6,7 +6,6 @@ import type { Job, Location } from '@stackwright/job-graph';
 import pLimit from 'p-limit';
 import type { ConfiguredMirror } from './ci-config.js';
 import { type Context, note } from './context.js';
-import { RunnerError } from './exit.js';
 import { mirrorOptions } from './mirror-options.js';
 
 /** What the mirrors say of a stack's specs. */
@@ -103,28 +102,13 @@ async function open(
 ): Promise<Mirror> {
   const options = { ...mirrorOptions(connection?.fetch, env), signal };
   // Loaded late: a stack whose mirror is still to be made does not wait for it.
-  const { openMirror, trustOf } = await import('@stackwright/buildcache');
+  const { openMirror, readKeyFiles, trustOf } = await import('@stackwright/buildcache');
   if (!signed || trust.length === 0) return openMirror(fetch, options);
-  const keys = await readKeys(trust.map((file) => resolve(folder, file)));
+  const keys = await readKeyFiles(trust.map((file) => resolve(folder, file)));
   return openMirror(fetch, {
     ...options,
     policy: { kind: 'trusted', trust: await trustOf({ keys, signal }) },
   });
-}
-
-/** Public keys' texts with the files they are from. @throws RunnerError for a file that can't be read */
-export async function readKeys(files: readonly string[]): Promise<{ text: string; from: string }[]> {
-  return Promise.all(
-    files.map(async (from) => ({
-      from,
-      text: await readFile(from, 'utf8').catch((error: NodeJS.ErrnoException) => {
-        throw new RunnerError(
-          'input',
-          `The public key ${from} can't be read: ${error.code ?? error.message}.`,
-        );
-      }),
-    })),
-  );
 }
 
 async function readIndex(mirror: Mirror, signal: AbortSignal): Promise<ReadonlySet<string>> {

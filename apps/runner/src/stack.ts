@@ -7,11 +7,12 @@ import {
   type Lock,
   loadEnvironment,
   parseLock,
+  readStackSettings,
   SpackEnvError,
+  type StackSettings,
 } from '@stackwright/spack-env';
 import { type Context, note } from './context.js';
 import { RunnerError } from './exit.js';
-import { readSettings, type StackSettings } from './settings.js';
 
 /** A stack's folder, read. */
 export interface Stack {
@@ -33,7 +34,7 @@ export async function openStack(context: Context, argument: string): Promise<Sta
       'Name the folder that holds it.',
     );
   }
-  return { folder, name: basename(folder), settings: await readSettings(folder) };
+  return { folder, name: basename(folder), settings: await readStackSettings(folder) };
 }
 
 /** A stack's folder, however the user named it: the folder itself or a file in it. Absolute. */

@@ -1,17 +1,15 @@
-import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { has, startRegistry } from '../../../packages/oci/test/docker-registry.js';
 import { call } from './call.js';
 
 const quickstart = fileURLToPath(new URL('../../../stacks/quickstart', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'image-command-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
-const registryMissing = !existsSync('/usr/bin/docker-registry');
+const registryMissing = !has('docker-registry');
 const build = (...more: string[]) =>
   call(['image', 'build', quickstart, '--work', join(folder, 'work'), ...more], {
     env: { HOME: folder },
@@ -64,30 +62,13 @@ describe('stackwright image', () => {
 describe.skipIf(registryMissing)(
   'stackwright image push (skipped without docker-registry: apt-get install docker-registry)',
   () => {
+    let registry: Awaited<ReturnType<typeof startRegistry>>;
     let host: string;
-    let server: ReturnType<typeof spawn>;
     beforeAll(async () => {
-      const port = await new Promise<number>((resolve) => {
-        const probe = createServer().listen(0, '127.0.0.1', () => {
-          const { port: free } = probe.address() as { port: number };
-          probe.close(() => resolve(free));
-        });
-      });
-      host = `127.0.0.1:${port}`;
-      const config = join(folder, 'registry.yml');
-      writeFileSync(
-        config,
-        `version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: ${folder}/registry\nhttp:\n  addr: ${host}\n`,
-      );
-      server = spawn('docker-registry', ['serve', config], { stdio: 'ignore' });
-      for (
-        let tries = 0;
-        tries < 100 && !(await fetch(`http://${host}/v2/`).catch(() => undefined));
-        tries += 1
-      )
-        await sleep(50);
+      registry = await startRegistry();
+      host = registry.host;
     });
-    afterAll(() => server?.kill());
+    afterAll(() => registry?.stop());
 
     it('sends each layer once, and an image that is there already costs nothing', async () => {
       const push = (tag: string) =>

@@ -22,6 +22,7 @@ export {
   readPublicKeys,
   readSecretKey,
 } from './key.js';
+export { readKeyFiles } from './key-file.js';
 export { describe, isHash, mediaType, type PackageRef, packageOfKey, v3 } from './layout.js';
 export type { BlobRecord, Manifest } from './manifest.js';
 export { formatManifest, parseManifest } from './manifest.js';
@@ -35,6 +36,7 @@ export {
   type SignaturePolicy,
   trustOf,
 } from './mirror.js';
+export { OciCache, type OciPackage, tagOf } from './oci.js';
 export {
   type PackedTarball,
   type PackInfo,

@@ -1,8 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { join } from 'node:path';
-import { describe, hasCode, type Mirror, type PackageManifest, v3 } from '@stackwright/buildcache';
+import { describe, folderOf, hasCode, type Mirror, type PackageManifest, v3 } from '@stackwright/buildcache';
 import type { ConcreteNode, Lock } from '@stackwright/spack-env';
-import { FolderStore } from '@stackwright/storage';
 import { runtimeClosure } from './closure.js';
 import { ImageError } from './error.js';
 import type { PackageBlob } from './layer.js';
@@ -10,7 +9,7 @@ import type { PackageBlob } from './layer.js';
 /** A package of a mirror as a layer takes it: where the mirror is a folder, its blob's file is used in place. */
 export function packageBlob(mirror: Mirror, node: ConcreteNode, manifest: PackageManifest): PackageBlob {
   const { checksum, contentLength } = manifest.tarball;
-  const folder = folderOf(mirror);
+  const folder = folderOf(mirror.store);
   const path = folder && join(folder, v3.blob(checksum));
   return {
     node,
@@ -57,9 +56,4 @@ export async function packagesOf(
     );
   }
   return nodes.map((node) => found.get(node.hash) as PackageBlob);
-}
-
-/** The folder of a mirror that lies in one. */
-export function folderOf({ store }: Mirror): string | undefined {
-  return store instanceof FolderStore ? store.root : undefined;
 }

@@ -28,6 +28,7 @@ describe('evaluateCondition', () => {
     ['"os=debian12" in arch', true],
     ['arch_str == "platform=linux os=debian12 target=zen2"', true],
     ['arch.target.family == "x86_64" and arch.target == "zen2"', true],
+    ['target in {"zen2", "zen3"}', true],
     ['1 < 2 <= 3', true],
     ['len(os) == 8 and os[-2:] == "12"', true],
     ['True if platform == "linux" else False', true],
@@ -52,6 +53,7 @@ describe('evaluateCondition', () => {
     ['re.match("(", os)', 8],
     ['arch.satisfies("@")', 14],
     ['lambda: 1', 0],
+    ['{"a": 1}', 4],
     ['('.repeat(500), 100],
   ])('refuses %j with the place', (text, offset) => {
     const at = { file: 'x.yaml', line: 3, column: 11 };

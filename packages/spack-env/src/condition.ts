@@ -36,7 +36,7 @@ type Token = {
 };
 
 const tokenPattern =
-  /\s*(?:(?<prefix>[rRuU]?)(?<quote>'''|"""|'|")|(?<number>\d+(?:\.\d+)?)|(?<name>[A-Za-z_]\w*)|(?<sign>==|!=|<=|>=|[<>()[\],.:+-]))/y;
+  /\s*(?:(?<prefix>[rRuU]?)(?<quote>'''|"""|'|")|(?<number>\d+(?:\.\d+)?)|(?<name>[A-Za-z_]\w*)|(?<sign>==|!=|<=|>=|[<>()[\]{},.:+-]))/y;
 
 /**
  * Evaluates the Python expression of a `when:` key, of which the part that people write is known: comparisons,
@@ -340,6 +340,8 @@ class Evaluation {
     }
     if (token.kind === 'number') return Number(token.text);
     if (token.text === '[') return this.list(']');
+    // A set; a dictionary's colon is refused.
+    if (token.text === '{') return this.list('}');
     if (token.text === '-') {
       const value = this.postfix();
       return typeof value === 'number' ? -value : this.known(undefined, '"-" needs a number', start);

@@ -335,6 +335,16 @@ describe('the schema', () => {
     ]);
   });
 
+  it('only warns of unknown keys where the manifest is for an older Spack', async () => {
+    const { findings } = await read(
+      'spack: {specs: [], concretization: together, cdash: {build-group: a, url: b, tocken: c}}',
+    );
+    expect(findings.map(({ severity, code }) => [severity, code])).toEqual([
+      ['note', 'legacy'],
+      ['warning', 'unknown-key'],
+    ]);
+  });
+
   it('carries what is wrong and what was meant', async () => {
     const { findings } = await read('spack: {packages: {zlib: {require: "@1.2 +"}}, veiw: false, specs: []}');
     expect(

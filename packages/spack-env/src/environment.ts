@@ -144,7 +144,10 @@ export async function readEnvironment(
   const upgrades = upgradeDocument(source);
   const root = readNodes(source);
   const spack = manifestBody(root, file);
-  findings.push(...upgrades, ...validate(root, 'manifest'), ...ignoredKeys(spack));
+  const dialect = options.dialect ?? guessDialect(spack, findings);
+  const wrong = validate(root, 'manifest');
+  const older = upgrades.length > 0 || dialect === '0.x';
+  findings.push(...upgrades, ...(older ? wrong.map(forgive) : wrong), ...ignoredKeys(spack));
 
   const loader: ScopeLoader = {
     files: options.files ?? nodeFiles,
@@ -163,7 +166,6 @@ export async function readEnvironment(
   for (const [section, node] of nodes) config[section] = plainValue(node);
   const definitions = readDefinitions(nodes.get('definitions'), conditions, findings);
   const includeConcrete = await readIncludeConcrete(nodeAt(spack, 'include_concrete'), folder, loader);
-  const dialect = options.dialect ?? guessDialect(spack, findings);
   const { specs, groups } = readRoots(
     nodeAt(spack, 'specs'),
     definitions,
@@ -249,6 +251,10 @@ function manifestBody(root: ConfigNode, file: string): MapNode {
 function sectionsOf(spack: MapNode): MapNode['entries'] {
   return new Map([...spack.entries].filter(([key]) => key !== 'specs' && key !== 'include_concrete'));
 }
+
+/** A manifest for an older Spack may have keys that only it knew: they are no reason to stop. */
+const forgive = (finding: Finding): Finding =>
+  finding.code === 'unknown-key' ? { ...finding, severity: 'warning' } : finding;
 
 /** Keys that current Spack accepts and does nothing with. */
 function ignoredKeys(spack: MapNode): Finding[] {

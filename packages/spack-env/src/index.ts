@@ -31,6 +31,8 @@ export { concreteSpec } from './spec-node.js';
 export type { ParseOptions, Toolchains } from './spec-parse.js';
 export { parseSpec, parseSpecs } from './spec-parse.js';
 export { constrain, intersects, lookup, satisfies } from './spec-relation.js';
+export type { StackSettings } from './stack-settings.js';
+export { readStackSettings } from './stack-settings.js';
 export type { Microarchitecture } from './target.js';
 export { knownTargets, target, targetFamily } from './target.js';
 export type { VariableFacts } from './variables.js';

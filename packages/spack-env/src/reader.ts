@@ -1,4 +1,4 @@
-import { readFile, stat } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 
 /** How files are looked at. Paths are absolute. */
 export interface FileReader {
@@ -6,6 +6,8 @@ export interface FileReader {
   readonly kind: (path: string) => Promise<'file' | 'folder' | undefined>;
   /** A file's text. */
   readonly read: (path: string) => Promise<string>;
+  /** The names in a folder. Without it each file that may be there is asked for. */
+  readonly list?: (path: string) => Promise<readonly string[]>;
 }
 
 /** A repository that an `include` names. At least one of branch, commit and tag is there. */
@@ -37,4 +39,5 @@ export const nodeFiles: FileReader = {
     }
   },
   read: (path) => readFile(path, 'utf8'),
+  list: (path) => readdir(path),
 };

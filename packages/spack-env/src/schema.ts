@@ -377,13 +377,19 @@ export function validate(root: ConfigNode, kind: FileKind): Finding[] {
 
 const isObject = (shape: Shape) => typeof shape === 'object';
 
-function kindsOf(shape: Shape): string[] {
-  if (!isObject(shape)) return [shape === 'spec' ? 'string' : (shape as string)];
-  const s = shape as Exclude<Shape, string>;
-  if ('words' in s) return ['string'];
-  if ('items' in s) return ['list'];
-  if ('either' in s) return [...new Set(s.either.flatMap(kindsOf))];
-  return ['map'];
+const kindsFound = new WeakMap<object, readonly string[]>();
+
+function kindsOf(shape: Shape): readonly string[] {
+  if (typeof shape !== 'object') return [shape === 'spec' ? 'string' : shape];
+  let kinds = kindsFound.get(shape);
+  if (!kinds) {
+    if ('words' in shape) kinds = ['string'];
+    else if ('items' in shape) kinds = ['list'];
+    else if ('either' in shape) kinds = [...new Set(shape.either.flatMap(kindsOf))];
+    else kinds = ['map'];
+    kindsFound.set(shape, kinds);
+  }
+  return kinds;
 }
 
 function kindOf(node: ConfigNode): string {

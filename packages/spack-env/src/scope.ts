@@ -137,9 +137,11 @@ async function readFileScope(path: string, loader: ScopeLoader, above: readonly 
 
 async function readFolder(path: string, loader: ScopeLoader, above: readonly string[]): Promise<Scope> {
   const sections = new Map<string, ConfigEntry>();
+  const names = await loader.files.list?.(path);
   for (const section of Object.keys(knownSections)) {
+    if (names && !names.includes(`${section}.yaml`)) continue;
     const file = join(path, `${section}.yaml`);
-    if ((await loader.files.kind(file)) !== 'file') continue;
+    if (!names && (await loader.files.kind(file)) !== 'file') continue;
     const entry = entriesOf(await readConfig(file, { section }, loader)).get(section);
     if (entry) sections.set(section, entry);
   }

@@ -80,7 +80,7 @@ function formatFlags(flags: Spec['flags']): string {
   return text && `${text} `;
 }
 
-export function formatVariant({ name, type, values, exact, propagate }: Variant): string {
+function formatVariant({ name, type, values, exact, propagate }: Variant): string {
   if (type === 'bool') return (values[0] ? '+' : '~').repeat(propagate ? 2 : 1) + name;
   const list = name === 'patches' && exact ? values.map((value) => String(value).slice(0, 7)) : values;
   const text = list.length === 0 ? '*' : list.map(pythonText).join(',');

@@ -174,7 +174,7 @@ function sameMaps<T>(
   return true;
 }
 
-export const sameVariant = (a: Variant, b: Variant): boolean =>
+const sameVariant = (a: Variant, b: Variant): boolean =>
   a.propagate === b.propagate && a.exact === b.exact && sameValues(a.values, b.values);
 
 export const sameValues = <T>(a: readonly T[], b: readonly T[]): boolean =>

@@ -3,9 +3,9 @@ import { compareText, strip } from './order.js';
 
 /**
  * A part between separators: a number (`bigint` where a double would lose digits), a name that sorts above
- * all numbers (`{ infinity }`, an index into {@link infinityNames}), or any other word, which sorts below them.
+ * all numbers (`{ infinity }`, an index into the list of such names), or any other word, which sorts below them.
  */
-export type VersionPart = number | bigint | string | { readonly infinity: number };
+type VersionPart = number | bigint | string | { readonly infinity: number };
 
 /** One exact version, `@=1.2`. */
 export interface StandardVersion {
@@ -40,7 +40,7 @@ export type VersionItem = StandardVersion | GitVersion | VersionRange;
 export type VersionList = readonly VersionItem[];
 
 /** Names above every number, lowest first. Spack 1.0 added `stable` and `nightly` below `trunk`. */
-export const infinityNames = ['stable', 'nightly', 'trunk', 'head', 'master', 'main', 'develop'] as const;
+const infinityNames = ['stable', 'nightly', 'trunk', 'head', 'master', 'main', 'develop'] as const;
 
 const prereleaseNames = ['alpha', 'beta', 'rc', 'final'];
 const final = 3;
@@ -111,7 +111,7 @@ const highest: StandardVersion = {
 };
 
 /** A range with both ends included. @throws SpackEnvError when it is empty */
-export function versionRange(lo: StandardVersion, hi: StandardVersion): VersionRange {
+function versionRange(lo: StandardVersion, hi: StandardVersion): VersionRange {
   const above = nextVersion(hi);
   if (compareVersions(above, lo) < 0) {
     fail(`${formatVersion(lo)}:${formatVersion(hi)} is an empty version range.`);
@@ -309,7 +309,7 @@ function itemBelow(a: VersionItem, b: VersionItem): boolean {
 }
 
 /** Equality of two items, for comparing specs. */
-export function sameItem(a: VersionItem, b: VersionItem): boolean {
+function sameItem(a: VersionItem, b: VersionItem): boolean {
   if (a.kind === 'range') {
     return b.kind === 'range' && compareVersions(a.lo, b.lo) === 0 && compareVersions(a.hi, b.hi) === 0;
   }

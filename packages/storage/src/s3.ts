@@ -51,6 +51,8 @@ export class S3Store implements ObjectStore {
     if (!match) {
       throw new StorageError('invalid', `${url} is no S3 address.`, { hint: 'Write s3://BUCKET/PREFIX.' });
     }
+    // The SDK warns on stderr, at each start, that it will want a newer Node one day.
+    process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
     const config = configOf(options);
     let anonymous = options.anonymous ?? false;
     let client = new S3Client(anonymous ? unsigned(config) : config);

@@ -1,30 +1,24 @@
 import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { type Mirror, openMirror } from '@stackwright/buildcache';
 import {
   type AssembledImage,
-  assembleImage,
+  type ImageSettings,
   openBase,
-  packagesOf,
   parseLayoutName,
   pushImage,
-  Staging,
-  searchOrder,
   spdx,
+  stackImage,
   writeDockerArchive,
   writeLayout,
 } from '@stackwright/image';
 import { parseReference, RegistryRepository, storedCredentials } from '@stackwright/oci';
-import { ciConfigOf } from '../ci-config.js';
 import type { Define } from '../command.js';
 import { type Context, note, print, printJson } from '../context.js';
 import { RunnerError } from '../exit.js';
-import { mirrorOptions } from '../mirror-options.js';
 import { progressFor } from '../progress.js';
-import { runPolicy } from '../run/mirror.js';
 import { bytes } from '../run/report.js';
 import { openWork } from '../run/work.js';
-import { openStack, readEnvironment, readLock, type Stack } from '../stack.js';
+import { openStack } from '../stack.js';
 
 interface BuildOptions {
   readonly mirror?: string;
@@ -93,23 +87,16 @@ async function run(context: Context, argument: string, options: BuildOptions): P
   );
   const progress = progressFor(context, { quiet: options.json });
   const work = await openWork(context, stack, options.work);
-  const lock = await readLock(stack.folder);
-  const mirror = await openStackMirror(context, stack, options);
   const image = await progress.phase('Assemble the image', async (report) => {
-    const packages = await packagesOf(mirror, lock, { signal });
-    const [text, cwd] = options.base
-      ? [options.base, context.cwd]
-      : [stack.settings.image.base ?? 'scratch', stack.folder];
-    let ready = 0;
-    const assembled = await assembleImage({
-      packages,
-      searched: searchOrder(lock),
-      base: await openBase(text, { cwd, env: context.env, signal }),
-      installRoot: options.installRoot ?? stack.settings.image.installRoot,
-      settings: settingsOf(stack, options),
-      staging: await Staging.open(work.cache),
+    const assembled = await stackImage(stack.folder, {
+      ...options,
+      mirror: options.mirror ?? (context.env.REMOTE_BUILDCACHE_URL || undefined),
+      settings: settingsOf(options),
+      cwd: context.cwd,
+      env: context.env,
+      staging: work.cache,
       signal,
-      onLayer: () => report.update(`layer ${(ready += 1)} of ${packages.length}`),
+      onLayer: (ready, all) => report.update(`layer ${ready} of ${all}`),
     });
     const size = assembled.layers.reduce((sum, layer) => sum + layer.descriptor.size, 0);
     report.result(`${assembled.layers.length} layers, ${bytes(size)}`);
@@ -130,40 +117,15 @@ async function run(context: Context, argument: string, options: BuildOptions): P
   } else print(context, digest);
 }
 
-async function openStackMirror(context: Context, stack: Stack, options: BuildOptions): Promise<Mirror> {
-  const { policy } = await runPolicy(context, stack, {
-    trust: options.trust,
-    unsigned: options.unsigned ?? false,
-    signer: undefined,
-  });
-  const given = options.mirror ?? (context.env.REMOTE_BUILDCACHE_URL || undefined);
-  if (given !== undefined)
-    return openMirror(given, { env: context.env, cwd: context.cwd, policy, signal: context.signal });
-  const { mirrors } = ciConfigOf(await readEnvironment(context, stack.folder));
-  const own = mirrors.find(({ name }) => name === 'buildcache-destination') ?? mirrors[0];
-  if (!own)
-    throw new RunnerError(
-      'input',
-      `${stack.folder}/spack.yaml names no mirror for binaries.`,
-      'Give one with --mirror URL.',
-    );
-  return openMirror(own.fetch, {
-    ...mirrorOptions(own.connection?.fetch, context.env),
-    policy,
-    signal: context.signal,
-  });
-}
-
-function settingsOf(stack: Stack, options: BuildOptions) {
+function settingsOf(options: BuildOptions): ImageSettings {
   const labels = options.label.map((text) => {
     const at = text.indexOf('=');
     if (at < 1) throw new RunnerError('input', `"${text}" is no label.`, 'Write NAME=VALUE.');
     return [text.slice(0, at), text.slice(at + 1)] as const;
   });
   return {
-    ...stack.settings.image,
     ...(options.command ? { command: options.command.trim().split(/\s+/) } : {}),
-    labels: { ...stack.settings.image.labels, ...Object.fromEntries(labels) },
+    labels: Object.fromEntries(labels),
   };
 }
 

@@ -1,4 +1,4 @@
-import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
 import { formatSpec, type Host, hostFacts, parseSpec, SpackEnvError } from '@stackwright/spack-env';
 import type { Define } from '../command.js';
 import { note, print, printJson } from '../context.js';
@@ -31,14 +31,7 @@ export const define: Define = (command, context) => {
         throw new RunnerError('input', 'No spec was given.', 'Name specs, or use --stdin.');
       }
       const inputs = [...specs];
-      if (options.stdin) {
-        for await (const line of createInterface({
-          input: context.stdin,
-          crlfDelay: Number.POSITIVE_INFINITY,
-        })) {
-          inputs.push(line);
-        }
-      }
+      if (options.stdin) inputs.push(...(await lines(context.stdin)));
       const host = hostOf(options);
       const answers = inputs.map((input) => answer(input, host));
       if (options.json) printJson(context, answers);
@@ -50,6 +43,12 @@ export const define: Define = (command, context) => {
       if (refused > 0) throw new RunnerError('input', `${refused} of ${answers.length} specs refused.`);
     });
 };
+
+/** The lines of a stream; one break at its end ends the last. */
+async function lines(stream: NodeJS.ReadableStream): Promise<string[]> {
+  const all = await text(stream);
+  return all === '' ? [] : all.replace(/\r?\n$/, '').split(/\r?\n/);
+}
 
 function hostOf({ platform, os, target }: Options): Host | undefined {
   if (!platform && !os && !target) return undefined;

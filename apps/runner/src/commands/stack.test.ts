@@ -74,7 +74,7 @@ describe('stackwright specs', () => {
 
 describe('stackwright check', () => {
   it('prints all findings with their places', async () => {
-    await manifest('spack:\n  specs: [zlib]\n  concretization: together\n  veiw: false\n');
+    await manifest('spack:\n  specs: [zlib, $a]\n  concretization: together\n  veiw: false\n');
     const { code, out } = await run(['check', folder]);
     expect(code).toBe(2);
     expect(
@@ -84,7 +84,8 @@ describe('stackwright check', () => {
         .map((line) => line.slice(folder.length + 1)),
     ).toEqual([
       'spack.yaml:3:3: note: "concretization: together" is now "concretizer: unify: true".',
-      'spack.yaml:4:3: error: Unknown key "veiw" in "spack". Did you mean "view"?',
+      'spack.yaml:4:3: warning: Unknown key "veiw" in "spack". Did you mean "view"?',
+      'spack.yaml:2:17: error: "$a" refers to a definition that is not there. Nothing is defined.',
     ]);
   });
 

@@ -3,21 +3,21 @@ import { isAbsolute, relative, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import {
   describe,
+  folderOf,
   hasCode,
   type Mirror,
   type PackageManifest,
+  readKeyFiles,
   type SignaturePolicy,
   type Signer,
-  Trust,
   trustOf,
 } from '@stackwright/buildcache';
-import { folderOf, packageBlob, type Staging } from '@stackwright/image';
+import { packageBlob, type Staging } from '@stackwright/image';
 import type { JobGraph } from '@stackwright/job-graph';
 import type { ConcreteNode } from '@stackwright/spack-env';
 import pLimit from 'p-limit';
 import type { Context } from '../context.js';
 import { RunnerError } from '../exit.js';
-import { readKeys } from '../mirror-state.js';
 import type { Stack } from '../stack.js';
 import type { WorkFolder } from './work.js';
 
@@ -71,9 +71,9 @@ export async function runPolicy(
     ...stack.settings.trust.map((file) => resolve(stack.folder, file)),
     ...options.trust.map((file) => resolve(context.cwd, file)),
   ];
-  const keys = await readKeys(files);
+  const keys = await readKeyFiles(files);
   if (options.signer) keys.push({ text: await options.signer.publicKey(), from: 'the signing key' });
-  const trust = keys.length > 0 ? await trustOf({ keys }) : new Trust([]);
+  const trust = await trustOf({ keys });
   return { policy: { kind: 'trusted', trust }, files };
 }
 
@@ -133,7 +133,7 @@ export async function verifyBlobs(
     readonly onProgress: (done: number, all: number) => void;
   },
 ): Promise<void> {
-  const local = folderOf(mirror) !== undefined;
+  const local = folderOf(mirror.store) !== undefined;
   const relied = nodes.flatMap((node) => {
     const manifest = state.get(node.hash);
     return manifest ? [{ node, manifest }] : [];

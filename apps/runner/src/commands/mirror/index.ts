@@ -2,7 +2,7 @@ import { updateIndex, updateKeyIndex } from '@stackwright/buildcache';
 import type { Define } from '../../command.js';
 import { note, printJson } from '../../context.js';
 import { exitCode } from '../../exit.js';
-import { count, open, type StoreOptions, storeOptions, ticker } from './shared.js';
+import { count, isOci, open, openOci, type StoreOptions, storeOptions, ticker } from './shared.js';
 
 interface Options extends StoreOptions {
   readonly full?: boolean;
@@ -19,6 +19,15 @@ export const define: Define = (command, context) => {
     .option('--keys', 'also write the index of the public keys')
     .option('--json', 'print {"packages","added","removed","kept","broken","outcome"}')
     .action(async (url: string, options: Options) => {
+      if (isOci(url)) {
+        const result = await openOci(context, url).updateIndex({
+          full: options.full,
+          signal: context.signal,
+        });
+        if (options.json) printJson(context, result);
+        note(context, `${count(result.packages, 'package')} in the index, ${result.added} new: ${url}`);
+        return;
+      }
       const mirror = await open(context, url, options);
       const progress = ticker(context, 'read');
       try {

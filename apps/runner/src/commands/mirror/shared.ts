@@ -7,6 +7,7 @@ import {
   KeySigner,
   type Mirror,
   type MirrorIndex,
+  OciCache,
   openMirror,
   type PackageRef,
   presentPackages,
@@ -15,6 +16,7 @@ import {
   type Signer,
   trustOf,
 } from '@stackwright/buildcache';
+import { storedCredentials } from '@stackwright/oci';
 import { type ConcreteNode, parseSpec, satisfies } from '@stackwright/spack-env';
 import { type Command, Option } from 'commander';
 import { type Context, note } from '../../context.js';
@@ -76,8 +78,26 @@ export function repeatable(flags: string, description: string): Option {
   return option.default([], 'none');
 }
 
+/** Whether an address is that of a build cache in a registry. */
+export function isOci(url: string): boolean {
+  return /^oci(\+http)?:\/\//.test(url);
+}
+
+/** Opens a build cache in a registry, with the credentials that `docker login` and its kin left. */
+export function openOci(context: Context, url: string): OciCache {
+  const host = url.replace(/^oci(\+http)?:\/\//, '').split('/')[0]!;
+  return OciCache.open(url, { credentials: () => storedCredentials(host, context.env) });
+}
+
 /** Opens a mirror without looking at signatures. */
 export async function open(context: Context, url: string, options: StoreOptions): Promise<Mirror> {
+  if (isOci(url)) {
+    throw new RunnerError(
+      'input',
+      `${url} is a build cache in a registry, which this command does not know.`,
+      'Its commands are: mirror list, mirror index, mirror copy.',
+    );
+  }
   return openMirror(url, { ...openOptions(context, options), policy: { kind: 'unsigned' } });
 }
 

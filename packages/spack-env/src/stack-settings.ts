@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, type YAMLMap } from 'yaml';
-import { RunnerError } from './exit.js';
+import { type Finding, SpackEnvError } from './error.js';
+import { nearest } from './nearest.js';
 
 /** `stackwright.yaml` beside `spack.yaml`: what Stackwright needs to know and Spack's schema has no place for. */
 export interface StackSettings {
@@ -21,6 +22,8 @@ export interface StackSettings {
   };
 }
 
+type Report = (offset: number, code: string, message: string) => void;
+
 type Shape = 'text' | 'texts' | 'map' | { readonly [key: string]: Shape };
 
 const shape: { readonly [key: string]: Shape } = {
@@ -39,9 +42,9 @@ const shape: { readonly [key: string]: Shape } = {
 
 /**
  * Reads `stackwright.yaml` of a stack; a stack without one has the defaults.
- * @throws RunnerError (`input`) with every wrong place, as file:line:column
+ * @throws SpackEnvError with every wrong place
  */
-export async function readSettings(stack: string): Promise<StackSettings> {
+export async function readStackSettings(stack: string): Promise<StackSettings> {
   const file = join(stack, 'stackwright.yaml');
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return '';
@@ -49,45 +52,50 @@ export async function readSettings(stack: string): Promise<StackSettings> {
   });
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines });
-  const problems: string[] = [];
-  const report = (offset: number, message: string) => {
+  const problems: Finding[] = [];
+  const report: Report = (offset, code, message) => {
     const { line, col } = lines.linePos(offset);
-    problems.push(`${file}:${line}:${col}: ${message}`);
+    problems.push({ severity: 'error', code, message, position: { file, line, column: col, offset } });
   };
-  for (const error of document.errors) report(error.pos[0], error.message.split('\n')[0] as string);
+  for (const error of document.errors)
+    report(error.pos[0], 'broken-yaml', error.message.split('\n')[0] as string);
   if (problems.length === 0 && document.contents) check(document.contents, shape, 'the file', report);
-  if (problems.length > 0) throw new RunnerError('input', problems.join('\n'));
+  if (problems.length > 0) throw new SpackEnvError(problems);
   const read = document.toJS() ?? {};
   return { trust: read.trust ?? [], image: read.image ?? {} };
 }
 
-function check(
-  node: Node,
-  wanted: Shape,
-  name: string,
-  report: (offset: number, message: string) => void,
-): void {
+function check(node: Node, wanted: Shape, name: string, report: Report): void {
   const at = node.range?.[0] ?? 0;
   if (wanted === 'text') {
-    if (!isScalar(node) || typeof node.value !== 'string') report(at, `${name} has to be a text.`);
+    if (!isScalar(node) || typeof node.value !== 'string')
+      report(at, 'wrong-type', `${name} has to be a text.`);
   } else if (wanted === 'texts') {
     if (!isSeq(node) || node.items.some((item) => !isScalar(item) || typeof item.value !== 'string')) {
-      report(at, `${name} has to be a list of texts.`);
+      report(at, 'wrong-type', `${name} has to be a list of texts.`);
     }
   } else if (!isMap(node)) {
-    report(at, `${name} has to be a mapping.`);
+    report(at, 'wrong-type', `${name} has to be a mapping.`);
   } else if (wanted === 'map') {
     for (const { value } of node.items) {
       if (!isScalar(value) || typeof value.value !== 'string')
-        report((value as Node | null)?.range?.[0] ?? at, `a value of ${name} has to be a text.`);
+        report(
+          (value as Node | null)?.range?.[0] ?? at,
+          'wrong-type',
+          `a value of ${name} has to be a text.`,
+        );
     }
   } else {
     for (const { key, value } of (node as YAMLMap<Node, Node | null>).items) {
       const word = isScalar(key) ? String(key.value) : '';
       const inner = Object.hasOwn(wanted, word) ? wanted[word] : undefined;
-      if (!inner)
-        report(key.range?.[0] ?? at, `${name} knows no "${word}"; it has ${Object.keys(wanted).join(', ')}.`);
+      if (!inner) report(key.range?.[0] ?? at, 'unknown-key', unknownKey(name, word, Object.keys(wanted)));
       else if (value) check(value, inner, word, report);
     }
   }
+}
+
+function unknownKey(name: string, word: string, known: readonly string[]): string {
+  const meant = nearest(word, known);
+  return `${name} knows no "${word}"${meant ? `; did you mean "${meant}"?` : `; it has ${known.join(', ')}.`}`;
 }

@@ -2,18 +2,18 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { readSettings } from './settings.js';
+import { readStackSettings } from './stack-settings.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'settings-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const read = (text: string) => {
   writeFileSync(join(folder, 'stackwright.yaml'), text);
-  return readSettings(folder);
+  return readStackSettings(folder);
 };
 
 describe('stackwright.yaml', () => {
   it('need not be there', async () => {
-    expect(await readSettings(join(folder, 'nowhere'))).toEqual({ trust: [], image: {} });
+    expect(await readStackSettings(join(folder, 'nowhere'))).toEqual({ trust: [], image: {} });
   });
   it('gives keys and the image', async () => {
     const settings = await read('trust: [a.pub]\nimage:\n  base: scratch\n  command: [hello]\n');

@@ -1,0 +1,108 @@
+import { spawn } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { type AssembledImage, pushImage, stackImage, writeDockerArchive } from '@stackwright/image';
+import { parseReference, RegistryRepository, storedCredentials } from '@stackwright/oci';
+import { HookError } from './error.js';
+import { type Event, readEvent } from './event.js';
+
+export interface HookOptions {
+  /** Folder of the stack, relative to `cwd`. */
+  readonly stack: string;
+  readonly cwd: string;
+  readonly env: NodeJS.ProcessEnv;
+  /** Publish exactly these, whatever was pushed. */
+  readonly references?: readonly string[];
+  /** Load the image into the local Docker instead of pushing it. */
+  readonly load?: boolean;
+  readonly trust?: readonly string[];
+  readonly signal?: AbortSignal;
+  /** Called with a line for a person. */
+  readonly tell: (line: string) => void;
+}
+
+/**
+ * Builds the image of a stack from its mirror and publishes it where the push that started this belongs.
+ * @returns the image's digest, or undefined when this push publishes nothing
+ */
+export async function runHook(options: HookOptions): Promise<string | undefined> {
+  const { cwd, env, tell, signal } = options;
+  const event = options.references?.length ? explicit(options) : readEvent(env);
+  if (event.references.length === 0) {
+    tell(`Nothing to do: ${event.reason}.`);
+    return undefined;
+  }
+  const staging = await mkdtemp(join(tmpdir(), 'stackwright-hook-'));
+  try {
+    const image = await stackImage(resolve(cwd, options.stack), {
+      cwd,
+      env,
+      mirror: env.REMOTE_BUILDCACHE_URL || undefined,
+      trust: options.trust,
+      settings: event.commit ? { labels: { 'org.opencontainers.image.revision': event.commit } } : {},
+      staging,
+      signal,
+    });
+    tell(`Assembled ${image.manifest.descriptor.digest} with ${image.layers.length} layers.`);
+    for (const reference of event.references) {
+      await ((options.load ?? event.load)
+        ? loadIntoDocker(image, reference, staging, options)
+        : push(image, reference, event, options));
+    }
+    return image.manifest.descriptor.digest;
+  } finally {
+    await rm(staging, { recursive: true, force: true });
+  }
+}
+
+function explicit({ references = [], env }: HookOptions): Event {
+  const commit = env.SOURCE_COMMIT ?? env.CI_COMMIT_SHA ?? env.GITHUB_SHA;
+  return { source: 'command line', references, commit, load: false };
+}
+
+async function push(
+  image: AssembledImage,
+  text: string,
+  event: Event,
+  { env, tell, signal }: HookOptions,
+): Promise<void> {
+  const { registry, repository, tag = 'latest' } = parseReference(text);
+  const credentials = async () => event.login ?? storedCredentials(registry, env);
+  const target = new RegistryRepository(registry, repository, { credentials });
+  const { sent } = await pushImage(image, target, [tag], { signal });
+  tell(`Pushed ${text}: ${sent.layers} of ${image.layers.length} layers had to be sent.`);
+}
+
+async function loadIntoDocker(
+  image: AssembledImage,
+  reference: string,
+  folder: string,
+  { tell, signal }: HookOptions,
+): Promise<void> {
+  const archive = join(folder, 'image.tar');
+  await writeDockerArchive(image, archive, reference, signal);
+  await new Promise<void>((done, fail) => {
+    const docker = spawn('docker', ['load', '--quiet', '--input', archive], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      signal,
+    });
+    let said = '';
+    docker.stderr.on('data', (chunk) => {
+      said += chunk;
+    });
+    docker.on('error', (error) =>
+      fail(
+        new HookError(
+          'missing',
+          `docker could not be started: ${error.message}.`,
+          'Push instead with --push.',
+        ),
+      ),
+    );
+    docker.on('close', (code) =>
+      code === 0 ? done() : fail(new HookError('failed', `docker load failed: ${said.trim()}`)),
+    );
+  });
+  tell(`Loaded ${reference} into Docker.`);
+}

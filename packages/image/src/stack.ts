@@ -1,0 +1,120 @@
+import { readFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import {
+  type Mirror,
+  openMirror,
+  readKeyFiles,
+  type SignaturePolicy,
+  trustOf,
+} from '@stackwright/buildcache';
+import {
+  type Lock,
+  loadEnvironment,
+  parseLock,
+  readStackSettings,
+  SpackEnvError,
+} from '@stackwright/spack-env';
+import { type AssembledImage, type AssembleOptions, assembleImage, type ImageSettings } from './assemble.js';
+import { openBase } from './base.js';
+import { searchOrder } from './closure.js';
+import { ImageError } from './error.js';
+import { packagesOf } from './from-mirror.js';
+import { Staging } from './staging.js';
+
+export interface StackImageOptions {
+  /** What relative paths of these options are relative to. */
+  readonly cwd: string;
+  /** Where credentials and proxies come from. */
+  readonly env: NodeJS.ProcessEnv;
+  /** The mirror to take binaries from; the stack's own (`buildcache-destination`, else its first) when left out. */
+  readonly mirror?: string;
+  /** Files of public keys whose signatures count, besides those that the stack names. */
+  readonly trust?: readonly string[];
+  /** Do not look at signatures. */
+  readonly unsigned?: boolean;
+  readonly base?: string;
+  readonly installRoot?: string;
+  /** Over what `stackwright.yaml` says. */
+  readonly settings?: ImageSettings;
+  /** The folder that remembers checked blobs. */
+  readonly staging: string;
+  readonly signal?: AbortSignal;
+  readonly onLayer?: (ready: number, all: number) => void;
+}
+
+/**
+ * Assembles the image of a stack's folder: `spack.lock` says what is in it, the mirror has the binaries, and
+ * `stackwright.yaml` says whose signatures count, what lies below and what the image runs.
+ * @throws ImageError, BuildcacheError, OciError, SpackEnvError, StorageError; nothing is written but into `staging`
+ */
+export async function stackImage(folder: string, options: StackImageOptions): Promise<AssembledImage> {
+  const { cwd, env, signal } = options;
+  const { image: own, trust } = await readStackSettings(folder);
+  const lock = await readLock(folder);
+  const keys = [
+    ...trust.map((file) => resolve(folder, file)),
+    ...(options.trust ?? []).map((file) => resolve(cwd, file)),
+  ];
+  const policy: SignaturePolicy = options.unsigned
+    ? { kind: 'unsigned' }
+    : { kind: 'trusted', trust: await trustOf({ keys: await readKeyFiles(keys) }) };
+  const mirror = await openStackMirror(folder, policy, options);
+  const packages = await packagesOf(mirror, lock, { signal });
+  const base = options.base
+    ? await openBase(options.base, { cwd, env, signal })
+    : await openBase(own.base ?? 'scratch', { cwd: folder, env, signal });
+  let ready = 0;
+  const assemble: AssembleOptions = {
+    packages,
+    searched: searchOrder(lock),
+    base,
+    installRoot: options.installRoot ?? own.installRoot,
+    settings: { ...own, ...options.settings, labels: { ...own.labels, ...options.settings?.labels } },
+    staging: await Staging.open(options.staging),
+    signal,
+    onLayer: () => options.onLayer?.((ready += 1), packages.length),
+  };
+  return assembleImage(assemble);
+}
+
+async function openStackMirror(
+  folder: string,
+  policy: SignaturePolicy,
+  { mirror, cwd, env, signal }: StackImageOptions,
+): Promise<Mirror> {
+  if (mirror !== undefined) return openMirror(mirror, { env, cwd, policy, signal });
+  const environment = await loadEnvironment(folder, { env, signal });
+  const errors = environment.findings.filter(({ severity }) => severity === 'error');
+  if (errors.length > 0) throw new SpackEnvError(errors);
+  const binary = environment.mirrors.filter((one) => one.binary);
+  const own = binary.find(({ name }) => name === 'buildcache-destination') ?? binary[0];
+  if (!own)
+    throw new ImageError(
+      'input',
+      `${environment.file} names no mirror for binaries.`,
+      'Name one with --mirror URL.',
+    );
+  const { url, idVariable, secretVariable, profile, endpointUrl, id } = own.fetch;
+  const user = idVariable ? env[idVariable] : id;
+  const secret = secretVariable ? env[secretVariable] : undefined;
+  return openMirror(url, {
+    env: user && secret ? { ...env, AWS_ACCESS_KEY_ID: user, AWS_SECRET_ACCESS_KEY: secret } : env,
+    ...(profile ? { profile } : {}),
+    ...(endpointUrl ? { endpoint: endpointUrl } : {}),
+    policy,
+    signal,
+  });
+}
+
+async function readLock(folder: string): Promise<Lock> {
+  const file = join(folder, 'spack.lock');
+  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error;
+    throw new ImageError(
+      'input',
+      `${file}: no such file: the stack is not concretized.`,
+      `Run: stackwright concretize ${folder}`,
+    );
+  });
+  return parseLock(text, file);
+}
