@@ -3,10 +3,10 @@ import { type Attributes, splitKey, toAttributes } from './attributes.js';
 import { JobGraphError } from './error.js';
 
 /** The kinds of job that `pipeline-gen` speaks of; `any` and `build` stand for many jobs, the others for one each. */
-export const jobKinds = ['any', 'build', 'copy', 'cleanup', 'noop', 'reindex', 'signing'] as const;
+const jobKinds = ['any', 'build', 'copy', 'cleanup', 'noop', 'reindex', 'signing'] as const;
 export type JobKind = (typeof jobKinds)[number];
 
-export interface Submapping {
+interface Submapping {
   readonly match: readonly string[];
   readonly remove: Attributes | undefined;
   readonly merge: Attributes | undefined;

@@ -105,7 +105,7 @@ async function requester(mapping: DynamicMapping, headers: Record<string, string
 }
 
 /** The question as Spack asks it: the spec in a form that an endpoint can parse, percent-encoded. */
-export function queryOf({ spec }: Job, find: (hash: string) => Job['spec'] | undefined): string {
+function queryOf({ spec }: Job, find: (hash: string) => Job['spec'] | undefined): string {
   const compiler = compilerOf(spec, find);
   const text =
     `${spec.name}@${spec.version} ${variantsOf(spec)} arch=${architectureOf(spec)}` +

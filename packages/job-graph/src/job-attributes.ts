@@ -1,6 +1,7 @@
 import type { ConcreteNode } from '@stackwright/spack-env';
 import {
   type Attributes,
+  isList,
   isMapping,
   type Mode,
   mergeAttributes,
@@ -10,6 +11,7 @@ import {
 } from './attributes.js';
 import type { CiSection, GenSection, JobKind } from './ci-section.js';
 import type { Job } from './graph.js';
+import { commands } from './job-script.js';
 import type { Pruned } from './prune.js';
 import { architectureOf, compilerOf, variantsOf } from './spec-text.js';
 
@@ -17,13 +19,15 @@ import { architectureOf, compilerOf, variantsOf } from './spec-text.js';
 export const reservedTags: readonly string[] = ['public', 'protected', 'notary'];
 
 /** The jobs that a pipeline has once, beside one for each spec. */
-export type ServiceKind = Exclude<JobKind, 'any' | 'build'>;
+type ServiceKind = Exclude<JobKind, 'any' | 'build'>;
 
 /** What the `ci` section says of every job. */
 export interface JobAttributes {
   /** By hash. */
   readonly build: ReadonlyMap<string, Attributes>;
   readonly service: Readonly<Record<ServiceKind, Attributes>>;
+  /** What was not done as written, for a person. */
+  readonly notes: readonly string[];
 }
 
 export interface AttributeOptions {
@@ -48,12 +52,15 @@ export function jobAttributes(
   const steps = stepsOf(ci);
   const build = new Map<string, Attributes>();
   const shared = new Map<string, Attributes>();
+  const notes = new Set<string>();
   const find = (hash: string) => full.jobs.get(hash)?.spec;
   for (const job of graph.jobs.values()) {
     const own = stepsFor(job, steps, options);
     let attributes = shared.get(own.key);
     if (!attributes) {
-      attributes = own.changes.reduce((old, change) => apply(old, change), placeholders);
+      const applied = own.changes.reduce((old, change) => apply(old, change), placeholders);
+      attributes = environmentFirst(applied);
+      if (attributes !== applied) notes.add(scriptNote);
       shared.set(own.key, attributes);
     }
     build.set(job.hash, filled(attributes, facts(job, find)));
@@ -66,7 +73,7 @@ export function jobAttributes(
       return [kind, own.reduce<Attributes>((old, change) => apply(old, change), new Map())];
     }),
   ) as Record<ServiceKind, Attributes>;
-  return { build, service };
+  return { build, service, notes: [...notes] };
 }
 
 /** A section and its place in `ci.sections`; -1 for Spack's own. */
@@ -124,10 +131,32 @@ const section = (kind: JobKind, merge: object | undefined, remove?: object): Gen
   remove: remove && toAttributes(remove as Record<string, unknown>),
 });
 
+/** Spack's own lines that put a job into the environment. */
+const activation: readonly string[] = ['cd {env_dir}', 'spack env activate --without-view .'];
+
+const scriptNote =
+  'A build-job has "script:" without "::", which comes before the lines that activate the environment, and builds ' +
+  'without activating it: those lines were moved to the front. Write "script::" to replace them.';
+
+/**
+ * A script that was given as `script: [spack ci rebuild]` stands before Spack's own lines and would run outside of the
+ * environment, which cannot have been meant: those lines come first then. One that activates it itself is left alone.
+ */
+function environmentFirst(attributes: Attributes): Attributes {
+  const script = attributes.get('script');
+  const lines = script?.value;
+  if (!script || !isList(lines)) return attributes;
+  const start = lines.indexOf(activation[0]!);
+  if (start <= 0 || lines[start + 1] !== activation[1]) return attributes;
+  const before = commands(lines.slice(0, start));
+  if (!before.some((line) => /\b(ci|stackwright) rebuild\b/.test(line))) return attributes;
+  if (before.some((line) => /\benv activate\b/.test(line))) return attributes;
+  const rest = lines.filter((_, at) => at !== start && at !== start + 1);
+  return new Map(attributes).set('script', { mode: script.mode, value: [...activation, ...rest] });
+}
+
 const defaults: readonly GenSection[] = [
-  section('build', {
-    script: ['cd {env_dir}', 'spack env activate --without-view .', 'spack ci rebuild'],
-  }),
+  section('build', { script: [...activation, 'spack ci rebuild'] }),
   section('noop', { script: ['echo "All specs already up to date, nothing to rebuild."'] }),
 ];
 

@@ -60,7 +60,7 @@ function textOf(value: unknown): string {
 const units: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 };
 
 /** Reads GitLab's way to write times: `3600`, `90 minutes`, `1h 30m`. */
-export function secondsOf(text: string): number {
+function secondsOf(text: string): number {
   const parts = [...text.matchAll(/(\d+(?:\.\d+)?)\s*([a-z]*)/gi)];
   const rest = text.replace(/(\d+(?:\.\d+)?)\s*([a-z]*)/gi, '').replace(/,|\band\b/g, '');
   let total = 0;

@@ -69,7 +69,7 @@ class Text {
 
   /** What stands after a dash or a colon, with the line's end. */
   #item(value: unknown, indent: string): string {
-    if (typeof value === 'string' && isBlock(value)) {
+    if (typeof value === 'string' && value.includes('\n') && isBlock(value)) {
       return ` |-\n${value.replace(/^(?=.)/gm, indent)}\n`;
     }
     if (!isContainer(value)) return ` ${scalar(value)}\n`;
@@ -96,8 +96,21 @@ function isBlock(text: string): boolean {
   return /^[^\s][^\r]*\n[^\r]*\S$/.test(text) && !/[^\n\t\x20-\x7e\u00a0-\u2027\u202a-\ud7ff]/.test(text);
 }
 
+/** Written forms of short texts: most keys and many values of a pipeline stand in it a thousand times. */
+const written = new Map<string, string>();
+
 function scalar(value: unknown): string {
   if (typeof value !== 'string') return value === null || value === undefined ? 'null' : String(value);
+  if (value.length > 48) return quoted(value);
+  let text = written.get(value);
+  if (text === undefined) {
+    if (written.size > 4096) written.clear();
+    written.set(value, (text = quoted(value)));
+  }
+  return text;
+}
+
+function quoted(value: string): string {
   if (plain.test(value) && !special.test(value) && !reserved.test(value)) return value;
   return JSON.stringify(value).replace(/[\u007f-\u009f\u2028\u2029\ufeff]/g, escapeUnit);
 }

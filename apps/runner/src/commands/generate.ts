@@ -149,7 +149,9 @@ async function run(context: Context, argument: string, options: Options): Promis
   const copies = copyManifest(input);
   if (copies) {
     const name = `copy_${settings.stackName ?? 'rebuilt'}_specs.json`;
-    await write(resolve(settings.projectFolder, artifactPaths(settings).copies, name), copies);
+    const path = join(artifactPaths(settings).copies, name);
+    await write(resolve(settings.projectFolder, path), copies);
+    note(context, `Wrote ${path}: what a later job is to copy to ${settings.copyDestination}.`);
   }
   const names = files.map((file) => file.path);
   if (options.json) printJson(context, { target, files: names, jobs: pruned.graph.jobs.size });
@@ -328,8 +330,8 @@ function prunersOf(
   return pruners;
 }
 
-function warnings({ settings, spack }: PipelineInput, env: NodeJS.ProcessEnv): string[] {
-  const all: string[] = [];
+function warnings({ attributes, settings, spack }: PipelineInput, env: NodeJS.ProcessEnv): string[] {
+  const all = [...attributes.notes];
   if (!settings.generateJob?.pipeline && env.CI) {
     all.push(
       'CI_JOB_NAME or CI_PIPELINE_ID is not set, so jobs cannot take the environment from the generating job.',

@@ -46,7 +46,7 @@ export function relocateManifest(text: string, from: string, to: string): string
 }
 
 /** One include path, as seen from `to` instead of `from`. What is absolute, remote, or under Spack stays. */
-export function relocateInclude(path: string, from: string, to: string): string {
+function relocateInclude(path: string, from: string, to: string): string {
   if (/^[a-z][a-z0-9+.-]*:/i.test(path) || isAbsolute(path)) return path;
   const own = path.replace(/^\$\{?env\}?(?=\/|$)/, '.');
   // A variable at the start ($spack, ~) makes it absolute; one further on ($arch) is no matter here.

@@ -28,10 +28,10 @@ export interface Needs {
  * that others of them need too; else gathered by joints.
  */
 export function needsOf(graph: JobGraph, limit = maximumNeeds): Needs {
-  const level = levels(graph);
   const joints = new Map<string, Joint>();
   const of = new Map<string, readonly string[]>();
   let reduced: JobGraph | undefined;
+  let level: ReadonlyMap<string, number> = new Map();
   const gather = (members: readonly string[]): readonly string[] => {
     if (members.length <= limit) return members;
     const ids: string[] = [];
@@ -54,7 +54,10 @@ export function needsOf(graph: JobGraph, limit = maximumNeeds): Needs {
       of.set(job.hash, job.dependencies);
       continue;
     }
-    reduced ??= transitiveReduction(graph);
+    if (!reduced) {
+      reduced = transitiveReduction(graph);
+      level = levels(graph);
+    }
     const least = [...reduced.jobs.get(job.hash)!.dependencies].sort(byLevel(graph, level));
     of.set(job.hash, gather(least));
   }
