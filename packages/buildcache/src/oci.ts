@@ -383,21 +383,36 @@ export function tagOf(ref: PackageRef): string {
   return tag.length > 128 ? tag.slice(0, 64) + tag.slice(-64) : tag;
 }
 
-/** The nodes that a package links or runs, each after all that it needs itself, and the package last. */
+/**
+ * The nodes that a package links or runs, each after all that it needs itself, and the package last: Spack's order, which
+ * is the reverse of a topological one that goes by breadth, siblings by name.
+ */
 function deepestFirst(document: SpecDocument): SpecDocument['root'][] {
+  const { root, nodes } = document;
+  const children = new Map<string, SpecDocument['root'][]>();
+  const waiting = new Map<string, number>();
+  for (const queue = [root]; queue.length > 0; ) {
+    const node = queue.shift()!;
+    if (children.has(node.hash)) continue;
+    const below = node.dependencies
+      .filter((edge) => edge.types.includes('link') || edge.types.includes('run'))
+      .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
+      .flatMap((edge) => nodes.get(edge.hash) ?? []);
+    children.set(node.hash, below);
+    for (const child of below) waiting.set(child.hash, (waiting.get(child.hash) ?? 0) + 1);
+    queue.push(...below);
+  }
   const order: SpecDocument['root'][] = [];
-  const seen = new Set<string>();
-  const visit = (hash: string) => {
-    const node = document.nodes.get(hash);
-    if (!node || seen.has(hash)) return;
-    seen.add(hash);
-    for (const edge of node.dependencies) {
-      if (edge.types.includes('link') || edge.types.includes('run')) visit(edge.hash);
+  for (const queue = [root]; queue.length > 0; ) {
+    const node = queue.shift()!;
+    order.push(node);
+    for (const child of children.get(node.hash) ?? []) {
+      const left = waiting.get(child.hash)! - 1;
+      waiting.set(child.hash, left);
+      if (left === 0) queue.push(child);
     }
-    if (!node.external) order.push(node);
-  };
-  visit(document.root.hash);
-  return order;
+  }
+  return order.reverse().filter((node) => !node.external);
 }
 
 async function diffIdOf(tarball: Readable): Promise<Digest> {

@@ -3,8 +3,9 @@ import { SpackEnvError } from './error.js';
 import type { Host } from './host.js';
 import type { Spec } from './spec.js';
 import { formatSpec } from './spec-format.js';
+import { lookup } from './spec-graph.js';
+import { satisfies } from './spec-match.js';
 import { parseSpec } from './spec-parse.js';
-import { lookup, satisfies } from './spec-relation.js';
 import { targetFamily } from './target.js';
 
 /** What a `when:` may ask. */

@@ -7,9 +7,10 @@ import { SpackEnvError } from './error.js';
 import { nearest } from './nearest.js';
 import type { Spec, Variant } from './spec.js';
 import { formatSpec } from './spec-format.js';
+import { satisfies } from './spec-match.js';
 import type { ParseOptions } from './spec-parse.js';
 import { parseSpec } from './spec-parse.js';
-import { constrain, satisfies } from './spec-relation.js';
+import { constrain } from './spec-relation.js';
 
 /** One element of a list of specs: a spec's text, or a matrix. */
 export type SpecItem = TextItem | Matrix;
@@ -78,7 +79,9 @@ export function readDefinitions(
       });
       continue;
     }
-    const [name, entry] = names[0]!;
+    const [key, entry] = names[0]!;
+    // A definition is no scope: only "::" means something in its key.
+    const name = key + { merge: '', override: '', prepend: '+', append: '-' }[entry.mode];
     const part = parts.get(name) ?? { items: [], at: entry.at };
     parts.set(name, part);
     const when = nodeAt(item, 'when');

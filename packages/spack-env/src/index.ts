@@ -27,10 +27,12 @@ export type { Architecture, CompilerFlag, Spec, SpecEdge, Variant } from './spec
 export { sameSpec } from './spec.js';
 export type { FormatOptions } from './spec-format.js';
 export { compilerOf, format, formatSpec } from './spec-format.js';
+export { lookup } from './spec-graph.js';
+export { intersects, satisfies } from './spec-match.js';
 export { concreteSpec } from './spec-node.js';
 export type { ParseOptions, Toolchains } from './spec-parse.js';
 export { parseSpec, parseSpecs } from './spec-parse.js';
-export { constrain, intersects, lookup, satisfies } from './spec-relation.js';
+export { constrain } from './spec-relation.js';
 export type { StackSettings } from './stack-settings.js';
 export { readStackSettings } from './stack-settings.js';
 export type { Microarchitecture } from './target.js';

@@ -17,6 +17,7 @@ export function compareLock(environment: Environment, lock: Lock): LockDifferenc
   // Spack of before 1.0 and of today print the same spec differently: compare what is printed here.
   const canonical = (text: string, options = {}) =>
     formatSpec(parseSpec(text, { dialect, host: variables.host, ...options }));
+  const written = lock.spack?.version.startsWith('0.') || lock.version < 6 ? '0.x' : '1.x';
   const wanted = new Map<string, RootSpec>();
   for (const root of environment.specs) {
     wanted.set(formatSpec(root.spec), root);
@@ -25,7 +26,7 @@ export function compareLock(environment: Environment, lock: Lock): LockDifferenc
   for (const [key, root] of wanted) expanded.set(canonical(root.text, { toolchains }), key);
   const met = new Set<string>();
   const extra = lock.roots.filter((root) => {
-    const key = canonical(root.spec);
+    const key = canonical(root.spec, { dialect: written });
     const found = wanted.has(key) ? key : expanded.get(key);
     if (found !== undefined) met.add(found);
     return found === undefined;

@@ -270,7 +270,7 @@ export const sections: Readonly<Record<string, Shape>> = {
     }),
   ),
   concretizer,
-  definitions: list(open({ when: 'string' }, specItems)),
+  definitions: list(open({ when: 'string' }, list(specItem))),
   mirrors: mapOf(mirror),
   ci: open({
     'pipeline-gen': list(
@@ -494,6 +494,13 @@ function checkEither(
   findings.push(...(best ?? []));
 }
 
+function keyHint(key: string, near: string | undefined, known: readonly string[]): string {
+  if (near) return `Did you mean "${near}"?`;
+  // Where a matrix may stand, a key is mostly a spec whose colon was taken for the end of one.
+  if (known.includes('matrix')) return `A spec with a colon before a space stands in quotes: "${key}: ".`;
+  return `Known are ${known.join(', ')}.`;
+}
+
 function checkKeys(
   node: MapNode,
   shape: Extract<Shape, { keys: unknown } | { values: unknown }>,
@@ -517,7 +524,7 @@ function checkKeys(
       code: 'unknown-key',
       message: `Unknown key "${key}"${path ? ` in "${path}"` : ''}.`,
       position: entry.at,
-      hint: near ? `Did you mean "${near}"?` : `Known are ${Object.keys(shape.keys).join(', ')}.`,
+      hint: keyHint(key, near, Object.keys(shape.keys)),
       text: key,
       nearest: near,
     });

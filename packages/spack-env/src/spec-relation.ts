@@ -1,11 +1,9 @@
 import { SpackEnvError } from './error.js';
-import type { ConcreteNode } from './lock.js';
 import { compareText } from './order.js';
 import type { Architecture, CompilerFlag, Spec, SpecEdge, Variant } from './spec.js';
 import { appendEdge, compilerPackages, dependencyTypes, sameCondition, sameValues } from './spec.js';
 import { formatSpec } from './spec-format.js';
-import { concreteSpec } from './spec-node.js';
-import { parseSpec } from './spec-parse.js';
+import { child, edgesOf, hasType, lookup, runEdges, traverse } from './spec-graph.js';
 import { intersectTargets, isExactTarget } from './target.js';
 import {
   formatVersions,
@@ -16,92 +14,12 @@ import {
   versionsSatisfy,
 } from './version.js';
 
-const asSpec = (given: Spec | ConcreteNode | string, nodes?: ReadonlyMap<string, ConcreteNode>): Spec => {
-  if (typeof given === 'string') return parseSpec(given);
-  return 'variants' in given ? given : concreteSpec(given, nodes);
-};
-
-/**
- * Whether everything that `left` stands for is also what `right` asks for.
- * Virtual packages are known by the edges that name them: `^mpi` is satisfied where an edge provides mpi.
- * @param left a spec, its text, or a node of a lock
- * @param nodes the lock of a node on the left; without it nothing that asks for a dependency is satisfied
- */
-export function satisfies(
-  left: Spec | ConcreteNode | string,
-  right: Spec | ConcreteNode | string,
-  nodes?: ReadonlyMap<string, ConcreteNode>,
-): boolean {
-  const a = asSpec(left, nodes);
-  const b = asSpec(right, nodes);
-  return b === a || specSatisfies(a, b, true);
-}
-
-/** Whether some concrete spec is what both ask for. */
-export function intersects(
-  left: Spec | ConcreteNode | string,
-  right: Spec | ConcreteNode | string,
-  nodes?: ReadonlyMap<string, ConcreteNode>,
-): boolean {
-  return specsIntersect(asSpec(left, nodes), asSpec(right, nodes));
-}
-
-/** All specs from this one down, each once; in Spack's order. */
-function* traverse(root: Spec): Generator<Spec> {
-  const seen = new Set<Spec>([root]);
-  // Depth first, first dependency first, without recursion.
-  const stack = [root];
-  for (let spec = stack.pop(); spec; spec = stack.pop()) {
-    yield spec;
-    for (const { spec: child } of [...spec.dependencies].reverse()) {
-      if (!seen.has(child)) {
-        seen.add(child);
-        stack.push(child);
-      }
-    }
-  }
-}
-
-const hasType = (edge: SpecEdge, ...types: SpecEdge['types']) =>
-  edge.types.length === 0 || edge.types.some((type) => types.includes(type));
-
-const byNameAndHash = (edges: readonly SpecEdge[]) =>
-  edges.length < 2
-    ? edges
-    : [...edges].sort(
-        (a, b) => compareText(a.spec.name, b.spec.name) || compareText(a.spec.hash ?? '', b.spec.hash ?? ''),
-      );
-
-/** Every edge that leads to what runs with `root`: link and run, all the way down, breadth first. */
-function* runEdges(root: Spec): Generator<SpecEdge> {
-  const seen = new Set<Spec>();
-  const queue = [root];
-  for (let next = 0; next < queue.length; next++) {
-    const spec = queue[next]!;
-    if (seen.has(spec)) continue;
-    seen.add(spec);
-    for (const edge of byNameAndHash(spec.dependencies.filter((edge) => hasType(edge, 'link', 'run')))) {
-      yield edge;
-      queue.push(edge.spec);
-    }
-  }
-}
-
-/** A dependency by the name of its package or of a virtual that it provides; a spec finds itself. */
-export function lookup(root: Spec, name: string): Spec | undefined {
-  const fits = (edge: SpecEdge) => edge.spec.name === name || edge.virtuals.includes(name);
-  const direct = root.dependencies.find((edge) => hasType(edge, 'build', 'test') && fits(edge));
-  if (direct) return direct.spec;
-  if (root.name === name) return root;
-  for (const edge of runEdges(root)) if (fits(edge)) return edge.spec;
-  return undefined;
-}
-
 /** Names differ: whether an edge that names `wanted` as a virtual speaks for the package behind it. */
 const providedBy = (edge: SpecEdge | undefined, wanted: Spec) =>
   edge?.virtuals.includes(wanted.name) && isAnyVersion(wanted.versions);
 
-function specSatisfies(a: Spec, b: Spec, deps: boolean, through?: SpecEdge): boolean {
+/** Whether `a` is all that `b` asks for; `through` is the edge that led to `a`. */
+export function specSatisfies(a: Spec, b: Spec, deps: boolean, through?: SpecEdge): boolean {
   if (b.node) return a.node !== undefined && a.hash === b.hash;
   if (b.hash && !a.hash?.startsWith(b.hash)) return false;
   if (a.name && b.name && a.name !== b.name && !providedBy(through, b)) return false;
@@ -198,22 +116,6 @@ function dependenciesSatisfy(a: Spec, b: Spec): boolean {
   return true;
 }
 
-/** All edges from a spec down, depth first. */
-function* edgesOf(root: Spec): Generator<{ readonly parent: Spec; readonly edge: SpecEdge }> {
-  const seen = new Set<Spec>();
-  const stack: { parent: Spec; edge: SpecEdge }[] = [];
-  const open = (parent: Spec) => {
-    if (seen.has(parent)) return;
-    seen.add(parent);
-    for (const edge of [...byNameAndHash(parent.dependencies)].reverse()) stack.push({ parent, edge });
-  };
-  open(root);
-  for (let top = stack.pop(); top; top = stack.pop()) {
-    yield top;
-    open(top.edge.spec);
-  }
-}
-
 function edgesBelow(root: Spec): Map<string, SpecEdge[]> {
   const below = new Map<string, SpecEdge[]>();
   const add = (edge: SpecEdge) => {
@@ -266,7 +168,7 @@ function directCandidate(own: SpecEdge, wanted: SpecEdge): boolean {
 const conditionSatisfies = (a: Spec | undefined, b: Spec | undefined): boolean =>
   b === undefined || (a !== undefined && specSatisfies(a, b, true));
 
-function specsIntersect(a: Spec, b: Spec): boolean {
+export function specsIntersect(a: Spec, b: Spec): boolean {
   if (a.node && b.node) return a.hash === b.hash;
   if (a.node) return specSatisfies(a, b, true);
   if (b.node) return specSatisfies(b, a, true);
@@ -292,12 +194,6 @@ function dependenciesIntersect(a: Spec, b: Spec): boolean {
     if (left && right && !specsIntersect(left, right)) return false;
   }
   return true;
-}
-
-/** As {@link lookup}, but in gcc@14 %gcc@12 the gcc below: a spec is no dependency of itself. */
-function child(spec: Spec, name: string): Spec | undefined {
-  const found = lookup(spec, name);
-  return found === spec ? spec.dependencies.find((edge) => edge.spec.name === name)?.spec : found;
 }
 
 function conflict(a: Spec, b: Spec, what: string): SpackEnvError {

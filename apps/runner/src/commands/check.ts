@@ -1,4 +1,14 @@
-import { type Finding, formatFinding, loadEnvironment, SpackEnvError } from '@stackwright/spack-env';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  compareLock,
+  type Environment,
+  type Finding,
+  formatFinding,
+  loadEnvironment,
+  parseLock,
+  SpackEnvError,
+} from '@stackwright/spack-env';
 import type { Define } from '../command.js';
 import { type Context, print, printJson } from '../context.js';
 import { RunnerError } from '../exit.js';
@@ -21,16 +31,46 @@ export const define: Define = (command, context) => {
 const withSeverity = (finding: Finding): string =>
   formatFinding({ ...finding, message: `${finding.severity}: ${finding.message}` });
 
-/** A manifest that cannot be read at all has findings, too. */
+/** A manifest or lock that cannot be read at all has findings, too. */
 async function allFindings(
   stack: string,
   options: StackOptions,
   context: Context,
 ): Promise<readonly Finding[]> {
   try {
-    return (await loadEnvironment(stack, loadOptions(options, context))).findings;
+    const environment = await loadEnvironment(stack, loadOptions(options, context));
+    return [...environment.findings, ...(await lockFindings(environment))];
   } catch (error) {
     if (error instanceof SpackEnvError) return error.findings;
+    throw error;
+  }
+}
+
+/** A lock is not needed, but one that is there must be whole, and of this manifest. */
+async function lockFindings(environment: Environment): Promise<Finding[]> {
+  const file = join(environment.folder, 'spack.lock');
+  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined;
+    throw error;
+  });
+  if (text === undefined) return [];
+  try {
+    const { missing, extra } = compareLock(environment, parseLock(text, file));
+    const stale = (message: string, position?: Finding['position']): Finding => ({
+      severity: 'warning',
+      code: 'stale-lock',
+      message,
+      position,
+      hint: 'Concretize again.',
+    });
+    return [
+      ...missing.map((root) => stale(`"${root.text}" is not in spack.lock.`, root.at)),
+      ...extra.map((root) =>
+        stale(`spack.lock still has "${root.spec}", which the manifest does not ask for.`),
+      ),
+    ];
+  } catch (error) {
+    if (error instanceof SpackEnvError) return [...error.findings];
     throw error;
   }
 }

@@ -89,6 +89,25 @@ describe('stackwright check', () => {
     ]);
   });
 
+  it('compares the lock beside the manifest', async () => {
+    await manifest('spack: {specs: [zlib, tcl]}');
+    const lock = {
+      _meta: { 'file-type': 'spack-lockfile', 'lockfile-version': 6 },
+      roots: [
+        { hash: 'a', spec: 'zlib' },
+        { hash: 'a', spec: 'hdf5' },
+      ],
+      concrete_specs: { a: { name: 'zlib', version: '1.3' } },
+    };
+    await writeFile(join(folder, 'spack.lock'), JSON.stringify(lock));
+    const { code, out } = await run(['check', folder]);
+    expect(code).toBe(0);
+    expect(out).toContain('spack.yaml:1:23: warning: "tcl" is not in spack.lock.');
+    expect(out).toContain('spack.lock still has "hdf5"');
+    await writeFile(join(folder, 'spack.lock'), '{');
+    expect((await run(['check', folder])).code).toBe(2);
+  });
+
   it('is content with a stack that is right, and tells of one that is not there', async () => {
     await manifest('spack: {specs: [zlib]}');
     expect((await run(['check', folder])).code).toBe(0);
