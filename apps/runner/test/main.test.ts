@@ -1,4 +1,6 @@
+import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { commands } from '../src/commands/index.js';
 import { call } from './call.js';
@@ -34,5 +36,12 @@ describe('stackwright', () => {
     expect(code).toBe(0);
     expect(stdout).toMatch(/^Usage: stackwright /);
     expect(stdout.split('\n').filter((line) => line.length > 80)).toEqual([]);
+  });
+});
+
+describe('docs/commands.md', () => {
+  it('is what the help texts say (else run: node scripts/reference.mjs)', () => {
+    const root = fileURLToPath(new URL('../../..', import.meta.url));
+    expect(() => execFileSync(process.execPath, ['scripts/reference.mjs', '--check'], { cwd: root, stdio: 'pipe' })).not.toThrow();
   });
 });

@@ -64,5 +64,5 @@ describe.skipIf(!existsSync(built))('killed at 50 random moments (needs the buil
       expect([...(await mirror.index()).hashes].sort()).toEqual(names.map(madeHash).sort());
       expect((await planPrune(mirror, { grace: 0 })).blobs).toEqual([]);
     }
-  });
+  }, 300_000);
 });
