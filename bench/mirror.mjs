@@ -3,7 +3,16 @@
 // install tree and the Spack environment that made it. Without `spack` on PATH only ours are measured.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -35,7 +44,8 @@ sys.exit(code)
 `;
 
 try {
-  for (const count of values.entries.split(',').map(Number)) index(count, count <= Number(values['spack-entries']));
+  for (const count of values.entries.split(',').map(Number).filter(Boolean))
+    index(count, count <= Number(values['spack-entries']));
   if (values.tree) push(values.tree, values.env);
   print();
 } finally {
@@ -46,20 +56,36 @@ function index(count, withSpack) {
   const mirror = join(work, `mirror-${count}`);
   makeMirror(mirror, count, 0);
   const ours = (args) => time(process.execPath, [cli, 'mirror', ...args]);
-  const theirs = (args, before) => (hasSpack && withSpack ? time('spack', ['buildcache', ...args], before) : undefined);
+  const theirs = (args, before) =>
+    hasSpack && withSpack ? time('spack', ['buildcache', ...args], before) : undefined;
   const noIndex = () => rmSync(join(mirror, 'v3/manifests/index'), { recursive: true, force: true });
-  row(`full index, ${count}`, median(() => (noIndex(), ours(['index', mirror]))), theirs(['update-index', mirror], noIndex));
+  const full = median(() => {
+    noIndex();
+    return ours(['index', mirror]);
+  });
+  row(`full index, ${count}`, full, theirs(['update-index', mirror], noIndex));
   ours(['index', mirror]);
   let round = 0;
-  row(
-    `index after 30 new, ${count}`,
-    median(() => (makeMirror(mirror, 30, ++round), ours(['index', mirror]))),
-    hasSpack && withSpack ? (makeMirror(mirror, 30, ++round), theirs(['update-index', mirror])) : undefined,
-  );
+  const afterMore = (measure) => {
+    round++;
+    makeMirror(mirror, 30, round);
+    return measure();
+  };
+  const more = median(() => afterMore(() => ours(['index', mirror])));
+  const spackMore = hasSpack && withSpack ? afterMore(() => theirs(['update-index', mirror])) : undefined;
+  row(`index after 30 new, ${count}`, more, spackMore);
   ours(['index', mirror]);
-  row(`list, ${count}`, median(() => ours(['list', mirror])), listWithSpack(mirror, withSpack));
+  row(
+    `list, ${count}`,
+    median(() => ours(['list', mirror])),
+    listWithSpack(mirror, withSpack),
+  );
   // The dependencies of the package that was copied are not there: findings are expected.
-  row(`verify specs, ${count}`, time(process.execPath, [cli, 'mirror', 'verify', mirror, '--unsigned', '--shallow'], undefined, [0, 1]), undefined);
+  row(
+    `verify specs, ${count}`,
+    time(process.execPath, [cli, 'mirror', 'verify', mirror, '--unsigned', '--shallow'], undefined, [0, 1]),
+    undefined,
+  );
   rmSync(mirror, { recursive: true, force: true });
 }
 
@@ -67,7 +93,10 @@ function listWithSpack(mirror, withSpack) {
   if (!hasSpack || !withSpack) return undefined;
   const env = join(work, 'list-env');
   mkdirSync(env, { recursive: true });
-  writeFileSync(join(env, 'spack.yaml'), `spack:\n  specs: []\n  view: false\n  mirrors:\n    bench: file://${mirror}\n`);
+  writeFileSync(
+    join(env, 'spack.yaml'),
+    `spack:\n  specs: []\n  view: false\n  mirrors:\n    bench: file://${mirror}\n`,
+  );
   return time('spack', ['-e', env, 'buildcache', 'list', '-al']);
 }
 
@@ -79,7 +108,11 @@ function push(tree, env) {
   });
   const oursSize = blobBytes(target);
   row(`push ${(oursSize / 1e6).toFixed(0)} MB compressed`, ours, undefined);
-  row('push again, nothing to do', time(process.execPath, [cli, 'mirror', 'push', target, '--tree', tree, '--unsigned']), undefined);
+  row(
+    'push again, nothing to do',
+    time(process.execPath, [cli, 'mirror', 'push', target, '--tree', tree, '--unsigned']),
+    undefined,
+  );
   if (!hasSpack || !env) return;
   const other = join(work, 'theirs');
   const theirs = time('spack', ['-e', env, 'buildcache', 'push', '--unsigned', '--update-index', other]);
@@ -130,7 +163,8 @@ function time(program, args, before, allowed = [0]) {
   const run = spawnSync('python3', ['-c', rusage, program, ...args], { encoding: 'utf8' });
   const wall = (performance.now() - started) / 1000;
   const used = /rusage (\S+) (\S+)/.exec(run.stdout);
-  if (!allowed.includes(run.status)) throw new Error(`${program} ${args.join(' ')}: exit code ${run.status}\n${run.stdout}${run.stderr}`);
+  if (!allowed.includes(run.status))
+    throw new Error(`${program} ${args.join(' ')}: exit code ${run.status}\n${run.stdout}${run.stderr}`);
   return { wall, cpu: Number(used?.[1]), memory: Number(used?.[2]) };
 }
 

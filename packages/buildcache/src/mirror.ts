@@ -168,9 +168,9 @@ export class Mirror {
     return document;
   }
 
-  /** Every package whose manifest is in the mirror, from a listing. */
+  /** Every package whose manifest is in the mirror, from a listing of keys. */
   async *packages(signal?: AbortSignal): AsyncGenerator<PackageRef & { readonly info: ObjectInfo }> {
-    for await (const info of this.store.list(v3.specs, { signal })) {
+    for await (const info of this.store.list(v3.specs, { signal, keysOnly: true })) {
       const ref = packageOfKey(info.key);
       if (ref) yield { ...ref, info };
     }

@@ -84,7 +84,7 @@ export class OciCache {
     const layer = manifest.layers.at(-1);
     const diffId = config.rootfs?.diff_ids?.at(-1);
     if (!config.spec || !layer || !diffId) {
-      throw new BuildcacheError('failed', 'spec', `${where} is an image, but no package of a build cache.`, {
+      throw new BuildcacheError('input', 'spec', `${where} is an image, but no package of a build cache.`, {
         key: tag,
       });
     }

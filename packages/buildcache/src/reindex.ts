@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { finished, pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { readNode } from '@stackwright/spack-env';
+import type { ConcreteNode } from '@stackwright/spack-env';
 import { isNotFound, isPreconditionFailed } from '@stackwright/storage';
 import pLimit from 'p-limit';
 import {
@@ -22,6 +22,7 @@ import { describe, mediaType, type PackageRef, v3 } from './layout.js';
 import { formatManifest } from './manifest.js';
 import type { Mirror } from './mirror.js';
 import { preparePush, record } from './push.js';
+import type { SpecDocument } from './spec-document.js';
 
 export interface IndexOptions {
   /** Read every package anew instead of taking over what the current index says. */
@@ -216,8 +217,7 @@ async function readPackages(
         try {
           if (!news.has(ref.hash) || !news.get(ref.hash)!.inBuildcache) {
             const manifest = await reader.manifestAt(ref.key, ref, options.signal);
-            const { text } = await reader.spec(manifest, options.signal);
-            news.add(ref.hash, text);
+            news.add(ref.hash, await reader.spec(manifest, options.signal));
           }
         } catch (error) {
           // Deleted since it was listed: then it does not belong into the index.
@@ -233,7 +233,7 @@ async function readPackages(
   options.signal?.throwIfAborted();
   if (stopped instanceof BuildcacheError) {
     throw new BuildcacheError(
-      'failed',
+      stopped.kind,
       stopped.code,
       `The index cannot be written, a package is broken. ${stopped.message}`,
       { ...stopped.details, hint: 'To write it without broken packages: --skip-broken' },
@@ -435,12 +435,8 @@ class Spool {
   }
 
   /** Takes a package's document: its root and all nodes that are not there yet. */
-  add(hash: string, text: string): void {
-    const { spec } = JSON.parse(text) as { spec: { nodes: Record<string, unknown>[] } };
-    for (const raw of spec.nodes) {
-      const id = String(raw['hash']);
-      if (!this.#nodes.has(id)) this.#append(id, raw);
-    }
+  add(hash: string, document: SpecDocument): void {
+    for (const node of document.nodes.values()) if (!this.#nodes.has(node.hash)) this.#append(node);
     this.#packages.add(hash);
     this.#nodes.get(hash)!.inBuildcache = true;
   }
@@ -471,14 +467,14 @@ class Spool {
     await finished(this.#out).catch(() => {});
   }
 
-  #append(hash: string, raw: Record<string, unknown>): void {
+  #append(node: ConcreteNode): void {
     this.#out ??= createWriteStream(this.path, { highWaterMark: 1 << 20 });
-    const bytes = Buffer.from(JSON.stringify(raw));
+    const bytes = Buffer.from(JSON.stringify(node.raw));
     this.#out.write(bytes);
-    this.#nodes.set(hash, {
+    this.#nodes.set(node.hash, {
       offset: this.#offset,
       length: bytes.length,
-      edges: countedEdges(readNode(hash, raw)),
+      edges: countedEdges(node),
       inBuildcache: false,
     });
     this.#offset += bytes.length;

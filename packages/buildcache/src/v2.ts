@@ -69,13 +69,13 @@ export async function readV2Package(
   const document = parseSpecDocument(json, where);
   const { root } = document;
   if (root.hash !== found.hash) {
-    throw new BuildcacheError('failed', 'spec', `${where} is the spec of ${describe(root)}.`, { key });
+    throw new BuildcacheError('input', 'spec', `${where} is the spec of ${describe(root)}.`, { key });
   }
   const { binary_cache_checksum: check } = JSON.parse(json) as {
     binary_cache_checksum?: { hash_algorithm?: string; hash?: string };
   };
   if (check?.hash_algorithm !== 'sha256' || !/^[0-9a-f]{64}$/.test(check.hash ?? '')) {
-    throw new BuildcacheError('failed', 'spec', `${where} holds no sha256 checksum of its tarball.`, { key });
+    throw new BuildcacheError('input', 'spec', `${where} holds no sha256 checksum of its tarball.`, { key });
   }
   const { platform, os, target } = root.arch;
   const folder = `${platform}-${os}-${target}/${compilerOf(root)}/${root.name}-${root.version}`;
@@ -139,15 +139,10 @@ async function migratePackage(
   const ref = { name, version, hash };
   const info = await from.head(tarballKey, { signal });
   if (!info?.size) {
-    throw new BuildcacheError(
-      'failed',
-      'missing-blob',
-      `${describe(ref)}: ${from.url} lacks ${tarballKey}.`,
-      {
-        package: describe(ref),
-        key: tarballKey,
-      },
-    );
+    throw new BuildcacheError('input', 'missing-blob', `${describe(ref)}: ${from.url} lacks ${tarballKey}.`, {
+      package: describe(ref),
+      key: tarballKey,
+    });
   }
   if (await to.has(ref, signal)) {
     const there = await to.store.head(v3.blob(checksum), { signal });
@@ -196,7 +191,7 @@ async function checkTarball(
     hash.update(chunk);
   if (hash.digest('hex') !== checksum) {
     throw new BuildcacheError(
-      'failed',
+      'input',
       'checksum',
       `${what}: the checksum of ${key} is not the one in its spec.`,
       {

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
+import { createReadStream, createWriteStream, type Dirent } from 'node:fs';
 import {
   copyFile,
   link,
   mkdir,
-  opendir,
+  readdir,
   readFile,
   rename,
   rmdir,
@@ -23,6 +23,7 @@ import {
   type Content,
   checkKey,
   type GetOptions,
+  type ListOptions,
   type ObjectInfo,
   type ObjectStore,
   type PutOptions,
@@ -114,11 +115,15 @@ export class FolderStore implements ObjectStore {
     return info;
   }
 
-  async *list(prefix: string, options: Wait = {}): AsyncIterable<ObjectInfo> {
+  async *list(prefix: string, options: ListOptions = {}): AsyncIterable<ObjectInfo> {
     const cut = prefix.lastIndexOf('/');
     const folder = cut < 0 ? '' : prefix.slice(0, cut);
     for await (const key of this.#walk(folder, options.signal)) {
       if (!key.startsWith(prefix)) continue;
+      if (options.keysOnly) {
+        yield { key, size: undefined, etag: undefined, modified: undefined };
+        continue;
+      }
       const info = await this.head(key, options);
       if (info) yield info;
     }
@@ -266,14 +271,14 @@ export class FolderStore implements ObjectStore {
     wanted: (name: string) => boolean,
   ): AsyncGenerator<string> {
     signal?.throwIfAborted();
-    let entries: Awaited<ReturnType<typeof opendir>>;
+    let entries: Dirent[];
     try {
-      entries = await opendir(join(this.root, folder), { bufferSize: 256 });
+      entries = await readdir(join(this.root, folder), { withFileTypes: true });
     } catch (error) {
       if (isMissing(error)) return;
       throw this.#failed('list', folder, error);
     }
-    for await (const entry of entries) {
+    for (const entry of entries) {
       const key = folder === '' ? entry.name : `${folder}/${entry.name}`;
       if (entry.isDirectory()) yield* this.#files(key, signal, wanted);
       else if ((entry.isFile() || entry.isSymbolicLink()) && wanted(entry.name)) yield key;

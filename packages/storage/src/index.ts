@@ -6,6 +6,7 @@ export { backOff, defaultRetry, isTransient, type RetryPolicy, retrying } from '
 export type {
   Content,
   GetOptions,
+  ListOptions,
   ObjectInfo,
   ObjectStore,
   Precondition,

@@ -32,6 +32,11 @@ export interface GetOptions extends Wait {
   readonly range?: { readonly start: number; readonly end?: number };
 }
 
+export interface ListOptions extends Wait {
+  /** Only keys are wanted: sizes, etags and times may be left out where they cost something. */
+  readonly keysOnly?: boolean;
+}
+
 export interface PutOptions extends Wait {
   readonly contentType?: string;
   readonly precondition?: Precondition;
@@ -55,7 +60,7 @@ export interface ObjectStore {
   /** @throws StorageError `precondition` */
   put(key: string, content: Content, options?: PutOptions): Promise<ObjectInfo>;
   /** Every object whose key starts with `prefix`, in no particular order. */
-  list(prefix: string, options?: Wait): AsyncIterable<ObjectInfo>;
+  list(prefix: string, options?: ListOptions): AsyncIterable<ObjectInfo>;
   /** Copies inside this store, without the bytes passing through here. @throws StorageError `not-found` */
   copy(from: string, to: string, options?: Wait): Promise<void>;
   /** Deletes what is there; what is not is no error. Returns how many keys were given. */

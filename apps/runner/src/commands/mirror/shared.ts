@@ -2,7 +2,6 @@ import { setMaxListeners } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import {
-  describe,
   GpgSigner,
   KeySigner,
   type Mirror,
@@ -250,7 +249,13 @@ function matchesSpec(spec: string, hash: string, nodes: ReadonlyMap<string, Conc
 }
 
 export function sorted(refs: Iterable<PackageRef>): PackageRef[] {
-  return [...refs].sort((a, b) => (describe(a) < describe(b) ? -1 : 1));
+  return [...refs].sort(
+    (a, b) => compare(a.name, b.name) || compare(a.version, b.version) || compare(a.hash, b.hash),
+  );
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 export async function readText(context: Context, file: string): Promise<{ text: string; from: string }> {
