@@ -42,7 +42,8 @@ async function run(context: Context, argument: string | undefined, options: Opti
   const { spec } = findJob(graphOf(lock), options.hash ?? env.SPACK_JOB_SPEC_DAG_HASH);
   const what = describe(spec);
   const tell = (outcome: string) => {
-    if (options.json) printJson(context, { hash: spec.hash, name: spec.name, version: spec.version, outcome });
+    if (options.json)
+      printJson(context, { hash: spec.hash, name: spec.name, version: spec.version, outcome });
     else print(context, `${what}: ${outcome}`);
   };
   if (spec.external) return tell('external, nothing to build');
@@ -69,7 +70,14 @@ async function run(context: Context, argument: string | undefined, options: Opti
   const log = join(work.logs, `${spec.name}-${spec.hash}.txt`);
   try {
     await progress.phase(`Build ${what}`, async (report) => {
-      const { mirror, signer, trusted } = await openForWriting(context, stack, work, options, access, keyNeeded);
+      const { mirror, signer, trusted } = await openForWriting(
+        context,
+        stack,
+        work,
+        options,
+        access,
+        keyNeeded,
+      );
       const site = await openSite(stack, work, {
         why: `build ${what}`,
         env,
@@ -104,11 +112,26 @@ async function jobFolder({ env, cwd }: Context): Promise<string> {
 
 function findJob(graph: JobGraph, text: string | undefined): Job {
   const hash = text?.replace(/^\//, '');
-  if (!hash) throw new RunnerError('input', 'Which package is to be built?', 'Give --hash HASH; in CI, SPACK_JOB_SPEC_DAG_HASH says it.');
+  if (!hash)
+    throw new RunnerError(
+      'input',
+      'Which package is to be built?',
+      'Give --hash HASH; in CI, SPACK_JOB_SPEC_DAG_HASH says it.',
+    );
   const found = [...graph.jobs.values()].filter((job) => job.hash.startsWith(hash));
   const [only] = found;
-  if (!only) throw new RunnerError('input', `The lock has no package /${hash}.`, 'stackwright graph STACK lists them.');
-  if (found.length > 1) throw new RunnerError('input', `/${hash} stands for ${found.length} packages of the lock.`, 'Give more of the hash.');
+  if (!only)
+    throw new RunnerError(
+      'input',
+      `The lock has no package /${hash}.`,
+      'stackwright graph STACK lists them.',
+    );
+  if (found.length > 1)
+    throw new RunnerError(
+      'input',
+      `/${hash} stands for ${found.length} packages of the lock.`,
+      'Give more of the hash.',
+    );
   return only;
 }
 

@@ -81,7 +81,12 @@ export async function buildMissing(
     pruned.graph,
     async ({ hash, spec }, jobSignal) => {
       const log = join(work.logs, `${spec.name}-${hash}.txt`);
-      const outcome = await buildAndPush(site, mirror, spec, { signer, log, again: options.rebuild, signal: jobSignal });
+      const outcome = await buildAndPush(site, mirror, spec, {
+        signer,
+        log,
+        again: options.rebuild,
+        signal: jobSignal,
+      });
       if (outcome === 'was installed') taken.add(hash);
     },
     {
@@ -149,9 +154,16 @@ export async function buildAndPush(
   const tree = await site.installed();
   const prefix = tree?.prefixes.get(hash);
   if (!tree || !prefix) {
-    throw new RunnerError('failed', `Spack says that it installed ${name}/${hash}, but its tree at ${site.root} does not list it.`);
+    throw new RunnerError(
+      'failed',
+      `Spack says that it installed ${name}/${hash}, but its tree at ${site.root} does not list it.`,
+    );
   }
-  await pushPackage(mirror, installedPackage(prefix, tree, site.spackPrefix), { signer, force: again, signal });
+  await pushPackage(mirror, installedPackage(prefix, tree, site.spackPrefix), {
+    signer,
+    force: again,
+    signal,
+  });
   return build ? 'built' : 'was installed';
 }
 

@@ -21,12 +21,7 @@ import {
   upToDate,
 } from '@stackwright/job-graph';
 import { Spack } from '@stackwright/spack';
-import {
-  type ConcreteNode,
-  compareLock,
-  type Environment,
-  type Lock,
-} from '@stackwright/spack-env';
+import { type ConcreteNode, compareLock, type Environment, type Lock } from '@stackwright/spack-env';
 import type { Context } from '../context.js';
 import { RunnerError } from '../exit.js';
 import { type PhaseReport, type Progress, progressFor } from '../progress.js';
