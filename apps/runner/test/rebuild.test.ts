@@ -36,7 +36,12 @@ describe('stackwright rebuild', () => {
     ['no hash', [], 2, /Which package/],
     ['an unknown hash', ['--hash', 'zzzz'], 2, /no package \/zzzz/],
     ['a mirror without it and no key', ['--hash', hello, '--mirror', 'empty'], 3, /no key to sign with/],
-    ['a mirror without it and no Spack', ['--hash', hello, '--mirror', 'empty', '--unsigned'], 3, /Spack is needed to build hello@2\.0/],
+    [
+      'a mirror without it and no Spack',
+      ['--hash', hello, '--mirror', 'empty', '--unsigned'],
+      3,
+      /Spack is needed to build hello@2\.0/,
+    ],
   ])('says what is wrong with %s', async (_name, args, expected, message) => {
     const { code, stderr } = await rebuild([quickstart, ...args]);
     expect(stderr).toMatch(message);
@@ -58,10 +63,16 @@ describe.skipIf(!spack)('stackwright rebuild with real Spack (skipped without sp
     writeFileSync(join(stack, 'keys/ci.pub'), formatPublicKey(key));
     writeFileSync(join(stack, 'stackwright.yaml'), 'trust: [keys/quickstart.pub, keys/ci.pub]\n');
     mkdirSync(join(folder, 'logs'));
-    env = { ...process.env, SPACK_SIGNING_KEY: formatSigningKey(key), SPACK_JOB_LOG_DIR: join(folder, 'logs') };
+    env = {
+      ...process.env,
+      SPACK_SIGNING_KEY: formatSigningKey(key),
+      SPACK_JOB_LOG_DIR: join(folder, 'logs'),
+    };
   });
 
-  it('builds one package on top of the mirror, signs it with the key of CI, and leaves its log', { timeout: 300_000 }, async () => {
+  it('builds one package on top of the mirror, signs it with the key of CI, and leaves its log', {
+    timeout: 300_000,
+  }, async () => {
     const { code, stderr } = await rebuild([stack, '--mirror', join(stack, 'mirror'), '--hash', hello], env);
     expect(stderr).toContain('built, signed and pushed');
     expect(code).toBe(0);
@@ -69,8 +80,12 @@ describe.skipIf(!spack)('stackwright rebuild with real Spack (skipped without sp
     expect(log).toMatch(/libgreet.*from binary cache/);
     expect(log + stderr).not.toContain(env.SPACK_SIGNING_KEY);
     const keys = [{ text: readFileSync(join(stack, 'keys/ci.pub'), 'utf8'), from: 'ci.pub' }];
-    const mirror = await openMirror(join(stack, 'mirror'), { policy: { kind: 'trusted', trust: await trustOf({ keys }) } });
+    const mirror = await openMirror(join(stack, 'mirror'), {
+      policy: { kind: 'trusted', trust: await trustOf({ keys }) },
+    });
     expect((await mirror.manifest({ name: 'hello', version: '2.0', hash: hello })).signed).toBe(true);
-    expect((await rebuild([stack, '--mirror', join(stack, 'mirror'), '--hash', hello], env)).stdout).toContain('up to date');
+    expect(
+      (await rebuild([stack, '--mirror', join(stack, 'mirror'), '--hash', hello], env)).stdout,
+    ).toContain('up to date');
   });
 });
