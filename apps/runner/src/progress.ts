@@ -56,15 +56,15 @@ class TerminalProgress implements Progress {
       [
         {
           title,
+          // Every line stays, also after the end.
+          rendererOptions: { outputBar: Number.POSITIVE_INFINITY, persistentOutput: true },
           task: async (_none, task) => {
             let result = '';
-            const kept: string[] = [];
             const of = await work({
               update: (text) => {
-                task.output = text;
+                task.title = `${title}: ${text}`;
               },
               line: (text) => {
-                kept.push(text);
                 task.output = text;
               },
               result: (text) => {

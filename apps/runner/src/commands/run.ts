@@ -23,14 +23,14 @@ export const define: Define = (command, context) => {
       const show = (path: string) =>
         path.startsWith(`${context.cwd}/`) ? path.slice(context.cwd.length + 1) : path;
       note(context, '');
-      print(context, `image     oci:${show(summary.image.path)}:${summary.image.tag}`);
-      print(context, `digest    ${summary.image.digest}`);
+      print(context, `image    oci:${show(summary.image.path)}:${summary.image.tag}`);
+      print(context, `digest   ${summary.image.digest}`);
       print(
         context,
-        `mirror    ${summary.mirror.startsWith('file://') ? show(summary.mirror.slice(7)) : summary.mirror}`,
+        `mirror   ${summary.mirror.startsWith('file://') ? show(summary.mirror.slice(7)) : summary.mirror}`,
       );
-      print(context, `pipeline  ${show(summary.pipeline)}`);
-      print(context, `report    ${show(summary.report)}`);
+      print(context, `pipeline ${show(summary.pipeline)}`);
+      print(context, `report   ${show(summary.report)}`);
     });
 };
 

@@ -75,6 +75,7 @@ export async function buildMissing(
   const secrets = secretsOf(context.env);
   // Installed by an earlier run or by hand, and now only packed.
   const taken = new Set<string>();
+  const began = performance.now();
   let ended = 0;
   let running = 0;
   const result = await runPlan(
@@ -106,7 +107,10 @@ export async function buildMissing(
         if (event.type === 'failed')
           report.line(`✗ ${title} failed: ${withoutSecrets(describeError(event.error), secrets)}`);
         if (event.type === 'blocked') report.line(`⊘ ${title} not built: it needs ${event.by.spec.name}`);
-        report.update(`${ended} of ${total}, ${running} running`);
+        const left = ended > 0 ? ((performance.now() - began) / 1000 / ended) * (total - ended) : 0;
+        report.update(
+          `${ended} of ${total}, ${running} running${left >= 1 ? `, about ${duration(left)} left` : ''}`,
+        );
       },
     },
   );

@@ -232,7 +232,7 @@ async function makeImage(
   const reused = image.packages.filter(({ origin }) => origin === 'mirror').length;
   const size = image.layers.reduce((sum, layer) => sum + layer.descriptor.size, 0);
   report.result(
-    `${image.layers.length} layers, ${bytes(size)}, ${reused} of ${packages.length} packages as the mirror has them`,
+    `${image.layers.length} layers, ${bytes(size)}, ${reused} of ${packages.length} blobs reused`,
   );
   return image;
 }
