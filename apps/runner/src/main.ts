@@ -32,6 +32,10 @@ export async function main(args: readonly string[], overrides: Partial<Context> 
     return Number(process.exitCode ?? exitCode.done);
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCode.done : exitCode.input;
+    if (interrupt.signal.aborted && (error as Error).name === 'AbortError') {
+      context.stderr.write('Interrupted. What was finished is kept; the same command goes on from there.\n');
+      return exitCode.interrupted;
+    }
     const secrets = secretsOf(context.env);
     const text =
       args.includes('--debug') && error instanceof Error ? (error.stack ?? '') : describeError(error);

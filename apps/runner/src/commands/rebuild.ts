@@ -93,7 +93,7 @@ async function run(context: Context, argument: string | undefined, options: Opti
         again: options.force === true || refused,
         tests: options.tests,
         signal,
-      });
+      }).finally(() => site.close());
       report.result(`${outcome}, ${signer ? 'signed and ' : ''}pushed to ${mirror.url}`);
     });
   } finally {

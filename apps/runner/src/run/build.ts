@@ -113,7 +113,7 @@ export async function buildMissing(
         );
       },
     },
-  );
+  ).finally(() => site.close());
   const now = Date.now() / 1000;
   const builds = [...result.seconds].flatMap(([hash, seconds]) => {
     const job = pruned.graph.jobs.get(hash);

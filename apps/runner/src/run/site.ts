@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process';
 import { constants } from 'node:fs';
 import { access, mkdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { hasCode, type InstallTree, readInstallTree } from '@stackwright/buildcache';
 import { paddedRoot, Spack, writeBuildEnvironment } from '@stackwright/spack';
 import { environmentWithoutSecrets } from '../secrets.js';
@@ -21,6 +23,8 @@ export interface BuildSite {
     hash: string,
     options: { signal: AbortSignal; log: string; overwrite: boolean; tests?: boolean },
   ): Promise<void>;
+  /** Ends what Spack left running: the gpg-agent of the keys that it was given. */
+  close(): Promise<void>;
 }
 
 export interface SiteOptions {
@@ -74,6 +78,9 @@ export async function openSite(stack: Stack, work: WorkFolder, options: SiteOpti
         if (hasCode(error, 'install-tree')) return undefined;
         throw error;
       }),
+    close: async () => {
+      await promisify(execFile)('gpgconf', ['--homedir', keys, '--kill', 'gpg-agent']).catch(() => {});
+    },
     build: async (hash, how) => {
       await spack.install(hash, { environment: work.environment, config, fresh: options.fresh, ...how });
     },
