@@ -25,7 +25,8 @@ let text = `# Commands\n\nWritten by \`scripts/reference.mjs\` from the help tex
 for (const name of subcommands(help())) {
   const own = help(name);
   text += `\n## stackwright ${name}\n\n\`\`\`\n${own}\n\`\`\`\n`;
-  for (const below of subcommands(own)) text += `\n### stackwright ${name} ${below}\n\n\`\`\`\n${help(name, below)}\n\`\`\`\n`;
+  for (const below of subcommands(own))
+    text += `\n### stackwright ${name} ${below}\n\n\`\`\`\n${help(name, below)}\n\`\`\`\n`;
 }
 
 if (process.argv.includes('--check')) {

@@ -42,6 +42,8 @@ describe('stackwright', () => {
 describe('docs/commands.md', () => {
   it('is what the help texts say (else run: node scripts/reference.mjs)', () => {
     const root = fileURLToPath(new URL('../../..', import.meta.url));
-    expect(() => execFileSync(process.execPath, ['scripts/reference.mjs', '--check'], { cwd: root, stdio: 'pipe' })).not.toThrow();
+    expect(() =>
+      execFileSync(process.execPath, ['scripts/reference.mjs', '--check'], { cwd: root, stdio: 'pipe' }),
+    ).not.toThrow();
   });
 });

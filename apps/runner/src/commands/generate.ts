@@ -33,7 +33,9 @@ import {
   upToDate,
   writePipeline,
 } from '@stackwright/job-graph';
+import { readStackSettings } from '@stackwright/spack-env';
 import { Option } from 'commander';
+import { stringify } from 'yaml';
 import { type CiConfig, readCiConfig } from '../ci-config.js';
 import type { Define } from '../command.js';
 import { type Context, note, printJson } from '../context.js';
@@ -357,6 +359,12 @@ async function writeEnvironment(folder: string, settings: Settings, to?: string)
   const manifest = await readFile(join(folder, 'spack.yaml'), 'utf8');
   await write(join(target, 'spack.yaml'), relocateManifest(manifest, folder, final));
   await copyFile(join(folder, 'spack.lock'), join(target, 'spack.lock'));
+  const { trust, image } = await readStackSettings(folder);
+  if (trust.length === 0) return;
+  // Jobs have to know whose signatures count; the keys themselves stay where they are.
+  const moved = trust.map((file) => relative(final, resolve(folder, file)));
+  const more = Object.keys(image).length > 0 ? { image } : {};
+  await write(join(target, 'stackwright.yaml'), stringify({ trust: moved, ...more }));
 }
 
 async function lockTime(folder: string): Promise<Date> {

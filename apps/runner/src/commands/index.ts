@@ -53,6 +53,11 @@ export const commands: readonly CommandEntry[] = [
     load: () => import('./simulate.js'),
   },
   {
+    name: 'rebuild',
+    summary: 'one job: build a package unless the mirror has it, sign it, push it',
+    load: () => import('./rebuild.js'),
+  },
+  {
     name: 'mirror',
     summary: 'list, verify, push, pull, index, copy, prune, sign, publish and migrate mirrors',
     load: () => import('./mirror.js'),

@@ -77,12 +77,13 @@ async function run(context: Context, stack: string, options: Options): Promise<v
       worthwhile: best?.runners,
     });
   }
+  const shown = columns.filter(({ money }) => !money || options.price > 0);
   const summary = `${graph.jobs.size} jobs, ${duration(work)} of work, critical path ${duration(path.seconds)}.`;
   const advice = best
     ? `${best.runners} runners are worth it: ${duration(best.makespan.longest)}; more save less than a tenth.`
     : '';
   if (format === 'text') {
-    const text = `${summary}\n\n${table(rows)}\n${advice}\n`;
+    const text = `${summary}\n\n${table(shown, rows)}\n${advice}\n`;
     return options.output
       ? await writeFile(resolve(context.cwd, options.output), text)
       : print(context, text);
@@ -102,10 +103,10 @@ async function run(context: Context, stack: string, options: Options): Promise<v
     sections: [
       {
         title: 'Runners',
-        paragraphs: [advice, ...explanation],
+        paragraphs: [advice, ...explanation.slice(0, options.price > 0 ? 2 : 1)],
         table: {
-          columns: headings.map((title) => ({ title, numeric: true })),
-          rows: rows.map(cells),
+          columns: shown.map(({ title }) => ({ title, numeric: true })),
+          rows: rows.map((row) => shown.map(({ text }) => text(row))),
         },
       },
     ],
@@ -113,16 +114,24 @@ async function run(context: Context, stack: string, options: Options): Promise<v
   return options.output ? await writeFile(resolve(context.cwd, options.output), page) : print(context, page);
 }
 
-const headings = [
-  'Runners',
-  'Stages',
-  'As ready',
-  'Longest first',
-  'Bound',
-  'Busy',
-  'Cost',
-  'On demand',
-  'Failed',
+/** What is shown of a forecast; money only where a price is known. */
+const columns: readonly {
+  readonly title: string;
+  readonly money?: boolean;
+  readonly text: (row: Forecast) => string;
+}[] = [
+  { title: 'Runners', text: (row) => String(row.runners) },
+  { title: 'Stages', text: (row) => duration(row.makespan.stages) },
+  { title: 'As ready', text: (row) => duration(row.makespan.arrival) },
+  { title: 'Longest first', text: (row) => duration(row.makespan.longest) },
+  { title: 'Bound', text: (row) => duration(row.bound) },
+  { title: 'Busy', text: (row) => `${Math.round(row.utilisation * 100)} %` },
+  { title: 'Cost', money: true, text: (row) => row.cost.toFixed(2) },
+  { title: 'On demand', money: true, text: (row) => row.costOnDemand.toFixed(2) },
+  {
+    title: 'Failed',
+    text: ({ failed, blocked }) => (failed + blocked === 0 ? '0' : `${failed} (+${blocked} blocked)`),
+  },
 ];
 
 const explanation = [
@@ -131,23 +140,9 @@ const explanation = [
   'Cost is for runners that are kept from start to end, on demand for those paid only while they work.',
 ];
 
-function cells(row: Forecast): string[] {
-  return [
-    String(row.runners),
-    duration(row.makespan.stages),
-    duration(row.makespan.arrival),
-    duration(row.makespan.longest),
-    duration(row.bound),
-    `${Math.round(row.utilisation * 100)} %`,
-    row.cost.toFixed(2),
-    row.costOnDemand.toFixed(2),
-    row.failed + row.blocked === 0 ? '0' : `${row.failed} (+${row.blocked} blocked)`,
-  ];
-}
-
-function table(rows: readonly Forecast[]): string {
-  const lines = [headings, ...rows.map(cells)];
-  const widths = headings.map((_, at) => Math.max(...lines.map((line) => line[at]!.length)));
+function table(shown: typeof columns, rows: readonly Forecast[]): string {
+  const lines = [shown.map(({ title }) => title), ...rows.map((row) => shown.map(({ text }) => text(row)))];
+  const widths = shown.map((_, at) => Math.max(...lines.map((line) => line[at]!.length)));
   return lines.map((line) => `${line.map((text, at) => text.padStart(widths[at]!)).join('  ')}\n`).join('');
 }
 

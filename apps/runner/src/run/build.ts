@@ -17,12 +17,13 @@ import {
   runPlan,
   writeHistory,
 } from '@stackwright/job-graph';
+import type { ConcreteNode } from '@stackwright/spack-env';
 import type { Context } from '../context.js';
 import { describeError, RunnerError } from '../exit.js';
 import type { PhaseReport } from '../progress.js';
 import { secretsOf, withoutSecrets } from '../secrets.js';
 import type { Stack } from '../stack.js';
-import { openSite } from './site.js';
+import { type BuildSite, openSite } from './site.js';
 import type { WorkFolder } from './work.js';
 
 export interface BuildOptions {
@@ -80,19 +81,13 @@ export async function buildMissing(
     pruned.graph,
     async ({ hash, spec }, jobSignal) => {
       const log = join(work.logs, `${spec.name}-${hash}.txt`);
-      const before = (await site.installed())?.installed.has(hash) ?? false;
-      if (before && !options.rebuild) taken.add(hash);
-      else await site.build(hash, { signal: jobSignal, log, overwrite: before });
-      const tree = await site.installed();
-      const prefix = tree?.prefixes.get(hash);
-      if (!tree || !prefix) {
-        throw new RunnerError(
-          'failed',
-          `Spack says that it installed ${spec.name}/${hash}, but its tree at ${site.root} does not list it.`,
-        );
-      }
-      const source = installedPackage(prefix, tree, site.spackPrefix);
-      await pushPackage(mirror, source, { signer, force: options.rebuild, signal: jobSignal });
+      const outcome = await buildAndPush(site, mirror, spec, {
+        signer,
+        log,
+        again: options.rebuild,
+        signal: jobSignal,
+      });
+      if (outcome === 'was installed') taken.add(hash);
     },
     {
       concurrency: options.jobs,
@@ -133,6 +128,43 @@ export async function buildMissing(
     `${builds.length} built with Spack ${site.spack.version}${taken.size > 0 ? `, ${taken.size} were installed` : ''}${result.errors.size > 0 ? `, ${result.errors.size} failed` : ''}`,
   );
   return result;
+}
+
+export interface BuildOneOptions {
+  readonly signer: Signer | undefined;
+  /** The file that gets Spack's output. */
+  readonly log: string;
+  /** Build and push also what is installed or in the mirror. */
+  readonly again: boolean;
+  /** Run the package's own tests. */
+  readonly tests?: boolean;
+  readonly signal: AbortSignal;
+}
+
+/** Builds one package unless it is installed, and pushes it: tarball and spec first, the signed manifest last. */
+export async function buildAndPush(
+  site: BuildSite,
+  mirror: Mirror,
+  { name, hash }: ConcreteNode,
+  { signer, log, again, tests, signal }: BuildOneOptions,
+): Promise<'built' | 'was installed'> {
+  const before = (await site.installed())?.installed.has(hash) ?? false;
+  const build = !before || again;
+  if (build) await site.build(hash, { signal, log, tests, overwrite: before });
+  const tree = await site.installed();
+  const prefix = tree?.prefixes.get(hash);
+  if (!tree || !prefix) {
+    throw new RunnerError(
+      'failed',
+      `Spack says that it installed ${name}/${hash}, but its tree at ${site.root} does not list it.`,
+    );
+  }
+  await pushPackage(mirror, installedPackage(prefix, tree, site.spackPrefix), {
+    signer,
+    force: again,
+    signal,
+  });
+  return build ? 'built' : 'was installed';
 }
 
 /** Forgets what an earlier run left that a fresh one must not use. */

@@ -1,5 +1,5 @@
 import { writeFile } from 'node:fs/promises';
-import { type Mirror, openMirror } from '@stackwright/buildcache';
+import type { Mirror } from '@stackwright/buildcache';
 import {
   type AssembledImage,
   assembleImage,
@@ -21,42 +21,25 @@ import {
   upToDate,
 } from '@stackwright/job-graph';
 import { Spack } from '@stackwright/spack';
-import {
-  type ConcreteNode,
-  compareLock,
-  type Environment,
-  type Lock,
-  resolvePath,
-} from '@stackwright/spack-env';
-import { ciConfigOf } from '../ci-config.js';
+import { type ConcreteNode, compareLock, type Environment, type Lock } from '@stackwright/spack-env';
 import type { Context } from '../context.js';
 import { RunnerError } from '../exit.js';
-import { mirrorOptions } from '../mirror-options.js';
 import { type PhaseReport, type Progress, progressFor } from '../progress.js';
 import { environmentWithoutSecrets } from '../secrets.js';
 import { hasLock, openStack, readEnvironment, readLock, type Stack } from '../stack.js';
+import { type AccessOptions, installRootOf, openAccess, openForWriting } from './access.js';
 import { type BuildResult, buildMissing, cleanBuilds } from './build.js';
-import {
-  ensureFolder,
-  type MirrorState,
-  readMirrorState,
-  runMirrorUrl,
-  runPolicy,
-  verifyBlobs,
-} from './mirror.js';
+import { type MirrorState, readMirrorState, verifyBlobs } from './mirror.js';
 import { writePipeline } from './pipeline.js';
 import { bytes, writeReport } from './report.js';
-import { createSigner, findSigner, writePublicKey } from './signer.js';
+import { createSigner } from './signer.js';
 import { openWork, type WorkFolder } from './work.js';
 
-export interface RunOptions {
-  readonly mirror?: string;
+export interface RunOptions extends AccessOptions {
   readonly jobs: number;
   readonly work?: string;
   readonly rebuild?: boolean;
   readonly resume?: boolean;
-  readonly trust: readonly string[];
-  readonly unsigned?: boolean;
   readonly base?: string;
   readonly installRoot?: string;
   readonly json?: boolean;
@@ -119,7 +102,7 @@ export async function runStack(context: Context, argument: string, options: RunO
   if (missing > 0) {
     if (!options.resume) await cleanBuilds(work);
     built = await progress.phase(`Build ${missing} package${missing === 1 ? '' : 's'}`, async (report) => {
-      const writing = await openForWriting(context, stack, work, options, access);
+      const writing = await openForWriting(context, stack, work, options, access, () => createSigner(work));
       access.mirror = writing.mirror;
       const plan = {
         ...writing,
@@ -190,64 +173,6 @@ async function readStack(context: Context, stack: Stack, report: PhaseReport): P
   }
   report.result(`${stack.name}, ${lock.roots.length} roots, ${lock.nodes.size} specs`);
   return { lock, environment };
-}
-
-/** `config:install_tree:root`, where the stack sets it; variables filled in. */
-function installRootOf({ config, folder, variables }: Environment): string | undefined {
-  const tree = (config.config as { install_tree?: string | { root?: string } } | undefined)?.install_tree;
-  const root = typeof tree === 'string' ? tree : tree?.root;
-  return root === undefined ? undefined : resolvePath(root, folder, variables);
-}
-
-/** The mirror of a run, and the keys that go with it. */
-interface Access {
-  mirror: Mirror;
-  readonly url: string;
-  /** Files of public keys. */
-  readonly trusted: readonly string[];
-}
-
-async function openAccess(
-  context: Context,
-  stack: Stack,
-  environment: Environment,
-  work: WorkFolder,
-  options: RunOptions,
-): Promise<Access> {
-  const configured = ciConfigOf(environment).mirrors;
-  const own = configured.find(({ name }) => name === 'buildcache-destination') ?? configured[0];
-  const url = await runMirrorUrl(context, stack, work, {
-    given: options.mirror,
-    configured: own?.push,
-  });
-  const signer = await findSigner(context, work);
-  const { policy, files } = await runPolicy(context, stack, {
-    ...options,
-    unsigned: options.unsigned ?? false,
-    signer,
-  });
-  const connection = mirrorOptions(
-    options.mirror === undefined ? own?.connection?.push : undefined,
-    context.env,
-  );
-  const mirror = await openMirror(url, { ...connection, policy, signal: context.signal });
-  return { mirror, url, trusted: files };
-}
-
-/** The same mirror ready to be pushed to: with a key to sign with, which is trusted from here on. */
-async function openForWriting(
-  context: Context,
-  stack: Stack,
-  work: WorkFolder,
-  options: RunOptions,
-  access: Access,
-) {
-  await ensureFolder(access.url);
-  if (options.unsigned) return { mirror: access.mirror, signer: undefined, trusted: [] };
-  const signer = (await findSigner(context, work)) ?? (await createSigner(work));
-  const { policy } = await runPolicy(context, stack, { ...options, unsigned: false, signer });
-  const trusted = [...access.trusted, await writePublicKey(signer, work)];
-  return { mirror: access.mirror.withPolicy(policy), signer, trusted };
 }
 
 async function checkMirror(

@@ -17,7 +17,10 @@ export interface BuildSite {
   /** What is installed; undefined before anything was. */
   installed(): Promise<InstallTree | undefined>;
   /** Builds one package from source, its dependencies being installed or in the mirror. */
-  build(hash: string, options: { signal: AbortSignal; log: string; overwrite: boolean }): Promise<void>;
+  build(
+    hash: string,
+    options: { signal: AbortSignal; log: string; overwrite: boolean; tests?: boolean },
+  ): Promise<void>;
 }
 
 export interface SiteOptions {

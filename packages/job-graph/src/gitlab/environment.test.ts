@@ -25,6 +25,24 @@ spack:
     );
   });
 
+  it('rewrites relative package repositories and mirrors, which Spack forgets', () => {
+    const text = `spack:
+  repos:
+    mine: repo
+    remote: {git: https://example.invalid/r.git}
+  mirrors:
+    here: ./mirror
+    there: https://example.invalid/m
+    both: {fetch: {url: a}, push: b}
+`;
+    expect(move(text)).toBe(
+      text
+        .replace('mine: repo', 'mine: "../../stacks/mine/repo"')
+        .replace('./mirror', '"../../stacks/mine/mirror"')
+        .replace('{url: a}, push: b', '{url: "../../stacks/mine/a"}, push: "../../stacks/mine/b"'),
+    );
+  });
+
   it('leaves a manifest without includes as it is', () => {
     expect(move('spack: {specs: [zlib]} # x\n')).toBe('spack: {specs: [zlib]} # x\n');
   });

@@ -3,15 +3,16 @@ import { isMap, isScalar, isSeq, parseDocument, type Scalar } from 'yaml';
 import { JobGraphError } from '../error.js';
 
 /**
- * The manifest for a copy of the environment in another folder: relative includes lead to the same files from there.
+ * The manifest for a copy of the environment in another folder: relative includes, package repositories and mirrors
+ * lead to the same files from there. (Spack moves includes only, and loses the other two.)
  * Comments and layout stay; a manifest without such includes stays the same to the byte.
  * @param text of the `spack.yaml`
  * @param from its folder; `to` the copy's folder, both absolute
  * @throws JobGraphError (`input`) for broken YAML or a file without `spack:`
  */
 export function relocateManifest(text: string, from: string, to: string): string {
-  // Most stacks include nothing, and reading a manifest costs more than the rest of writing a small pipeline.
-  if (!/\binclude\b/.test(text)) return text;
+  // Many stacks name no files, and reading a manifest costs more than the rest of writing a small pipeline.
+  if (!/\b(?:include|repos|mirrors)\b/.test(text)) return text;
   const document = parseDocument(text, { keepSourceTokens: true });
   const [broken] = document.errors;
   if (broken) {
@@ -28,7 +29,9 @@ export function relocateManifest(text: string, from: string, to: string): string
     if (value !== node.value) edits.push({ node, value });
   };
   for (const pair of spack.items) {
-    if (!isScalar(pair.key) || String(pair.key.value).replace(/[:+-]$/, '') !== 'include') continue;
+    const section = isScalar(pair.key) ? String(pair.key.value).replace(/[:+-]$/, '') : '';
+    if (section === 'repos' || section === 'mirrors') lookBelow(pair.value, look);
+    if (section !== 'include') continue;
     for (const item of isSeq(pair.value) ? pair.value.items : []) {
       // Of a dict with a git repository the paths are inside of that.
       if (isMap(item)) {
@@ -43,6 +46,21 @@ export function relocateManifest(text: string, from: string, to: string): string
     result = result.slice(0, start) + JSON.stringify(value) + result.slice(end);
   }
   return result;
+}
+
+/** Paths of `repos:` and `mirrors:`: the value of a name, or the `path`, `url`, `fetch` and `push` below it. */
+function lookBelow(section: unknown, look: (node: unknown) => void): void {
+  if (isSeq(section)) for (const item of section.items) look(item);
+  if (!isMap(section)) return;
+  for (const { value } of section.items) {
+    look(value);
+    if (!isMap(value) || value.has('git')) continue;
+    for (const key of ['path', 'url', 'fetch', 'push']) {
+      const node = value.get(key, true);
+      look(node);
+      if (isMap(node)) look(node.get('url', true));
+    }
+  }
 }
 
 /** One include path, as seen from `to` instead of `from`. What is absolute, remote, or under Spack stays. */

@@ -41,7 +41,7 @@ export function writePipeline(input: PipelineInput, path: string, limit = maximu
   if (bytes(text) <= limit) return { files: [{ path, text }], waves: [graph] };
   const smaller = toYaml(assemblePipeline(withDefault(whole)));
   if (bytes(smaller) <= limit) return { files: [{ path, text: smaller }], waves: [graph] };
-  return inWaves(input, whole, path, limit);
+  return inWaves(input, whole, path, { limit, whole: bytes(smaller) });
 }
 
 /** Moves what most build jobs have in common to `default`, which the other jobs then do not take. */
@@ -90,13 +90,20 @@ function withDefault(pipeline: Pipeline): Pipeline {
   };
 }
 
-function inWaves(input: PipelineInput, whole: Pipeline, path: string, limit: number): WrittenPipeline {
+function inWaves(
+  input: PipelineInput,
+  whole: Pipeline,
+  path: string,
+  size: { readonly limit: number; readonly whole: number },
+): WrittenPipeline {
+  const { limit } = size;
   const { graph } = input.pruned;
   const level = levels(graph);
   const order = [...graph.jobs.values()].sort(
     (a, b) => level.get(a.hash)! - level.get(b.hash)! || byName(a.spec, b.spec),
   );
-  const size = new Map([...whole.builds.values()].map(({ hash, body }) => [hash, ownSize(body)]));
+  const weight = new Map([...whole.builds.values()].map(({ hash, body }) => [hash, ownWeight(body)]));
+  const sum = [...weight.values()].reduce((total, own) => total + own, 0);
 
   const pipelineOf = (wave: JobGraph): Pipeline => {
     const { stages, variables, builds, services, joints } = gitlabPipeline({
@@ -125,8 +132,8 @@ function inWaves(input: PipelineInput, whole: Pipeline, path: string, limit: num
 
   const waves = chunks(
     order.map((job) => job.hash),
-    (hash) => size.get(hash)!,
-    limit * 0.8,
+    (hash) => (weight.get(hash)! * size.whole) / sum,
+    limit * 0.95,
   ).flatMap(write);
   const ends = new Map([...whole.services].filter(([name]) => !name.startsWith('joint-')));
   const texts = waves.map((wave) => wave.text);
@@ -146,9 +153,10 @@ function inWaves(input: PipelineInput, whole: Pipeline, path: string, limit: num
   return { files: [{ path, text: parent }, ...files], waves: waves.map((wave) => wave.graph) };
 }
 
-/** What of a job is its own in the written text, roughly, in bytes. */
-function ownSize({ variables, needs }: Plain): number {
-  return bytes(JSON.stringify(variables)) + 1.3 * bytes(JSON.stringify(needs)) + 500;
+/** How much of the written text is a job's own, in any unit. */
+function ownWeight({ variables, needs }: Plain): number {
+  // A need is mostly written as an alias.
+  return JSON.stringify(variables).length + 20 * (needs as unknown[]).length + 500;
 }
 
 function chunks<T>(items: readonly T[], size: (item: T) => number, limit: number): T[][] {
