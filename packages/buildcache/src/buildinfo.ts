@@ -91,13 +91,13 @@ function scalar(text: string): string {
 
 /** Plain scalars that would read back as something other than a string (YAML 1.2 core, and 1.1's leftovers). */
 const notAString =
-  /^(?:|~|null|Null|NULL|true|True|TRUE|false|False|FALSE|[-+]?[0-9_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|[-+]?(?:[0-9][0-9_]*)\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[-+]?(?:[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)|[-+]?\.[0-9_]+(?:[eE][-+][0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)|<<|=|[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[Tt \t].*)?)$/;
+  /^(?:|~|null|Null|NULL|true|True|TRUE|false|False|FALSE|[-+][0-9_]+|[0-9][0-9_]*|[-+]?0b[0-1_]+|[-+]?0o?[0-7_]+|[-+]?0x[0-9a-fA-F_]+|[-+]?(?:[0-9][0-9_]*)\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[-+]?(?:[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)|[-+]?\.[0-9_]+(?:[eE][-+][0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)|<<|=|[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[Tt \t].*)?)$/;
 
 function isPlain(text: string): boolean {
   if (notAString.test(text)) return false;
   if (/^[#,[\]{}&*!|>'"%@`]/.test(text) || /^(?:---|\.\.\.)/.test(text)) return false;
-  if (/^[?:](?:$|\s)/.test(text) || /^[?:]/.test(text) || /^-(?:$|\s)/.test(text)) return false;
-  if (/[,?[\]{}]/.test(text) || /:/.test(text) || /\s#/.test(text)) return false;
+  if (/^[?:-](?:$|\s)/.test(text)) return false;
+  if (/[,[\]{}]/.test(text) || /:(?:$|\s)/.test(text) || /\s#/.test(text)) return false;
   return !/^\s|\s$/.test(text);
 }
 

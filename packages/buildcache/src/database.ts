@@ -125,8 +125,14 @@ export function parseEntry(entry: DatabaseEntry, where: string): ParsedEntry {
   if (typeof json.spec !== 'object' || json.spec === null || typeof json.spec['name'] !== 'string') {
     return refuseEntry(entry.hash, where, 'it has no spec');
   }
+  let node: ConcreteNode;
+  try {
+    node = readNode(entry.hash, json.spec);
+  } catch (error) {
+    return refuseEntry(entry.hash, where, (error as Error).message);
+  }
   return {
-    node: readNode(entry.hash, json.spec),
+    node,
     refCount: Number(json.ref_count ?? 0),
     inBuildcache: json.in_buildcache !== false,
   };

@@ -1,5 +1,3 @@
-import { BuildcacheError } from './error.js';
-
 /** What names one package of a build cache. */
 export interface PackageRef {
   readonly name: string;
@@ -54,16 +52,7 @@ export function describe(ref: PackageRef): string {
   return `${ref.name}@${ref.version}/${ref.hash.slice(0, 7)}`;
 }
 
-/** @throws BuildcacheError when `hash` is no dag hash */
-export function checkHash(hash: string): string {
-  if (!hashPattern.test(hash)) {
-    throw new BuildcacheError('input', 'spec', `${JSON.stringify(hash)} is no dag hash.`, {
-      hint: 'One has 32 characters of a-z and 2-7.',
-    });
-  }
-  return hash;
-}
-
+/** Whether a text is a dag hash. */
 export function isHash(text: string): boolean {
   return hashPattern.test(text);
 }

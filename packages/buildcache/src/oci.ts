@@ -160,15 +160,16 @@ export class OciCache {
         addWithDependencies(hash, before.nodes);
         continue;
       }
-      reading.push(
-        limit(async () => {
-          const one = await this.package(tag, signal);
-          if (!one) return;
-          present.add(one.hash);
-          added++;
-          for (const node of one.document.nodes.values()) add(node);
-        }),
-      );
+      const job = limit(async () => {
+        const one = await this.package(tag, signal);
+        if (!one) return;
+        present.add(one.hash);
+        added++;
+        for (const node of one.document.nodes.values()) add(node);
+      });
+      // Awaited below, all together; a failure before that must not count as unhandled.
+      job.catch(() => {});
+      reading.push(job);
     }
     await Promise.all(reading);
     const counts = new Map<string, number>();

@@ -39,17 +39,18 @@ export async function planPrune(mirror: Mirror, options: PruneOptions = {}): Pro
   const reading: Promise<void>[] = [];
   for await (const info of mirror.store.list('v3/manifests/', { signal })) {
     const ref = packageOfKey(info.key);
-    reading.push(
-      limit(async () => {
-        if (!info.key.endsWith('.manifest.json')) return;
-        const { bytes } = await readObject(mirror.store, info.key, manifestLimit, signal);
-        const blobs = parseManifest(signedText(bytes.toString('utf8'), info.key), info.key).data.map(
-          (one) => one.checksum,
-        );
-        if (ref) present.set(ref.hash, { ...ref, age: Date.now() - (info.modified?.getTime() ?? 0), blobs });
-        else others.push(...blobs);
-      }),
-    );
+    const job = limit(async () => {
+      if (!info.key.endsWith('.manifest.json')) return;
+      const { bytes } = await readObject(mirror.store, info.key, manifestLimit, signal);
+      const blobs = parseManifest(signedText(bytes.toString('utf8'), info.key), info.key).data.map(
+        (one) => one.checksum,
+      );
+      if (ref) present.set(ref.hash, { ...ref, age: Date.now() - (info.modified?.getTime() ?? 0), blobs });
+      else others.push(...blobs);
+    });
+    // Awaited below, all together; a failure before that must not count as unhandled.
+    job.catch(() => {});
+    reading.push(job);
   }
   await Promise.all(reading);
 

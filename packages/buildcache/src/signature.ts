@@ -148,12 +148,6 @@ export async function verifySigned(
   throw reason ?? wrong(where, '', 'it holds no signature');
 }
 
-/** The key ids, 16 hexadecimal digits each, that claim to have signed. */
-export async function signersOf(text: string, where: string): Promise<string[]> {
-  const message = await readSigned(text, where);
-  return message.getSigningKeyIDs().map((id) => id.toHex().toUpperCase());
-}
-
 async function readSigned(text: string, where: string): Promise<CleartextMessage> {
   try {
     return await readCleartextMessage({ cleartextMessage: text });

@@ -38,7 +38,11 @@ export function parseSpecDocument(text: string, where: string): SpecDocument {
       typeof raw['name'] !== 'string'
     )
       return refuse('has a node without name or hash');
-    nodes.set(raw['hash'], readNode(raw['hash'], raw));
+    try {
+      nodes.set(raw['hash'], readNode(raw['hash'], raw));
+    } catch (error) {
+      refuse(`has a broken node: ${(error as Error).message.replace(/\.$/, '')}`);
+    }
   }
   return { root: nodes.values().next().value!, nodes, text };
 }

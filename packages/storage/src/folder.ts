@@ -108,6 +108,8 @@ export class FolderStore implements ObjectStore {
       await unlink(temporary).catch(() => {});
       if (error instanceof StorageError || (error as Error).name === 'AbortError') throw error;
       options.signal?.throwIfAborted();
+      // What the content's own stream failed with is its owner's to tell.
+      if ((error as NodeJS.ErrnoException).syscall === undefined) throw error;
       throw this.#failed('write', key, error);
     }
     const info = await this.head(key);

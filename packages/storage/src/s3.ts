@@ -335,6 +335,8 @@ export class S3Store implements ObjectStore {
           return await work(attempt);
         } catch (error) {
           signal?.throwIfAborted();
+          // What the content's own stream failed with is its owner's to tell.
+          if (error instanceof Error && 'kind' in error) throw error;
           throw this.#translate(operation, key, error);
         }
       },

@@ -1,0 +1,132 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Writable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { main } from '../index.js';
+
+const quickstart = fileURLToPath(new URL('../../../../stacks/quickstart', import.meta.url));
+const mirror = join(quickstart, 'mirror');
+const trust = ['--trust', join(quickstart, 'keys', 'quickstart.pub')];
+let cwd: string;
+
+beforeEach(() => {
+  cwd = mkdtempSync(join(tmpdir(), 'stackwright-cli-'));
+});
+afterEach(() => {
+  rmSync(cwd, { recursive: true, force: true });
+  process.exitCode = undefined;
+});
+
+async function run(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
+  const text = { out: '', err: '' };
+  const into = (name: 'out' | 'err') =>
+    new Writable({
+      write: (chunk, _encoding, done) => {
+        text[name] += chunk;
+        done();
+      },
+    });
+  process.exitCode = undefined;
+  const code = await main(args, { cwd, env, stdout: into('out'), stderr: into('err') });
+  return { code, ...text };
+}
+
+describe('stackwright mirror', () => {
+  it('list prints the packages, all or those that satisfy a spec', async () => {
+    expect((await run(['mirror', 'list', mirror])).out).toMatch(/^chorus@1\.1 +\/mzh2ynz\n/);
+    const { out } = await run(['mirror', 'list', mirror, 'hello@2:', '--json']);
+    expect(JSON.parse(out).packages).toMatchObject([
+      { name: 'hello', version: '2.0', arch: { platform: 'linux' } },
+    ]);
+  });
+
+  it('list says when nothing satisfies a spec', async () => {
+    expect(await run(['mirror', 'list', mirror, 'hello@7'])).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('no package that satisfies "hello@7"'),
+    });
+  });
+
+  it('verify wants to know whom to trust', async () => {
+    expect(await run(['mirror', 'verify', mirror])).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('--trust FILE'),
+    });
+  });
+
+  it('verify tells by its exit code', async () => {
+    expect((await run(['mirror', 'verify', mirror, ...trust])).code).toBe(0);
+    await run(['mirror', 'copy', mirror, 'copy', '--unsigned']);
+    const manifest = 'v3/manifests/spec/hello/hello-2.0-hocoygzxdt3joeunr4qllim24bqkuvhh.spec.manifest.json';
+    const file = join(cwd, 'copy', manifest);
+    writeFileSync(file, readFileSync(file, 'utf8').replace(/"contentLength":\d/, '"contentLength":9'));
+    const { code, out } = await run(['mirror', 'verify', 'copy', ...trust, '--json']);
+    expect(code).toBe(1);
+    expect(JSON.parse(out).findings).toMatchObject([{ what: 'hello@2.0/hocoygz', code: 'signature-wrong' }]);
+  });
+
+  it('sign, then publish what that key has signed', async () => {
+    await run(['key', 'create', 'Notary', '-o', 'secret', '--public', 'notary.pub']);
+    await run(['mirror', 'copy', mirror, 'stack', 'chorus', '--trust-published']);
+    const signed = await run(['mirror', 'sign', 'stack', 'chorus', ...trust], {
+      SPACK_SIGNING_KEY: readFileSync(join(cwd, 'secret'), 'utf8'),
+    });
+    expect(signed.err).toContain('1 package signed');
+    const { out } = await run(['mirror', 'publish', 'stack', 'top', '--trust', 'notary.pub', '--json']);
+    const outcomes = JSON.parse(out).packages.map((one: { name: string; outcome: string }) => [
+      one.name,
+      one.outcome,
+    ]);
+    expect(Object.fromEntries(outcomes)).toMatchObject({ chorus: 'copied', libchorus: 'left-out' });
+  });
+
+  it('prune shows what it would delete and deletes nothing', async () => {
+    await run(['mirror', 'copy', mirror, 'copy', '--unsigned']);
+    writeFileSync(join(cwd, 'keep'), '/hocoygzxdt3joeunr4qllim24bqkuvhh\n');
+    const { out, err } = await run(['mirror', 'prune', 'copy', '--keep', 'keep', '--grace', '0s']);
+    expect(out).toContain('chorus@1.1/mzh2ynz');
+    expect(out).not.toContain('libgreet');
+    expect(err).toContain('To delete: --delete');
+    expect((await run(['mirror', 'list', 'copy'])).err).toContain('9 packages');
+  });
+
+  it('pull unpacks what was asked for, with what it needs', async () => {
+    const { code, out } = await run(['mirror', 'pull', mirror, 'hello', '--to', 'tree', ...trust, '--json']);
+    expect(code).toBe(0);
+    const names = JSON.parse(out).packages.map((one: { name: string }) => one.name);
+    expect(names.sort()).toEqual(['gcc-runtime', 'hello', 'libgreet']);
+  });
+
+  it('push without a key says how to give one', async () => {
+    expect(await run(['mirror', 'push', 'm', '--tree', '.'])).toMatchObject({
+      code: 3,
+      err: expect.stringContaining('SPACK_SIGNING_KEY'),
+    });
+  });
+});
+
+describe('stackwright key', () => {
+  it('create, export and list know the same key; the secret is for its owner alone', async () => {
+    const { code } = await run([
+      'key',
+      'create',
+      'Me',
+      '--email',
+      'me@example.org',
+      '-o',
+      'secret',
+      '--public',
+      'pub',
+    ]);
+    expect(code).toBe(0);
+    const exported = JSON.parse((await run(['key', 'export', 'secret', '--json'])).out);
+    const listed = JSON.parse((await run(['key', 'list', 'pub', '--json'])).out);
+    expect(listed).toMatchObject([{ fingerprint: exported.fingerprint, userIds: ['Me <me@example.org>'] }]);
+    expect(exported.signingKey).toBeUndefined();
+    const { statSync } = await import('node:fs');
+    expect(statSync(join(cwd, 'secret')).mode & 0o77).toBe(0);
+    expect((await run(['key', 'create', 'Me', '-o', 'secret'])).code).toBe(2);
+  });
+});

@@ -1,0 +1,211 @@
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { openStore } from '@stackwright/storage';
+import type { PrivateKey } from 'openpgp';
+import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import {
+  copyKeys,
+  copyPackages,
+  createKey,
+  fingerprintOf,
+  KeySigner,
+  Mirror,
+  migrateV2,
+  openMirror,
+  type PackageRef,
+  planPrune,
+  presentPackages,
+  prune,
+  pushPackage,
+  signPackages,
+  Trust,
+  trustOf,
+  updateIndex,
+  v2Packages,
+  v3,
+  verifyMirror,
+} from './index.js';
+import {
+  copyOf,
+  golden,
+  madeHash,
+  madePackage,
+  quickstartKey,
+  quickstartMirror,
+  removeTemporaryFolders,
+  temporaryFolder,
+} from './testing.js';
+
+afterEach(removeTemporaryFolders);
+let key: PrivateKey;
+let trust: Trust;
+beforeAll(async () => {
+  key = await createKey({ name: 'Notary' });
+  trust = await trustOf({ keys: [{ text: quickstartKey(), from: 'quickstart.pub' }] });
+});
+const all = async (mirror: Mirror): Promise<PackageRef[]> => [...(await presentPackages(mirror)).values()];
+const made = (name: string): PackageRef => ({ name, version: '1.0', hash: madeHash(name) });
+
+describe('verifying a mirror', () => {
+  it('finds nothing wrong with one that Spack wrote', async () => {
+    const mirror = (await openMirror(quickstartMirror)).withPolicy({ kind: 'trusted', trust });
+    expect(await verifyMirror(mirror)).toEqual({ packages: 9, findings: [] });
+  });
+
+  it('finds a damaged blob, a missing dependency and a stale index, all in one run', async () => {
+    const folder = copyOf(quickstartMirror);
+    const mirror = (await openMirror(folder)).withPolicy({ kind: 'trusted', trust });
+    const chorus = { name: 'chorus', version: '1.1', hash: 'mzh2ynzh3ivdka4mxqegobftgfw65dp4' };
+    const libgreet = { name: 'libgreet', version: '1.2.0', hash: 'lxymk2z6d2wwfnlqcpxtqd2vynx2ohhv' };
+    writeFileSync(join(folder, v3.blob((await mirror.manifest(chorus)).tarball.checksum)), 'damaged');
+    await mirror.store.delete([v3.spec(libgreet)]);
+    const codes = (await verifyMirror(mirror)).findings.map((one) => one.code);
+    expect(codes).toContain('length');
+    expect(codes).toContain('missing-dependency');
+    expect(codes).toContain('index-stale');
+  });
+});
+
+describe('copying', () => {
+  it('brings packages and keys over, as they are, and skips what is there', async () => {
+    const from = (await openMirror(quickstartMirror)).withPolicy({ kind: 'trusted', trust });
+    const to = await openMirror(temporaryFolder());
+    const { outcomes, failed } = await copyPackages(from, to, await all(from));
+    expect(failed).toEqual([]);
+    expect([...outcomes.values()].every((one) => one === 'copied')).toBe(true);
+    expect(await copyKeys(from, to)).toBe(1);
+    await updateIndex(to);
+    expect((await verifyMirror(to.withPolicy({ kind: 'trusted', trust }))).findings).toEqual([]);
+    const again = await copyPackages(from, to, await all(from));
+    expect([...again.outcomes.values()].every((one) => one === 'present')).toBe(true);
+  });
+
+  it('leaves out what no trusted key has signed, when told to', async () => {
+    const folder = copyOf(quickstartMirror);
+    const from = await openMirror(folder);
+    await pushPackage(from, madePackage('a'));
+    const to = await openMirror(temporaryFolder());
+    const trusted = from.withPolicy({ kind: 'trusted', trust });
+    const { outcomes, failed } = await copyPackages(trusted, to, await all(from), { onlyTrusted: true });
+    expect(failed).toEqual([]);
+    expect(outcomes.get(madeHash('a'))).toBe('left-out');
+    expect(await to.has(made('a'))).toBe(false);
+  });
+
+  it('does not bring a damaged blob over', async () => {
+    const folder = copyOf(quickstartMirror);
+    const from = await openMirror(folder);
+    const hello = { name: 'hello', version: '2.0', hash: 'hocoygzxdt3joeunr4qllim24bqkuvhh' };
+    const { tarball } = await from.manifest(hello);
+    writeFileSync(join(folder, v3.blob(tarball.checksum)), Buffer.alloc(tarball.contentLength));
+    const to = await openMirror(temporaryFolder());
+    const { failed } = await copyPackages(from, to, [hello]);
+    expect(failed[0]?.error).toMatchObject({ code: 'checksum' });
+    expect(await to.has(hello)).toBe(false);
+    expect(await to.store.head(v3.blob(tarball.checksum))).toBeUndefined();
+  });
+});
+
+describe('signing anew', () => {
+  it('takes what one key signed and signs it with another', async () => {
+    const mirror = (await openMirror(copyOf(quickstartMirror))).withPolicy({ kind: 'trusted', trust });
+    const { signed, failed } = await signPackages(mirror, await all(mirror), new KeySigner(key));
+    expect([signed.length, failed]).toEqual([9, []]);
+    const own = mirror.withPolicy({ kind: 'trusted', trust: new Trust([key.toPublic()]) });
+    expect((await verifyMirror(own)).findings).toEqual([]);
+    expect((await own.publishedKeys()).map(fingerprintOf)).toContain(fingerprintOf(key));
+  });
+
+  it('does not sign what the first key has not signed', async () => {
+    const mirror = (await openMirror(copyOf(quickstartMirror))).withPolicy({ kind: 'trusted', trust });
+    await pushPackage(mirror, madePackage('a'));
+    const { failed } = await signPackages(mirror, [made('a')], new KeySigner(key));
+    expect(failed[0]?.error).toMatchObject({ code: 'signature-missing' });
+  });
+});
+
+describe('pruning', () => {
+  it('keeps what a kept package needs and deletes the rest, with its blobs', async () => {
+    const folder = temporaryFolder();
+    const mirror = await openMirror(folder);
+    for (const name of ['a', 'b', 'c']) {
+      await pushPackage(mirror, madePackage(name, { needs: name === 'b' ? ['a'] : [] }));
+    }
+    await updateIndex(mirror);
+    const plan = await planPrune(mirror, { keep: new Set([madeHash('b')]), grace: 0 });
+    expect(plan.packages).toEqual([made('c')]);
+    expect(await mirror.has(made('c'))).toBe(true);
+    await prune(mirror, plan, { grace: 0 });
+    expect((await verifyMirror(mirror)).findings).toEqual([]);
+    expect([...(await mirror.index()).hashes].sort()).toEqual([madeHash('a'), madeHash('b')].sort());
+    expect((await planPrune(mirror, { grace: 0 })).blobs).toEqual([]);
+  });
+
+  it('by age keeps what is young', async () => {
+    const mirror = await openMirror(temporaryFolder());
+    await pushPackage(mirror, madePackage('a'));
+    expect((await planPrune(mirror, { olderThan: 3_600_000, grace: 0 })).packages).toEqual([]);
+    expect((await planPrune(mirror, { olderThan: 0, grace: 0 })).packages).toEqual([made('a')]);
+  });
+
+  it('leaves blobs alone that somebody may be about to name', async () => {
+    const folder = temporaryFolder();
+    const mirror = await openMirror(folder);
+    await mirror.store.put(v3.blob('ab'.repeat(32)), Buffer.from('just pushed'));
+    expect((await planPrune(mirror)).blobs).toEqual([]);
+    expect((await planPrune(mirror, { grace: 0 })).blobs).toHaveLength(1);
+  });
+
+  it('stops at a manifest that it cannot read, whose blobs would look like orphans', async () => {
+    const folder = copyOf(quickstartMirror);
+    writeFileSync(
+      join(folder, v3.spec(made('x')).replace('/x/', '/hello/').replace('/x-', '/hello-')),
+      'broken',
+    );
+    await expect(planPrune(await openMirror(folder), { grace: 0 })).rejects.toMatchObject({
+      code: 'manifest',
+    });
+  });
+});
+
+describe.skipIf(!golden)('a mirror of layout v2 (needs ../shared)', () => {
+  const v2 = `${golden}/mirror-v2/signed`;
+  const policyOf = async () => {
+    const { readFileSync } = await import('node:fs');
+    const file = readdirSync(join(v2, 'build_cache/_pgp')).find((name) => name.endsWith('.pub'))!;
+    const keys = [{ text: readFileSync(join(v2, 'build_cache/_pgp', file), 'utf8'), from: file }];
+    return { kind: 'trusted' as const, trust: await trustOf({ keys }) };
+  };
+
+  it('is brought to v3 elsewhere, verified and signed anew', async () => {
+    const from = await openStore(v2);
+    expect(await v2Packages(from)).toHaveLength(7);
+    const to = await openMirror(temporaryFolder());
+    const options = { policy: await policyOf(), signer: new KeySigner(key) };
+    expect(await migrateV2(from, to, options)).toMatchObject({ migrated: { length: 7 }, failed: [] });
+    await updateIndex(to);
+    const own = to.withPolicy({ kind: 'trusted', trust: new Trust([key.toPublic()]) });
+    expect((await verifyMirror(own)).findings).toEqual([]);
+    expect(await migrateV2(from, to, options)).toMatchObject({ migrated: [], present: { length: 7 } });
+  });
+
+  it('is brought to v3 in its own place', async () => {
+    const folder = copyOf(v2);
+    const store = await openStore(folder);
+    const to = new Mirror(await openStore(folder), { kind: 'unsigned' });
+    const { migrated } = await migrateV2(store, to, { policy: await policyOf() });
+    expect(migrated).toHaveLength(7);
+    expect(existsSync(join(folder, 'build_cache/index.json'))).toBe(true);
+    await updateIndex(to);
+    expect((await verifyMirror(to)).findings).toEqual([]);
+  });
+
+  it('whose signatures nobody trusts stays where it is', async () => {
+    const to = await openMirror(temporaryFolder());
+    const policy = { kind: 'trusted' as const, trust: new Trust([key.toPublic()]) };
+    const { migrated, failed } = await migrateV2(await openStore(v2), to, { policy });
+    expect(migrated).toEqual([]);
+    expect(failed).toHaveLength(7);
+    expect(failed[0]?.error).toMatchObject({ code: 'signature-untrusted' });
+  });
+});
