@@ -1,4 +1,4 @@
-const secretName = /(KEY|TOKEN|SECRET|PASSWORD|PASSPHRASE|CREDENTIAL)S?$/i;
+const secretName = /(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|JWT|JWT_V\d|AUTH_CONFIG)S?$/i;
 // Public by their nature although their names look secret.
 const harmless = /^(AWS_ACCESS_KEY_ID|SSH_AUTH_SOCK)$/;
 
