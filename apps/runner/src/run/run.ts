@@ -1,5 +1,5 @@
 import { writeFile } from 'node:fs/promises';
-import type { Mirror } from '@stackwright/buildcache';
+import { type Mirror, updateIndex } from '@stackwright/buildcache';
 import {
   type AssembledImage,
   assembleImage,
@@ -89,6 +89,7 @@ export async function runStack(context: Context, argument: string, options: RunO
     : await progress.phase('Check the mirror', (report) =>
         checkMirror(context, access.mirror, lock, graph, staging, report),
       );
+  if (access.reseeded) await updateIndex(access.mirror, { signal: context.signal });
   const pruned = prune(graph, [
     externals,
     upToDate((job) => (found.has(job.hash) ? { mirror: access.mirror.url } : undefined)),
