@@ -119,6 +119,33 @@ describe('stackwright run on the quickstart stack, without Spack', () => {
   });
 });
 
+describe('stackwright run on a stack whose own mirror changes', () => {
+  const own = join(folder, 'own');
+  const work = join(folder, 'own-work');
+  const run = () => call(['run', own, '--work', work], { env: plain });
+  const manifests = join(own, 'mirror/v3/manifests/spec/chorus');
+  beforeAll(() => {
+    cpSync(quickstart, own, { recursive: true });
+    cpSync(manifests, join(folder, 'aside'), { recursive: true });
+    rmSync(manifests, { recursive: true });
+  });
+
+  it('takes over what is new in it', async () => {
+    expect((await run()).code).toBe(3);
+    cpSync(join(folder, 'aside'), manifests, { recursive: true });
+    const { code, stderr } = await run();
+    expect(stderr).toContain('has 9 of 9');
+    expect(code).toBe(0);
+  });
+
+  it('notices what was damaged in it after an earlier run', async () => {
+    const file = join(manifests, readdirSync(manifests)[0]!);
+    writeFileSync(file, readFileSync(file, 'utf8').replace('"version":3', '"version": 3'));
+    const { code, stderr } = await run();
+    expect([code, stderr]).toEqual([2, expect.stringMatching(/chorus@1\.1.*signature/)]);
+  });
+});
+
 describe('stackwright run with a mirror that is not as it should be', () => {
   let mirror: string;
   const work = () => mkdtempSync(join(folder, 'bad-'));

@@ -85,6 +85,7 @@ async function run(context: Context, argument: string | undefined, options: Opti
         trusted,
         installRoot: installRootOf(environment),
         fresh: false,
+        resume: true,
         signal,
       });
       const outcome = await buildAndPush(site, mirror, spec, {

@@ -26,6 +26,8 @@ export function installRootOf({ config, folder, variables }: Environment): strin
 export interface Access {
   mirror: Mirror;
   readonly url: string;
+  /** The mirror got something new that its index does not have yet. */
+  readonly reseeded: boolean;
   /** Files of public keys. */
   readonly trusted: readonly string[];
 }
@@ -39,7 +41,7 @@ export async function openAccess(
 ): Promise<Access> {
   const configured = ciConfigOf(environment).mirrors;
   const own = configured.find(({ name }) => name === 'buildcache-destination') ?? configured[0];
-  const url = await runMirrorUrl(context, stack, work, {
+  const { url, reseeded } = await runMirrorUrl(context, stack, work, {
     given: options.mirror,
     configured: own?.push,
   });
@@ -54,7 +56,7 @@ export async function openAccess(
     context.env,
   );
   const mirror = await openMirror(url, { ...connection, policy, signal: context.signal });
-  return { mirror, url, trusted: files };
+  return { mirror, url, reseeded, trusted: files };
 }
 
 /**

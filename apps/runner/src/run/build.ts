@@ -1,4 +1,4 @@
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   installedPackage,
@@ -37,6 +37,8 @@ export interface BuildOptions {
   readonly jobs: number;
   /** Build everything from nothing. */
   readonly rebuild: boolean;
+  /** Go on with what an earlier run installed. */
+  readonly resume: boolean;
 }
 
 /** What became of the jobs that ran. */
@@ -69,6 +71,7 @@ export async function buildMissing(
     trusted: options.trusted,
     installRoot: options.installRoot,
     fresh: options.rebuild,
+    resume: options.resume,
     signal,
   });
   const history = await readHistory(work);
@@ -169,12 +172,6 @@ export async function buildAndPush(
     signal,
   });
   return build ? 'built' : 'was installed';
-}
-
-/** Forgets what an earlier run left that a fresh one must not use. */
-export async function cleanBuilds(work: WorkFolder): Promise<void> {
-  await rm(work.logs, { recursive: true, force: true });
-  await rm(work.tree, { recursive: true, force: true });
 }
 
 async function readHistory(work: WorkFolder) {

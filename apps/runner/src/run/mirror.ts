@@ -1,5 +1,5 @@
-import { cp, mkdir, rename, rm, stat } from 'node:fs/promises';
-import { isAbsolute, relative, resolve } from 'node:path';
+import { copyFile, mkdir, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { dirname, isAbsolute, join, relative, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import {
   describe,
@@ -25,35 +25,70 @@ import type { WorkFolder } from './work.js';
  * The address of the mirror that a run reads and writes: the one given, else the stack's own. A mirror that lies in the
  * stack's folder came with it and stays as it is: the run gets a copy of its own.
  * @param configured the stack's mirror to push to: a URL, or a path relative to the stack
+ * @returns with `reseeded`: the copy got something new, so that its index is behind
  */
 export async function runMirrorUrl(
   context: Context,
   stack: Stack,
   work: WorkFolder,
   options: { readonly given: string | undefined; readonly configured: string | undefined },
-): Promise<string> {
-  if (options.given !== undefined) return absolute(options.given, context.cwd);
-  if (options.configured === undefined) return pathToFileURL(work.mirror).href;
+): Promise<{ readonly url: string; readonly reseeded: boolean }> {
+  const plain = (url: string) => ({ url, reseeded: false });
+  if (options.given !== undefined) return plain(absolute(options.given, context.cwd));
+  if (options.configured === undefined) return plain(pathToFileURL(work.mirror).href);
   const url = absolute(options.configured, stack.folder);
-  if (!url.startsWith('file:')) return url;
+  if (!url.startsWith('file:')) return plain(url);
   const folder = fileURLToPath(url);
   const inside = relative(stack.folder, folder);
-  if (inside.startsWith('..') || isAbsolute(inside)) return url;
-  await seed(folder, work.mirror);
-  return pathToFileURL(work.mirror).href;
+  if (inside.startsWith('..') || isAbsolute(inside)) return plain(url);
+  const reseeded = await seed(folder, work.mirror);
+  return { url: pathToFileURL(work.mirror).href, reseeded };
 }
 
 function absolute(url: string, base: string): string {
   return /^[a-z][a-z0-9+.-]*:\/\//i.test(url) ? url : pathToFileURL(resolve(base, url)).href;
 }
 
-/** Copies a mirror that came with a stack, once; a copy that was begun and not ended does not count. */
-async function seed(from: string, to: string): Promise<void> {
-  if ((await stat(to).catch(() => undefined)) || !(await stat(from).catch(() => undefined))) return;
-  const part = `${to}.part`;
-  await rm(part, { recursive: true, force: true });
-  await cp(from, part, { recursive: true });
-  await rename(part, to);
+/**
+ * Brings what a stack's own mirror holds into a run's copy of it: all of it the first time, later what has changed there
+ * since. What the run has built stays; so does its index, which is brought up to date instead of being replaced.
+ * @returns whether the copy was there before and something in it changed
+ */
+async function seed(from: string, to: string): Promise<boolean> {
+  const source = await filesOf(from);
+  if (source.size === 0) return false;
+  const record = `${to}.seed.json`;
+  const there = await stat(to).catch(() => undefined);
+  const before: Record<string, string> | undefined =
+    there && (await readFile(record, 'utf8').then(JSON.parse, () => undefined));
+  const changed = [...source].filter(([name, mark]) => before?.[name] !== mark).map(([name]) => name);
+  // Blobs before the manifests that name them: a copy that is cut off leaves a whole mirror.
+  const rank = (name: string) => (name.startsWith('blobs/') ? 0 : 1);
+  changed.sort((a, b) => rank(a) - rank(b));
+  for (const name of changed) {
+    if (before && name.startsWith('v3/manifests/index/')) continue;
+    const target = join(to, name);
+    await mkdir(dirname(target), { recursive: true });
+    await copyFile(join(from, name), `${target}.part`);
+    await rename(`${target}.part`, target);
+  }
+  await writeFile(record, JSON.stringify(Object.fromEntries(source)));
+  return before !== undefined && changed.length > 0;
+}
+
+/** Every file below a folder with a mark that changes when it does; empty where there is no folder. */
+async function filesOf(folder: string): Promise<Map<string, string>> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
+  const files = entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(folder, join(entry.parentPath, entry.name)));
+  const marks = await Promise.all(
+    files.map(async (name) => {
+      const { size, mtimeMs } = await stat(join(folder, name));
+      return [name, `${size} ${mtimeMs}`] as const;
+    }),
+  );
+  return new Map(marks);
 }
 
 /** Whose signatures count in a run. @param signer the run's own key, which counts too */

@@ -1,5 +1,5 @@
 import { writeFile } from 'node:fs/promises';
-import type { Mirror } from '@stackwright/buildcache';
+import { type Mirror, updateIndex } from '@stackwright/buildcache';
 import {
   type AssembledImage,
   assembleImage,
@@ -28,7 +28,7 @@ import { type PhaseReport, type Progress, progressFor } from '../progress.js';
 import { environmentWithoutSecrets } from '../secrets.js';
 import { hasLock, openStack, readEnvironment, readLock, type Stack } from '../stack.js';
 import { type AccessOptions, installRootOf, openAccess, openForWriting } from './access.js';
-import { type BuildResult, buildMissing, cleanBuilds } from './build.js';
+import { type BuildResult, buildMissing } from './build.js';
 import { type MirrorState, readMirrorState, verifyBlobs } from './mirror.js';
 import { writePipeline } from './pipeline.js';
 import { bytes, writeReport } from './report.js';
@@ -89,6 +89,7 @@ export async function runStack(context: Context, argument: string, options: RunO
     : await progress.phase('Check the mirror', (report) =>
         checkMirror(context, access.mirror, lock, graph, staging, report),
       );
+  if (access.reseeded) await updateIndex(access.mirror, { signal: context.signal });
   const pruned = prune(graph, [
     externals,
     upToDate((job) => (found.has(job.hash) ? { mirror: access.mirror.url } : undefined)),
@@ -100,7 +101,6 @@ export async function runStack(context: Context, argument: string, options: RunO
   let built: BuildResult = { outcomes: new Map(), seconds: new Map(), errors: new Map() };
   const missing = pruned.graph.jobs.size;
   if (missing > 0) {
-    if (!options.resume) await cleanBuilds(work);
     built = await progress.phase(`Build ${missing} package${missing === 1 ? '' : 's'}`, async (report) => {
       const writing = await openForWriting(context, stack, work, options, access, () => createSigner(work));
       access.mirror = writing.mirror;
@@ -110,6 +110,7 @@ export async function runStack(context: Context, argument: string, options: RunO
         installRoot: installRootOf(environment),
         jobs: options.jobs,
         rebuild: options.rebuild ?? false,
+        resume: options.resume ?? false,
       };
       return buildMissing(context, stack, work, plan, report);
     });

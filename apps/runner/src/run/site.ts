@@ -36,8 +36,10 @@ export interface SiteOptions {
   readonly trusted: readonly string[];
   /** `config:install_tree:root` of the stack, where it says so. */
   readonly installRoot: string | undefined;
-  /** Start from an empty tree and take nothing from the mirror. */
+  /** Take nothing from the mirror. */
   readonly fresh: boolean;
+  /** Go on with what an earlier run installed in the work folder. */
+  readonly resume: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -57,7 +59,10 @@ export async function openSite(stack: Stack, work: WorkFolder, options: SiteOpti
   const { signal } = options;
   const spack = await Spack.require(options.why, { env, signal });
   const root = await chooseRoot(work, options.installRoot);
-  if (options.fresh && root === work.tree) await rm(root, { recursive: true, force: true });
+  if (!options.resume) {
+    await rm(work.logs, { recursive: true, force: true });
+    if (root === work.tree) await rm(root, { recursive: true, force: true });
+  }
   await writeBuildEnvironment(stack.folder, work.environment, {
     mirrors: options.fresh ? {} : { stackwright: options.mirror },
     ...(root === work.tree ? { installRoot: root, paddedLength: padding } : {}),
