@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 const rounds = Number(process.argv[2] ?? 3);
 const root = fileURLToPath(new URL('..', import.meta.url));
 const shared = join(root, '../shared');
-const cli = join(root, 'apps/runner/dist/cli.js');
+const cli = join(root, 'apps/runner/bundle/cli.js');
 if (!existsSync(join(shared, 'bench/scale-lock.py'))) {
   console.error('The ground truth ../shared is not there, so there is no lock to measure with.');
   process.exit(3);

@@ -38,19 +38,19 @@ const quotedValue = `'(?:[^']|(?<=\\\\)')*'|"(?:[^"]|(?<=\\\\)")*"`;
 const value = `(?:${bareValue}|${quotedValue})`;
 const commit = '[A-Fa-f0-9]{40}';
 const gitVersion = `(?:git\\.${word}[a-zA-Z_0-9./\\-]*|${commit})`;
-// The end of a word in Unicode's sense, which \b does not have.
-const letter = '[\\p{L}\\p{N}_]';
-const wordEdge = `(?:(?<=${letter})(?!${letter})|(?<!${letter})(?=${letter}))`;
-const version = `=?${word}[a-zA-Z_0-9\\-.]*${wordEdge}`;
-// What follows the colon is no version when it is the name of a key: "@1.2: target=zen2" is written without the space too.
-const range = `(?:${version})?:(?:${version}(?!${space}*=))?`;
-const versionItem = `(?:${range}|${version})`;
-const versionList = `${versionItem}(?:${space}*,${space}*${versionItem})*`;
-const assignment = `(?<virtuals>${identifier}(?:,${identifier})*)=(?<provider>${dotted}|${identifier})`;
 const sigil = '(?:\\^|%%|%)';
 
-const patterns: readonly (readonly [TokenKind | 'space', RegExp])[] = (
-  [
+type Patterns = readonly (readonly [TokenKind | 'space', RegExp])[];
+
+/** @param wordEdge matches where a word ends or begins */
+function patternsWith(wordEdge: string, flags: string): Patterns {
+  const version = `=?${word}[a-zA-Z_0-9\\-.]*${wordEdge}`;
+  // What follows the colon is no version when it is the name of a key: "@1.2: target=zen2" is written without the space too.
+  const range = `(?:${version})?:(?:${version}(?!${space}*=))?`;
+  const versionItem = `(?:${range}|${version})`;
+  const versionList = `${versionItem}(?:${space}*,${space}*${versionItem})*`;
+  const assignment = `(?<virtuals>${identifier}(?:,${identifier})*)=(?<provider>${dotted}|${identifier})`;
+  const sources = [
     ['edge-open', `${sigil}\\[`],
     ['edge-close', `\\](?:${space}*${assignment})?`],
     ['dependency', `${sigil}(?:${space}*${assignment})?`],
@@ -66,8 +66,25 @@ const patterns: readonly (readonly [TokenKind | 'space', RegExp])[] = (
     ['name', `${identifier}|\\*`],
     ['hash', '/[a-zA-Z_0-9]+'],
     ['space', `${space}+`],
-  ] as const
-).map(([kind, source]) => [kind, new RegExp(source, 'uy')]);
+  ] as const;
+  return sources.map(([kind, source]) => [kind, new RegExp(source, flags)]);
+}
+
+let forAscii: Patterns | undefined;
+let forUnicode: Patterns | undefined;
+
+/**
+ * The patterns for a text, in the order in which they are tried. The edge of a word in Unicode's sense, which \b does
+ * not have, takes so long to compile that only a text with other characters than ASCII's shall wait for it.
+ */
+function patternsFor(text: string): Patterns {
+  if (/^[\0-\x7f]*$/.test(text)) return (forAscii ??= patternsWith('\\b', 'y'));
+  if (!forUnicode) {
+    const letter = '[\\p{L}\\p{N}_]';
+    forUnicode = patternsWith(`(?:(?<=${letter})(?!${letter})|(?<!${letter})(?=${letter}))`, 'uy');
+  }
+  return forUnicode;
+}
 
 /** No spec of a person is longer; the tokenizer's regular expressions need stack in proportion. */
 const longest = 1 << 16;
@@ -99,6 +116,7 @@ export function tokenize(text: string): Token[] {
     throw specError('bad-spec', '', 0, `A spec of ${text.length} characters is too long.`);
   }
   const tokens: Token[] = [];
+  const patterns = patternsFor(text);
   for (let start = 0; start < text.length; ) {
     let match: RegExpExecArray | null = null;
     let found: TokenKind | 'space' | undefined;

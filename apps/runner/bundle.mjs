@@ -1,0 +1,13 @@
+// Writes the command into few files: reading hundreds of modules would cost more time than most commands' work.
+// Commands stay apart from each other, so each reads only what it needs.
+import { cpSync, rmSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { rolldown } from 'rolldown';
+
+const path = (name) => fileURLToPath(new URL(name, import.meta.url));
+
+for (const folder of ['bundle', 'assets']) rmSync(path(folder), { recursive: true, force: true });
+const bundle = await rolldown({ input: path('dist/cli.js'), platform: 'node' });
+await bundle.write({ dir: path('bundle'), format: 'esm' });
+// The report's style and script are read from beside the code that needs them.
+cpSync(path('../../packages/job-graph/assets'), path('assets'), { recursive: true });
