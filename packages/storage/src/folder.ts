@@ -1,5 +1,15 @@
 import { randomBytes } from 'node:crypto';
-import { createReadStream, createWriteStream, type Dirent } from 'node:fs';
+import {
+  type BigIntStats,
+  closeSync,
+  constants,
+  createReadStream,
+  createWriteStream,
+  type Dirent,
+  fstatSync,
+  openSync,
+  readSync,
+} from 'node:fs';
 import {
   copyFile,
   link,
@@ -16,7 +26,7 @@ import { hostname } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { StorageError } from './error.js';
 import {
@@ -31,6 +41,11 @@ import {
   type Wait,
 } from './store.js';
 
+/** Bytes that a small object has at most. */
+const smallLimit = 256 * 1024 * 1024;
+/** Milliseconds that reading a small file takes on a slow disk. */
+const slowRead = 0.5;
+
 /**
  * Objects as files of a folder. A write goes to a file beside its target and is moved over it, so that a reader
  * sees the old or the new object and a killed writer leaves only a `.NAME.XXXX.tmp`, which listings leave out.
@@ -41,6 +56,10 @@ export class FolderStore implements ObjectStore {
   readonly canList = true;
   readonly conditional = true;
   readonly root: string;
+  /** Milliseconds that a small file takes to read, by the last few. */
+  #readTime = 0;
+  /** When others last had a turn: reading many files must not keep signals and timers waiting. */
+  #lastTurn = performance.now();
 
   constructor(root: string) {
     this.root = resolve(root);
@@ -63,15 +82,22 @@ export class FolderStore implements ObjectStore {
   }
 
   async readSmall(key: string, options: Wait = {}): Promise<{ bytes: Buffer; info: ObjectInfo }> {
-    const info = await this.head(key, options);
-    if (!info) throw this.#missing(key);
-    if ((info.size ?? 0) > 256 * 1024 * 1024) {
-      throw new StorageError('invalid', `${this.root}/${key} is too large: ${info.size} bytes.`, { key });
-    }
+    options.signal?.throwIfAborted();
+    const path = this.#path(key);
+    // What the system has in memory is read in less time than it takes to hand it to another thread. Where reading
+    // takes long, several are read at once instead; now and then one shows whether that is still so.
+    const atOnce = this.#readTime < slowRead;
+    if (!atOnce) this.#readTime *= 0.995;
     try {
-      return { bytes: await readFile(this.#path(key), { signal: options.signal }), info };
+      const found = atOnce ? await this.#readNow(path) : await readLater(path, options.signal);
+      if (!found) throw this.#missing(key);
+      if (typeof found === 'number') {
+        throw new StorageError('invalid', `${this.root}/${key} is too large: ${found} bytes.`, { key });
+      }
+      return { bytes: found.bytes, info: infoOf(key, found.stat) };
     } catch (error) {
       options.signal?.throwIfAborted();
+      if (error instanceof StorageError) throw error;
       if (isMissing(error)) throw this.#missing(key);
       throw this.#failed('read', key, error);
     }
@@ -81,13 +107,7 @@ export class FolderStore implements ObjectStore {
     options.signal?.throwIfAborted();
     try {
       const found = await stat(this.#path(key), { bigint: true });
-      if (!found.isFile()) return undefined;
-      return {
-        key,
-        size: Number(found.size),
-        etag: `${found.ino}-${found.size}-${found.mtimeNs}`,
-        modified: new Date(Number(found.mtimeMs)),
-      };
+      return found.isFile() ? infoOf(key, found) : undefined;
     } catch (error) {
       if (isMissing(error)) return undefined;
       throw this.#failed('read', key, error);
@@ -120,14 +140,16 @@ export class FolderStore implements ObjectStore {
   async *list(prefix: string, options: ListOptions = {}): AsyncIterable<ObjectInfo> {
     const cut = prefix.lastIndexOf('/');
     const folder = cut < 0 ? '' : prefix.slice(0, cut);
-    for await (const key of this.#walk(folder, options.signal)) {
-      if (!key.startsWith(prefix)) continue;
-      if (options.keysOnly) {
-        yield { key, size: undefined, etag: undefined, modified: undefined };
-        continue;
+    for await (const keys of this.#folders(folder, options.signal)) {
+      for (const key of keys) {
+        if (isOwn(basename(key)) || !key.startsWith(prefix)) continue;
+        if (options.keysOnly) {
+          yield { key, size: undefined, etag: undefined, modified: undefined };
+          continue;
+        }
+        const info = await this.head(key, options);
+        if (info) yield info;
       }
-      const info = await this.head(key, options);
-      if (info) yield info;
     }
   }
 
@@ -177,11 +199,15 @@ export class FolderStore implements ObjectStore {
   /** Removes what killed writers left behind and nobody touched for `age` milliseconds. Returns how many files. */
   async sweep(age: number, signal?: AbortSignal): Promise<number> {
     let count = 0;
-    for await (const path of this.#files('', signal, (name) => isOwn(name))) {
-      const found = await stat(join(this.root, path)).catch(() => undefined);
-      if (found && Date.now() - found.mtimeMs >= age) {
-        await unlink(join(this.root, path)).catch(() => {});
-        count++;
+    for await (const keys of this.#folders('', signal)) {
+      for (const key of keys) {
+        if (!isOwn(basename(key))) continue;
+        const path = join(this.root, key);
+        const found = await stat(path).catch(() => undefined);
+        if (found && Date.now() - found.mtimeMs >= age) {
+          await unlink(path).catch(() => {});
+          count++;
+        }
       }
     }
     return count;
@@ -263,27 +289,40 @@ export class FolderStore implements ObjectStore {
     }
   }
 
-  async *#walk(folder: string, signal: AbortSignal | undefined): AsyncGenerator<string> {
-    yield* this.#files(folder, signal, (name) => !isOwn(name));
+  /** Keys of the files of a folder and of all folders in it, a folder at a time. */
+  async *#folders(top: string, signal: AbortSignal | undefined): AsyncGenerator<string[]> {
+    const waiting = [top];
+    for (let folder = waiting.pop(); folder !== undefined; folder = waiting.pop()) {
+      signal?.throwIfAborted();
+      let entries: Dirent[];
+      try {
+        entries = await readdir(join(this.root, folder), { withFileTypes: true });
+      } catch (error) {
+        if (isMissing(error)) continue;
+        throw this.#failed('list', folder, error);
+      }
+      const files: string[] = [];
+      for (const entry of entries) {
+        const key = folder === '' ? entry.name : `${folder}/${entry.name}`;
+        if (entry.isDirectory()) waiting.push(key);
+        else if (entry.isFile() || entry.isSymbolicLink()) files.push(key);
+      }
+      yield files;
+    }
   }
 
-  async *#files(
-    folder: string,
-    signal: AbortSignal | undefined,
-    wanted: (name: string) => boolean,
-  ): AsyncGenerator<string> {
-    signal?.throwIfAborted();
-    let entries: Dirent[];
+  async #readNow(path: string): Promise<Small | undefined> {
+    const started = performance.now();
     try {
-      entries = await readdir(join(this.root, folder), { withFileTypes: true });
-    } catch (error) {
-      if (isMissing(error)) return;
-      throw this.#failed('list', folder, error);
-    }
-    for (const entry of entries) {
-      const key = folder === '' ? entry.name : `${folder}/${entry.name}`;
-      if (entry.isDirectory()) yield* this.#files(key, signal, wanted);
-      else if ((entry.isFile() || entry.isSymbolicLink()) && wanted(entry.name)) yield key;
+      return readNow(path);
+    } finally {
+      const now = performance.now();
+      // A pause for another cause counts no more than a slow disk.
+      this.#readTime += (Math.min(now - started, 2) - this.#readTime) / 10;
+      if (now - this.#lastTurn > 10) {
+        this.#lastTurn = now;
+        await turn();
+      }
     }
   }
 
@@ -323,6 +362,47 @@ async function* countTo(stream: Readable, size: number, path: string): AsyncGene
   if (count !== size) {
     throw new StorageError('truncated', `${path}: ${count} bytes came, ${size} were announced.`);
   }
+}
+
+/** A small file with its facts, or its bytes where those are too many. */
+type Small = { readonly bytes: Buffer; readonly stat: BigIntStats } | number;
+
+/** Undefined for what is no file. */
+function readNow(path: string): Small | undefined {
+  // Opening a pipe would wait for who writes to it.
+  const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    const found = fstatSync(file, { bigint: true });
+    if (!found.isFile()) return undefined;
+    const size = Number(found.size);
+    if (size > smallLimit) return size;
+    const bytes = Buffer.allocUnsafe(size);
+    let at = 0;
+    while (at < size) {
+      const count = readSync(file, bytes, at, size - at, at);
+      if (count === 0) break;
+      at += count;
+    }
+    return { bytes: bytes.subarray(0, at), stat: found };
+  } finally {
+    closeSync(file);
+  }
+}
+
+async function readLater(path: string, signal: AbortSignal | undefined): Promise<Small | undefined> {
+  const found = await stat(path, { bigint: true });
+  if (!found.isFile()) return undefined;
+  if (found.size > smallLimit) return Number(found.size);
+  return { bytes: await readFile(path, { signal }), stat: found };
+}
+
+function infoOf(key: string, found: BigIntStats): ObjectInfo {
+  return {
+    key,
+    size: Number(found.size),
+    etag: `${found.ino}-${found.size}-${found.mtimeNs}`,
+    modified: new Date(Number(found.mtimeMs)),
+  };
 }
 
 /** Files of this store's own making, which are no objects. */
