@@ -65,10 +65,13 @@ all=()
 queued() { squeue --noheader --format=%i --jobs="$1" 2>/dev/null | grep -qx "$1"; }
 
 state_of() {
-  local key=$1
+  local key=$1 now=""
+  # Asked once, and before the files are looked at: a job that ends meanwhile has left its file by then.
+  if [[ ! -e $state/$key.done && -e $state/$key.id ]]; then
+    now=$(squeue --noheader --format=%T --jobs="$(<"$state/$key.id")" 2>/dev/null | tr 'A-Z' 'a-z' || true)
+  fi
   if [[ -e $state/$key.done ]]; then echo "done"
-  elif [[ -e $state/$key.id ]] && queued "$(<"$state/$key.id")"; then
-    squeue --noheader --format=%T --jobs="$(<"$state/$key.id")" | tr 'A-Z' 'a-z'
+  elif [[ -n $now ]]; then echo "$now"
   elif [[ -e $state/$key.failed ]]; then echo "failed"
   elif [[ -e $state/$key.id ]]; then echo "lost or blocked"
   else echo "not submitted"
