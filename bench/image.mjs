@@ -22,7 +22,11 @@ const mirror = await openMirror(join(work, 'mirror'));
 const packages = [];
 for (let index = 0; index < count; index += 1) {
   const name = `bench-${index}`;
-  const hash = createHash('sha256').update(name).digest('hex').replace(/[0189]/g, 'a').slice(0, 32);
+  const hash = createHash('sha256')
+    .update(name)
+    .digest('hex')
+    .replace(/[0189]/g, 'a')
+    .slice(0, 32);
   const prefix = join(work, 'opt', `${name}-1-${hash}`);
   await mkdir(join(prefix, '.spack'), { recursive: true });
   const half = (megabytes * 1_000_000) / 2;
@@ -31,8 +35,21 @@ for (let index = 0; index < count; index += 1) {
   while (text.length < half) text += `${words[Math.floor(Math.random() * words.length)]} `;
   await writeFile(join(prefix, 'text'), text);
   await writeFile(join(prefix, 'noise'), randomBytes(half));
-  const node = { name, version: '1', hash, arch: { platform: 'linux', os: 'debian12', target: 'x86_64' }, dependencies: [], parameters: {} };
-  const raw = { name, version: '1', hash, arch: { platform: 'linux', platform_os: 'debian12', target: 'x86_64' }, parameters: {} };
+  const node = {
+    name,
+    version: '1',
+    hash,
+    arch: { platform: 'linux', os: 'debian12', target: 'x86_64' },
+    dependencies: [],
+    parameters: {},
+  };
+  const raw = {
+    name,
+    version: '1',
+    hash,
+    arch: { platform: 'linux', platform_os: 'debian12', target: 'x86_64' },
+    parameters: {},
+  };
   const info = {
     root: join(work, 'opt'),
     sbangPath: join(work, 'opt/bin/sbang'),
@@ -40,7 +57,10 @@ for (let index = 0; index < count; index += 1) {
     relativePrefix: `${name}-1-${hash}`,
     prefixes: new Map([[hash, prefix]]),
   };
-  const specText = JSON.stringify({ spec: { _meta: { version: 5 }, nodes: [raw] }, buildcache_layout_version: 2 });
+  const specText = JSON.stringify({
+    spec: { _meta: { version: 5 }, nodes: [raw] },
+    buildcache_layout_version: 2,
+  });
   await pushPackage(mirror, { name, version: '1', hash, specText, items: () => packPrefix(prefix, info) });
   packages.push(packageBlob(mirror, node, await mirror.manifest({ name, version: '1', hash })));
 }
@@ -76,8 +96,12 @@ const packing = await seconds(async () => {
   }
 });
 const size = packages.reduce((sum, one) => sum + one.size, 0);
-console.log(`${count} packages, ${(size / 1e6).toFixed(0)} MB compressed; peak memory ${(process.resourceUsage().maxRSS / 1000).toFixed(0)} MB`);
+console.log(
+  `${count} packages, ${(size / 1e6).toFixed(0)} MB compressed; peak memory ${(process.resourceUsage().maxRSS / 1000).toFixed(0)} MB`,
+);
 console.log(`assemble, first time  ${first.toFixed(2)} s`);
 console.log(`assemble, again       ${again.toFixed(2)} s`);
-console.log(`pack the layers       ${packing.toFixed(2)} s   ${(packing / first).toFixed(1)} and ${(packing / again).toFixed(1)} times as long`);
+console.log(
+  `pack the layers       ${packing.toFixed(2)} s   ${(packing / first).toFixed(1)} and ${(packing / again).toFixed(1)} times as long`,
+);
 spawnSync('rm', ['-rf', work]);

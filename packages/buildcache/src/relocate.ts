@@ -1,5 +1,5 @@
 import type { BuildInfo } from './buildinfo.js';
-import { elfPaths } from './elf.js';
+import { type ByteSource, elfPaths } from './elf.js';
 import { BuildcacheError } from './error.js';
 import { isWord, startsPath } from './scan.js';
 
@@ -87,14 +87,22 @@ export class Relocation {
   binary(content: Buffer, file: string): Buffer {
     if (this.#next(content, 0) < 0) return content;
     const copy = Buffer.from(content);
-    this.#elf(copy, file);
-    this.#strings(copy, file);
+    for (const { offset, bytes } of this.elfEdits(copy, file)) bytes.copy(copy, offset);
+    this.strings(copy, file, true);
     return copy;
   }
 
-  #elf(content: Buffer, file: string): void {
+  /**
+   * What becomes of an ELF file's interpreter, RPATH and RUNPATH: bytes to write over those that are there.
+   * @throws BuildcacheError `relocation` where the new path does not fit
+   */
+  elfEdits(
+    content: Buffer | ByteSource,
+    file: string,
+  ): { readonly offset: number; readonly bytes: Buffer }[] {
     const paths = elfPaths(content);
-    if (!paths) return;
+    if (!paths) return [];
+    const edits: { offset: number; bytes: Buffer }[] = [];
     for (const { offset, value } of paths.searchPaths) {
       // Empty elements are padding by tools that wanted room here.
       const old = value
@@ -103,15 +111,16 @@ export class Relocation {
         .filter((one) => one !== '');
       const moved = old.map((one) => this.#latin1(one));
       if (moved.some((one, index) => one !== old[index])) {
-        this.#replaceString(content, offset, value, moved.join(':'), file, 'search path (RPATH)');
+        edits.push({ offset, bytes: inPlace(value, moved.join(':'), file, 'search path (RPATH)') });
       }
     }
     if (paths.interpreter) {
       const { offset, value } = paths.interpreter;
       const old = value.toString('latin1');
       const moved = this.#latin1(old);
-      if (moved !== old) this.#replaceString(content, offset, value, moved, file, 'interpreter');
+      if (moved !== old) edits.push({ offset, bytes: inPlace(value, moved, file, 'interpreter') });
     }
+    return edits;
   }
 
   #latin1(path: string): string {
@@ -119,29 +128,18 @@ export class Relocation {
     return pair ? pair.to.toString('latin1') + path.slice(pair.from.length) : path;
   }
 
-  #replaceString(
-    content: Buffer,
-    offset: number,
-    old: Buffer,
-    text: string,
-    file: string,
-    what: string,
-  ): void {
-    const bytes = Buffer.from(text, 'latin1');
-    if (bytes.length > old.length) {
-      throw new BuildcacheError(
-        'failed',
-        'relocation',
-        `${file}: its ${what} grows from ${old.length} to ${bytes.length} bytes, which cannot be done in place.`,
-        { file, hint: longer },
-      );
-    }
-    content.fill(0, offset, offset + old.length);
-    bytes.copy(content, offset);
-  }
-
-  #strings(content: Buffer, file: string): void {
-    for (let at = this.#next(content, 0); at >= 0; ) {
+  /**
+   * Replaces in the C strings of a part of a binary.
+   * @param content changed in place
+   * @param last whether the file ends with this part; else what stands near its end is left for the next part
+   * @returns how many bytes are done; the next part begins with the others
+   * @throws BuildcacheError `relocation` where the new path does not fit
+   */
+  strings(content: Buffer, file: string, last: boolean): number {
+    // A match, and what is looked at behind it, must lie within this part whole.
+    const end = last ? content.length : content.length - this.#longest - sharedTail - 1;
+    let done = 0;
+    for (let at = this.#next(content, 0); at >= 0 && at < end; ) {
       const pair = this.#at(content, at);
       if (!pair) {
         at = this.#next(content, at + 1);
@@ -179,8 +177,15 @@ export class Relocation {
           { file, hint: longer },
         );
       }
-      at = this.#next(content, ends ? after + zero + 1 : after);
+      done = ends ? after + zero + 1 : after;
+      at = this.#next(content, done);
     }
+    return Math.max(done, end, 0);
+  }
+
+  /** Bytes of the longest old prefix. */
+  get #longest(): number {
+    return this.#pairs[0]?.from.length ?? 0;
   }
 
   /** The first place from `start` on where any old prefix stands. */
@@ -197,6 +202,21 @@ export class Relocation {
   #at(content: Buffer, at: number) {
     return this.#pairs.find(({ from }) => content.subarray(at, at + from.length).equals(from));
   }
+}
+
+/** @returns as many bytes as the old string has */
+function inPlace(old: Buffer, text: string, file: string, what: string): Buffer {
+  const bytes = Buffer.alloc(old.length);
+  if (text.length > old.length) {
+    throw new BuildcacheError(
+      'failed',
+      'relocation',
+      `${file}: its ${what} grows from ${old.length} to ${text.length} bytes, which cannot be done in place.`,
+      { file, hint: longer },
+    );
+  }
+  bytes.write(text, 'latin1');
+  return bytes;
 }
 
 const longer =

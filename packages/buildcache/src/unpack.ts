@@ -11,6 +11,7 @@ import { BuildcacheError, type BuildcacheErrorCode } from './error.js';
 import { bytesOf } from './name.js';
 import type { TarItem } from './pack.js';
 import { type NewPlaces, type Relocation, relocationOf, withSbang } from './relocate.js';
+import { relocatedLarge } from './relocate-large.js';
 
 export interface UnpackOptions {
   /** Names the package in messages. */
@@ -23,8 +24,8 @@ export interface UnpackOptions {
 }
 
 const infoName = '.spack/binary_distribution';
-/** Bytes of a file that is changed, and so held in memory. */
-const editLimit = 2 ** 31 - 1;
+/** Bytes of a file up to which it is held in memory while it is changed. */
+const inMemory = 16 * 1024 * 1024;
 
 /**
  * The entries of a package's tarball (gzip), checked: names are relative and stay below `/`, nothing is written through
@@ -128,13 +129,14 @@ export async function readBuildInfo(
  * archives, search paths, interpreters, links, and first lines. The same input gives the same entries.
  * @param items what `tarEntries` gave
  * @param prefix where the package was built, from `readBuildInfo`
+ * @param places.temporary where large files wait while they are changed; the system's temporary folder when left out
  * @throws BuildcacheError `relocation` naming the file, `tar-path` for an entry outside the prefix
  */
 export async function* relocatedEntries(
   items: AsyncIterable<TarItem>,
   info: BuildInfo,
   prefix: string,
-  places: NewPlaces & { readonly what: string },
+  places: NewPlaces & { readonly what: string; readonly temporary?: string },
 ): AsyncGenerator<TarItem> {
   const relocation = relocationOf(info, places);
   const own = [...info.prefixes].find(([, path]) => path === prefix)?.[0];
@@ -180,6 +182,7 @@ export async function* relocatedEntries(
         text: kinds.text.has(relative),
         binary: kinds.binaries.has(relative),
         sbangPath,
+        temporary: places.temporary,
       });
     }
   }
@@ -189,38 +192,41 @@ async function* relocatedFile(
   item: TarItem,
   file: string,
   relocation: Relocation,
-  how: { readonly text: boolean; readonly binary: boolean; readonly sbangPath: string },
+  how: {
+    readonly text: boolean;
+    readonly binary: boolean;
+    readonly sbangPath: string;
+    readonly temporary: string | undefined;
+  },
 ): AsyncGenerator<TarItem> {
-  const { entry, content } = item;
-  // Spack leaves static archives alone; their strings hold the old prefix as those of a shared library do.
+  const { entry } = item;
+  let { content } = item;
   if (!how.text && !how.binary) {
+    // Spack leaves static archives alone; their strings hold the old prefix as those of a shared library do.
     const { head, rest } = await peek(content, 8);
     const magic = head.toString('latin1', 0, 8);
-    const archive = (magic === '!<arch>\n' || magic === '!<thin>\n') && entry.size <= editLimit;
-    if (!archive) {
+    if (magic !== '!<arch>\n' && magic !== '!<thin>\n') {
       yield { entry, content: rest };
       return;
     }
-    yield { entry, content: [relocation.binary(await collect(rest), file)] };
+    content = rest;
+  }
+  const text = how.text && !how.binary;
+  const sbangPath = entry.mode & 0o100 ? how.sbangPath : undefined;
+  if (entry.size > inMemory) {
+    const kind = text ? ({ kind: 'text', sbangPath } as const) : ({ kind: 'binary' } as const);
+    const large = await relocatedLarge(content, relocation, file, kind, how.temporary);
+    try {
+      yield { entry: { ...entry, size: large.size }, content: large.content };
+    } finally {
+      await large.dispose();
+    }
     return;
   }
-  if (entry.size > editLimit) {
-    throw new BuildcacheError(
-      'failed',
-      'relocation',
-      `${file}: its ${entry.size} bytes are too many to relocate.`,
-      { file },
-    );
-  }
   const old = await collect(content);
-  const bytes = how.binary
-    ? relocation.binary(old, file)
-    : sbanged(relocation.text(old), entry.mode, how.sbangPath);
+  const moved = text ? relocation.text(old) : relocation.binary(old, file);
+  const bytes = text && sbangPath !== undefined ? withSbang(moved, sbangPath) : moved;
   yield { entry: { ...entry, size: bytes.length }, content: [bytes] };
-}
-
-function sbanged(content: Buffer, mode: number, sbangPath: string): Buffer {
-  return mode & 0o100 ? withSbang(content, sbangPath) : content;
 }
 
 /**
