@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
@@ -80,6 +80,31 @@ describe('stackwright mirror', () => {
       one.outcome,
     ]);
     expect(Object.fromEntries(outcomes)).toMatchObject({ chorus: 'copied', libchorus: 'left-out' });
+  });
+
+  it('sync makes a folder hold exactly what was asked for, and nothing is lost when it cannot', async () => {
+    await run(['mirror', 'copy', mirror, 'folder', '--unsigned']);
+    const { code, out } = await run(['mirror', 'sync', mirror, 'folder', 'hello', ...trust, '--json']);
+    expect(code).toBe(0);
+    expect(JSON.parse(out)).toMatchObject({ deleted: 6 });
+    const names = async () =>
+      JSON.parse((await run(['mirror', 'list', 'folder', '--json'])).out).packages.map(
+        (one: { name: string }) => one.name,
+      );
+    expect(await names()).toEqual(['gcc-runtime', 'hello', 'libgreet']);
+    const verified = await run(['mirror', 'verify', 'folder', '--trust-published']);
+    expect(verified).toMatchObject({ code: 0, out: '' });
+    const blobs = readdirSync(join(cwd, 'folder', 'blobs'), { recursive: true, withFileTypes: true });
+    // Two a package, the index, the public key and the index of keys.
+    expect(blobs.filter((entry) => entry.isFile())).toHaveLength(9);
+
+    await run(['key', 'create', 'Other', '-o', 'secret', '--public', 'other.pub']);
+    const refused = await run(['mirror', 'sync', mirror, 'folder', '--trust', 'other.pub']);
+    expect(refused).toMatchObject({ code: 1, err: expect.stringContaining('not trusted') });
+    expect(await names()).toHaveLength(3);
+    expect((await run(['mirror', 'verify', 'folder', ...trust])).code).toBe(0);
+    await run(['mirror', 'sync', mirror, 'folder', '--no-delete', ...trust]);
+    expect(await names()).toHaveLength(9);
   });
 
   it('prune shows what it would delete and deletes nothing', async () => {

@@ -8,6 +8,7 @@ import { define as publish } from './mirror/publish.js';
 import { define as pull } from './mirror/pull.js';
 import { define as push } from './mirror/push.js';
 import { define as sign } from './mirror/sign.js';
+import { define as sync } from './mirror/sync.js';
 import { define as verify } from './mirror/verify.js';
 
 const subcommands = [
@@ -17,6 +18,7 @@ const subcommands = [
   ['pull', 'unpack packages of a mirror into a folder, relocated', pull],
   ['index', "bring a mirror's index up to date", index],
   ['copy', 'copy packages from one mirror to another', copy],
+  ['sync', 'make another mirror, such as a folder, hold exactly what this one has', sync],
   ['publish', 'copy to another mirror what a given key has signed', publish],
   ['sign', 'verify packages with one key and sign them with another', sign],
   ['prune', 'delete packages that nothing needs, and orphans', prune],
