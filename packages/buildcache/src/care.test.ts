@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openStore } from '@stackwright/storage';
 import type { PrivateKey } from 'openpgp';
@@ -154,6 +154,23 @@ describe('pruning', () => {
     await mirror.store.put(v3.blob('ab'.repeat(32)), Buffer.from('just pushed'));
     expect((await planPrune(mirror)).blobs).toEqual([]);
     expect((await planPrune(mirror, { grace: 0 })).blobs).toHaveLength(1);
+  });
+
+  it('leaves blobs alone that a push has taken up since they were found to be orphans', async () => {
+    const folder = temporaryFolder();
+    const mirror = await openMirror(folder);
+    await pushPackage(mirror, madePackage('a'));
+    await mirror.store.delete([v3.spec(made('a'))]);
+    const blobs = readdirSync(join(folder, 'blobs'), { recursive: true, withFileTypes: true });
+    const longAgo = new Date(Date.now() - 48 * 3_600_000);
+    for (const entry of blobs) {
+      if (entry.isFile()) utimesSync(join(entry.parentPath, entry.name), longAgo, longAgo);
+    }
+    const plan = await planPrune(mirror);
+    expect(plan.blobs).toHaveLength(2);
+    await pushPackage(mirror, madePackage('a'));
+    await prune(mirror, plan);
+    expect((await verifyMirror(mirror)).findings.filter((one) => one.severity === 'error')).toEqual([]);
   });
 
   it('stops at a manifest that it cannot read, whose blobs would look like orphans', async () => {

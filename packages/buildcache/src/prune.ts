@@ -6,6 +6,8 @@ import type { Mirror } from './mirror.js';
 import { type IndexResult, updateIndex } from './reindex.js';
 import { signedText } from './signature.js';
 
+const defaultGrace = 24 * 3_600_000;
+
 export interface PruneOptions {
   /** Packages to keep, with all that they link or run; left out: packages are kept, only orphans go. */
   readonly keep?: ReadonlySet<string>;
@@ -80,7 +82,7 @@ export async function planPrune(mirror: Mirror, options: PruneOptions = {}): Pro
   const named = new Set(others);
   for (const one of present.values()) if (kept.has(one.hash)) for (const blob of one.blobs) named.add(blob);
 
-  const grace = options.grace ?? 24 * 3_600_000;
+  const grace = options.grace ?? defaultGrace;
   const blobs: { key: string; size: number }[] = [];
   for await (const info of mirror.store.list(v3.blobs, { signal })) {
     const match = /^blobs\/sha256\/[0-9a-f]{2}\/([0-9a-f]{64})$/.exec(info.key);
@@ -118,13 +120,20 @@ export async function prune(
     plan.packages.map((ref) => v3.spec(ref)),
     { signal },
   );
-  await mirror.store.delete(
-    plan.blobs.map((blob) => blob.key),
-    { signal },
-  );
+  await mirror.store.delete(await untouched(mirror, plan, options), { signal });
   const swept =
-    mirror.store instanceof FolderStore
-      ? await mirror.store.sweep(options.grace ?? 24 * 3_600_000, signal)
-      : 0;
+    mirror.store instanceof FolderStore ? await mirror.store.sweep(options.grace ?? defaultGrace, signal) : 0;
   return { index, swept };
+}
+
+/** The plan's blobs that nobody has written again since: a push that takes up where it was cut off needs the others. */
+async function untouched(mirror: Mirror, plan: PrunePlan, options: PruneOptions): Promise<string[]> {
+  if (plan.blobs.length === 0) return [];
+  const planned = new Set(plan.blobs.map((blob) => blob.key));
+  const grace = options.grace ?? defaultGrace;
+  const keys: string[] = [];
+  for await (const { key, modified } of mirror.store.list(v3.blobs, { signal: options.signal })) {
+    if (planned.has(key) && !(modified && Date.now() - modified.getTime() < grace)) keys.push(key);
+  }
+  return keys;
 }

@@ -216,7 +216,13 @@ export async function updateKeyIndex(mirror: Mirror, signal?: AbortSignal): Prom
   }
 }
 
-/** Writes a blob unless one of this name and length is there: its name is its content. */
+/** Age in milliseconds from which on a blob that is there is written again. */
+const stale = 30 * 60_000;
+
+/**
+ * Writes a blob unless one of this name and length is there: its name is its content. One that has been there for long
+ * may be an orphan that a pruning is about to delete, so it is written again and has a new time.
+ */
 export async function putBlob(
   mirror: Mirror,
   checksum: string,
@@ -226,7 +232,8 @@ export async function putBlob(
 ): Promise<void> {
   const size = content instanceof Uint8Array ? content.byteLength : content.size;
   const found = await mirror.store.head(v3.blob(checksum), { signal });
-  if (found && found.size === size) return;
+  const old = found?.modified && Date.now() - found.modified.getTime() > stale;
+  if (found?.size === size && !old) return;
   await mirror.store.put(v3.blob(checksum), content, { contentType, signal });
 }
 

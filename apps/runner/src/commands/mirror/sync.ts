@@ -34,7 +34,7 @@ export const define: Define = (command, context) => {
     .option('--json', 'print {"from","to","packages":[{"name","version","hash","outcome"}],"deleted"}')
     .addHelpText(
       'after',
-      '\nAfterwards the other mirror has these packages, their public keys and an index\nof them, and nothing else. Nobody else\nshould write to it meanwhile.',
+      '\nAfterwards the other mirror has these packages, their public keys and an index\nof them, and nothing else. Nobody else should write to it meanwhile.',
     )
     .action((from: string, to: string, specs: string[], options: Options) =>
       sync(context, from, to, specs, options),
