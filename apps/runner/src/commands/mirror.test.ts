@@ -1,4 +1,6 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
@@ -40,6 +42,26 @@ describe('stackwright mirror', () => {
     expect(JSON.parse(out).packages).toMatchObject([
       { name: 'hello', version: '2.0', arch: { platform: 'linux' } },
     ]);
+  });
+
+  it('reads a mirror that a web server serves', async () => {
+    const server = createServer((request, response) => {
+      const file = join(mirror, decodeURIComponent(request.url!));
+      if (existsSync(file)) response.end(readFileSync(file));
+      else response.writeHead(404).end();
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    try {
+      const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+      const list = await run(['mirror', 'list', url]);
+      expect(list).toMatchObject({ code: 0, err: expect.stringMatching(/^9 packages in http/m) });
+      const pull = await run(['mirror', 'pull', url, 'libgreet', '--to', join(cwd, 'tree'), ...trust]);
+      expect(pull).toMatchObject({ code: 0 });
+      expect(readdirSync(join(cwd, 'tree')).join()).toContain('linux-');
+    } finally {
+      server.close();
+      server.closeAllConnections();
+    }
   });
 
   it('list says when nothing satisfies a spec', async () => {

@@ -102,8 +102,8 @@ export async function open(context: Context, url: string, options: StoreOptions)
 
 export function openOptions(context: Context, options: StoreOptions) {
   const { env, cwd, signal } = context;
-  // Every transfer in flight listens to it.
-  setMaxListeners(0, signal);
+  // Every transfer in flight listens to it. Not 0 for "any number": undici takes that for a signal that is none.
+  setMaxListeners(100_000, signal);
   if (env['S3_ENDPOIT_URL'] && !env['S3_ENDPOINT_URL']) {
     note(context, 'Warning: S3_ENDPOIT_URL is misspelled; set S3_ENDPOINT_URL.');
   }
