@@ -1,4 +1,12 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -62,6 +70,30 @@ describe('stackwright mirror', () => {
       server.close();
       server.closeAllConnections();
     }
+  });
+
+  it.each([['list'], ['verify', '--unsigned'], ['index'], ['prune']])(
+    '%s says that there is no mirror, and makes none',
+    async (name, ...more) => {
+      expect(await run(['mirror', name, join(cwd, 'typo'), ...more])).toMatchObject({
+        code: 3,
+        err: expect.stringContaining('/typo is no mirror: it has no v3/layout.json.'),
+      });
+      expect(existsSync(join(cwd, 'typo'))).toBe(false);
+    },
+  );
+
+  it('copy says what of the target is no folder', async () => {
+    const target = join(cwd, 'mirror');
+    mkdirSync(target);
+    writeFileSync(join(target, 'blobs'), 'a file where a folder has to be');
+    const { code, err } = await run(['mirror', 'copy', mirror, target, ...trust]);
+    expect(code).toBe(1);
+    expect(err).toContain('9 packages failed');
+    expect(await run(['mirror', 'copy', mirror, join(target, 'blobs'), ...trust])).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('blobs is a file, not a folder.'),
+    });
   });
 
   it('list says when nothing satisfies a spec', async () => {
