@@ -36,7 +36,7 @@ export async function readInstallTree(root: string): Promise<InstallTree> {
       `${root} is no Spack install tree: it has no .spack-db/index.json.`,
       {
         file,
-        hint: 'Give the folder of config:install_tree:root, padding included.',
+        hint: 'Give the folder of config:install_tree:root.',
       },
     );
   }

@@ -50,6 +50,8 @@ export interface MirrorIndex {
 export interface OpenMirrorOptions extends OpenOptions {
   /** `unsigned` when left out together with `trust`. */
   readonly policy?: SignaturePolicy;
+  /** Refuse an address where no mirror is; else a new, empty one is no error. */
+  readonly existing?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -295,20 +297,35 @@ export class Mirror {
 }
 
 /**
- * Opens a mirror by its URL: a path, `file://`, `s3://` or `http(s)://`. A new, empty mirror is no error.
- * @throws BuildcacheError `layout` for one of the old layout v2, `not-a-mirror` for a folder with other things in it
+ * Opens a mirror by its URL: a path, `file://`, `s3://` or `http(s)://`.
+ * @throws BuildcacheError `layout` for one of the old layout v2; with `existing`, `not-a-mirror` where nothing has been
+ *   pushed yet
  */
 export async function openMirror(url: string, options: OpenMirrorOptions = {}): Promise<Mirror> {
   const store = await openStore(url, options);
   const mirror = new Mirror(store, options.policy ?? { kind: 'unsigned' });
-  if (await store.head(v3.layout, options)) return mirror;
+  // Read, not asked for with HEAD: only then do servers say what is wrong with a bucket or a credential.
+  const has = async (key: string) => {
+    try {
+      await readObject(store, key, manifestLimit, options.signal);
+      return true;
+    } catch (error) {
+      if (isNotFound(error)) return false;
+      throw error;
+    }
+  };
+  if (await has(v3.layout)) return mirror;
   if (await store.head('build_cache/index.json', options)) {
     throw new BuildcacheError('input', 'layout', `${store.url} has the old layout v2.`, {
       mirror: store.url,
       hint: 'Migrate it with: stackwright mirror migrate URL',
     });
   }
-  return mirror;
+  if (!options.existing) return mirror;
+  throw new BuildcacheError('missing', 'not-a-mirror', `${store.url} is no mirror: it has no ${v3.layout}.`, {
+    mirror: store.url,
+    hint: 'Check the address. The first push to it makes it a mirror.',
+  });
 }
 
 /**

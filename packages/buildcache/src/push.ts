@@ -174,6 +174,7 @@ const prepared = new WeakMap<object, Map<string, Promise<void>>>();
 /** Publishes public keys (armored) and brings the key index up to date. Returns their fingerprints. */
 export async function publishKey(mirror: Mirror, armored: string, signal?: AbortSignal): Promise<string[]> {
   const keys = await readPublicKeys(armored, 'the key');
+  await preparePush(mirror, undefined, signal);
   for (const key of keys) {
     const bytes = Buffer.from(keys.length === 1 ? armored : key.armor().replaceAll('\r\n', '\n'));
     const checksum = sha256(bytes);

@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { StorageError } from './error.js';
@@ -32,9 +33,9 @@ export async function openStore(url: string, options: OpenOptions = {}): Promise
   switch (scheme) {
     case undefined:
       if (url === '') throw new StorageError('invalid', 'An empty address is no mirror.');
-      return new FolderStore(resolve(options.cwd ?? process.cwd(), url));
+      return folderAt(resolve(options.cwd ?? process.cwd(), url));
     case 'file':
-      return new FolderStore(folderOf(url));
+      return folderAt(folderOf(url));
     case 'http':
     case 'https':
       if (!URL.canParse(url)) throw new StorageError('invalid', 'The mirror address is no valid URL.');
@@ -49,6 +50,14 @@ export async function openStore(url: string, options: OpenOptions = {}): Promise
         hint: 'Known: a path, file://, http(s):// and s3:// (and oci:// for build caches).',
       });
   }
+}
+
+/** A folder, or what will become one with the first write. */
+function folderAt(path: string): FolderStore {
+  if (statSync(path, { throwIfNoEntry: false })?.isFile()) {
+    throw new StorageError('invalid', `${path} is a file, not a folder.`);
+  }
+  return new FolderStore(path);
 }
 
 function folderOf(url: string): string {

@@ -380,7 +380,7 @@ export class S3Store implements ObjectStore {
         : 'Check the credentials and what they allow.';
       return new StorageError(
         'denied',
-        `Cannot ${operation} ${at}: ${name === 'Error' || name === '403' ? 'access denied' : name}.`,
+        `Cannot ${operation} ${at}: ${['Error', 'Unknown', 'UnknownError', '403'].includes(name) ? `access denied (HTTP ${status})` : name}.`,
         { ...details, hint },
         options,
       );

@@ -14,7 +14,7 @@ import { Option } from 'commander';
 import type { Define } from '../command.js';
 import { type Context, note, print, printJson } from '../context.js';
 import { RunnerError } from '../exit.js';
-import { open, readText, type StoreOptions, storeOptions } from './mirror/shared.js';
+import { open, openTarget, readText, type StoreOptions, storeOptions } from './mirror/shared.js';
 
 interface CreateOptions {
   readonly email?: string;
@@ -70,7 +70,7 @@ export const define: Define = (command, context) => {
     .argument('<files...>', 'armored public keys')
     .option('--json', 'print {"mirror","keys":[FINGERPRINT]}')
     .action(async (url: string, files: string[], options: StoreOptions & { json?: boolean }) => {
-      const mirror = await open(context, url, options);
+      const mirror = await openTarget(context, url, options);
       try {
         const keys: string[] = [];
         for (const file of files) {

@@ -1,4 +1,14 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
@@ -57,6 +67,50 @@ describe('stackwright mirror', () => {
     expect(JSON.parse(out).packages).toMatchObject([
       { name: 'hello', version: '2.0', arch: { platform: 'linux' } },
     ]);
+  });
+
+  it('reads a mirror that a web server serves', async () => {
+    const server = createServer((request, response) => {
+      const file = join(mirror, decodeURIComponent(request.url!));
+      if (existsSync(file)) response.end(readFileSync(file));
+      else response.writeHead(404).end();
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    try {
+      const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+      const list = await run(['mirror', 'list', url]);
+      expect(list).toMatchObject({ code: 0, err: expect.stringMatching(/^9 packages in http/m) });
+      const pull = await run(['mirror', 'pull', url, 'libgreet', '--to', join(cwd, 'tree'), ...trust]);
+      expect(pull).toMatchObject({ code: 0 });
+      expect(readdirSync(join(cwd, 'tree')).join()).toContain('linux-');
+    } finally {
+      server.close();
+      server.closeAllConnections();
+    }
+  });
+
+  it.each([['list'], ['verify', '--unsigned'], ['index'], ['prune']])(
+    '%s says that there is no mirror, and makes none',
+    async (name, ...more) => {
+      expect(await run(['mirror', name, join(cwd, 'typo'), ...more])).toMatchObject({
+        code: 3,
+        err: expect.stringContaining('/typo is no mirror: it has no v3/layout.json.'),
+      });
+      expect(existsSync(join(cwd, 'typo'))).toBe(false);
+    },
+  );
+
+  it('copy says what of the target is no folder', async () => {
+    const target = join(cwd, 'mirror');
+    mkdirSync(target);
+    writeFileSync(join(target, 'blobs'), 'a file where a folder has to be');
+    const { code, err } = await run(['mirror', 'copy', mirror, target, ...trust]);
+    expect(code).toBe(1);
+    expect(err).toContain('9 packages failed');
+    expect(await run(['mirror', 'copy', mirror, join(target, 'blobs'), ...trust])).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('blobs is a file, not a folder.'),
+    });
   });
 
   it('list says when nothing satisfies a spec', async () => {

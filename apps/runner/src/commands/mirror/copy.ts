@@ -10,6 +10,7 @@ import {
   isOci,
   open,
   openOci,
+  openTarget,
   repeatable,
   type SignerOptions,
   type StoreOptions,
@@ -62,7 +63,7 @@ export async function copy(
   if (isOci(fromUrl)) return copyFromOci(context, fromUrl, toUrl, options);
   const from = await trusted(context, await open(context, fromUrl, options), options);
   if (isOci(toUrl)) return copyToOci(context, from, toUrl, specs, options);
-  const to = await open(context, toUrl, options);
+  const to = await openTarget(context, toUrl, options);
   const progress = ticker(context, 'copied');
   try {
     const refs = await select(context, from, specs, options.stack, options.dependencies);
@@ -132,7 +133,7 @@ async function copyFromOci(
       'To take them all the same: --unsigned (with --sign they are signed on the way).',
     );
   }
-  const to = await open(context, toUrl, options);
+  const to = await openTarget(context, toUrl, options);
   try {
     const signer = options.sign ? await findSigner(context, options) : undefined;
     const { copied, present } = await openOci(context, url).copyTo(to, { signer, signal: context.signal });

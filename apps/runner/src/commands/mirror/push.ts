@@ -9,6 +9,7 @@ import {
   readInstallTree,
   updateIndex,
 } from '@stackwright/buildcache';
+import { paddedRoot } from '@stackwright/spack';
 import type { Define } from '../../command.js';
 import { type Context, note, printJson } from '../../context.js';
 import { RunnerError } from '../../exit.js';
@@ -18,7 +19,7 @@ import {
   count,
   failures,
   findSigner,
-  open,
+  openTarget,
   repeatable,
   type SignerOptions,
   type StoreOptions,
@@ -41,7 +42,7 @@ export const define: Define = (command, context) => {
   signerOptions(storeOptions(command))
     .argument('<mirror>', 'path or URL of the mirror')
     .argument('[packages...]', 'installed prefixes, names or /HASHes; all of the tree when left out')
-    .requiredOption('--tree <dir>', "Spack's install tree, padding included (config:install_tree:root)")
+    .requiredOption('--tree <dir>', "Spack's install tree (config:install_tree:root)")
     .addOption(repeatable('--stack <dir>', "what is in this stack's lock (repeatable)"))
     .option('--unsigned', 'push without signing')
     .option('--force', 'push also what is there already')
@@ -66,11 +67,11 @@ async function run(
       'Set SPACK_SIGNING_KEY, give --key FILE or --gpg USER, or push unsigned (--unsigned).',
     );
   }
-  const tree = await readInstallTree(resolve(context.cwd, options.tree));
+  const tree = await readInstallTree(await paddedRoot(resolve(context.cwd, options.tree)));
   const prefixes = await choose(context, tree, packages, options.stack);
   const spackRoot = options.spackRoot ?? findSpack(context) ?? '';
   const sources = prefixes.map((prefix) => installedPackage(prefix, tree, spackRoot));
-  const mirror = await open(context, url, options);
+  const mirror = await openTarget(context, url, options);
   try {
     const { pushed, failed } = await pushPackages(mirror, sources, {
       signer,

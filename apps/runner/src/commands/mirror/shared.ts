@@ -19,7 +19,7 @@ import { storedCredentials } from '@stackwright/oci';
 import { type ConcreteNode, parseSpec, satisfies } from '@stackwright/spack-env';
 import { type Command, Option } from 'commander';
 import { type Context, note } from '../../context.js';
-import { RunnerError } from '../../exit.js';
+import { describeError, type ErrorKind, exitCode, exitCodeOf, RunnerError } from '../../exit.js';
 import { environmentWithoutSecrets } from '../../secrets.js';
 import { readLock, stackFolder } from '../../stack.js';
 
@@ -88,8 +88,22 @@ export function openOci(context: Context, url: string): OciCache {
   return OciCache.open(url, { credentials: () => storedCredentials(host, context.env) });
 }
 
-/** Opens a mirror without looking at signatures. */
-export async function open(context: Context, url: string, options: StoreOptions): Promise<Mirror> {
+/** Opens a mirror that is there, without looking at signatures. */
+export function open(context: Context, url: string, options: StoreOptions): Promise<Mirror> {
+  return openAt(context, url, options, true);
+}
+
+/** Opens a mirror to write to; it may be a new one. */
+export function openTarget(context: Context, url: string, options: StoreOptions): Promise<Mirror> {
+  return openAt(context, url, options, false);
+}
+
+async function openAt(
+  context: Context,
+  url: string,
+  options: StoreOptions,
+  existing: boolean,
+): Promise<Mirror> {
   if (isOci(url)) {
     throw new RunnerError(
       'input',
@@ -97,13 +111,13 @@ export async function open(context: Context, url: string, options: StoreOptions)
       'Its commands are: mirror list, mirror index, mirror copy.',
     );
   }
-  return openMirror(url, { ...openOptions(context, options), policy: { kind: 'unsigned' } });
+  return openMirror(url, { ...openOptions(context, options), existing, policy: { kind: 'unsigned' } });
 }
 
 export function openOptions(context: Context, options: StoreOptions) {
   const { env, cwd, signal } = context;
-  // Every transfer in flight listens to it.
-  setMaxListeners(0, signal);
+  // Every transfer in flight listens to it. Not 0 for "any number": undici takes that for a signal that is none.
+  setMaxListeners(100_000, signal);
   if (env['S3_ENDPOIT_URL'] && !env['S3_ENDPOINT_URL']) {
     note(context, 'Warning: S3_ENDPOIT_URL is misspelled; set S3_ENDPOINT_URL.');
   }
@@ -288,9 +302,18 @@ export function failures(
   failed: readonly { readonly package: PackageRef | string; readonly error: Error }[],
 ): void {
   if (failed.length === 0) return;
-  const lines = failed.slice(0, 20).map((one) => `  ${one.error.message}`);
-  if (failed.length > 20) lines.push(`  and ${failed.length - 20} more`);
-  throw new RunnerError('failed', `${count(failed.length, 'package')} failed:\n${lines.join('\n')}`);
+  // What fails for all of them, such as a bucket that is not there, is said once.
+  const lines = [...new Set(failed.map((one) => `  ${describeError(one.error).replaceAll('\n', '\n  ')}`))];
+  const more = lines.length > 20 ? `\n  and ${lines.length - 20} more` : '';
+  throw new RunnerError(
+    kindOf(failed.map((one) => one.error)),
+    `${count(failed.length, 'package')} failed:\n${lines.slice(0, 20).join('\n')}${more}`,
+  );
+}
+
+/** `missing` when that is what all of them lack; else the work failed. */
+function kindOf(errors: readonly Error[]): ErrorKind {
+  return errors.every((error) => exitCodeOf(error) === exitCode.missing) ? 'missing' : 'failed';
 }
 
 /** Progress of many packages on a terminal: one line that is written over. */

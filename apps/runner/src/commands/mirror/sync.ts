@@ -6,6 +6,7 @@ import {
   count,
   failures,
   open,
+  openTarget,
   repeatable,
   type StoreOptions,
   select,
@@ -50,7 +51,7 @@ async function sync(
 ): Promise<void> {
   const { signal } = context;
   const from = await trusted(context, await open(context, fromUrl, options), options);
-  const to = await open(context, toUrl, options);
+  const to = await openTarget(context, toUrl, options);
   const progress = ticker(context, 'copied');
   try {
     if (from.url === to.url) throw new RunnerError('input', `${from.url} is both mirrors.`, 'Give two.');
