@@ -88,7 +88,8 @@ async function run(
       },
     });
     const fresh = pushed.filter((one) => one.outcome === 'pushed').length;
-    if (options.index && fresh > 0) await updateIndex(mirror, { signal: context.signal });
+    // Also when nothing was left to push: an earlier run may have ended before it came to this.
+    if (options.index && pushed.length > 0) await updateIndex(mirror, { signal: context.signal });
     if (options.json) {
       printJson(context, {
         mirror: mirror.url,
