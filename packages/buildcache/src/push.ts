@@ -120,12 +120,14 @@ export async function pushPackages(
     sources.map((source) =>
       limit(async () => {
         const ref = { name: source.name, version: source.version, hash: source.hash };
+        if (options.signal?.aborted) return;
         try {
-          options.signal?.throwIfAborted();
           const done = await pushPackage(mirror, source, options);
           pushed.push(done);
           options.onProgress?.({ package: ref, outcome: done });
         } catch (error) {
+          // What was stopped has not failed.
+          if (options.signal?.aborted) return;
           failed.push({ package: ref, error: error as Error });
           options.onProgress?.({ package: ref, outcome: error as Error });
         }
