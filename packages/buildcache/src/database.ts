@@ -29,6 +29,11 @@ export class PlacedEntry implements DatabaseEntry {
   get bytes(): Buffer {
     return this.buffer.subarray(this.start, this.end);
   }
+
+  /** Whether nothing but a comma and the key, `,"HASH":`, stands between another entry and this one. */
+  follows(other: PlacedEntry): boolean {
+    return this.buffer === other.buffer && this.start - other.end === 36;
+  }
 }
 
 export interface ParsedEntry {

@@ -1,12 +1,27 @@
 import { createHash } from 'node:crypto';
-import { closeSync, createReadStream, openSync, type ReadStream, readSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readSync, writeSync } from 'node:fs';
+import { setImmediate as turn } from 'node:timers/promises';
 import type { SpecNode } from './spec-nodes.js';
 
 const blockSize = 1 << 20;
 
-/** A file of this machine in the blocks that the scanner of an index likes. */
-export function readBlocks(path: string): ReadStream {
-  return createReadStream(path, { highWaterMark: blockSize });
+/**
+ * A temporary file in blocks. What was written a moment ago is read faster than another thread is asked for it; others
+ * have their turn after each block.
+ */
+export async function* readBlocks(path: string): AsyncGenerator<Buffer> {
+  const file = openSync(path, 'r');
+  try {
+    for (;;) {
+      const block = Buffer.allocUnsafeSlow(blockSize);
+      const count = readSync(file, block);
+      if (count === 0) return;
+      yield block.subarray(0, count);
+      await turn();
+    }
+  } finally {
+    closeSync(file);
+  }
 }
 
 /** JSON of new nodes, in a temporary file; in memory only where each stands and what it depends on. */

@@ -1,4 +1,4 @@
-import { createWriteStream } from 'node:fs';
+import { createReadStream, createWriteStream } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,12 +11,13 @@ import {
   databaseFrame,
   entryState,
   formatEntry,
+  type PlacedEntry,
   parseEntry,
   withState,
 } from './database.js';
 import { BuildcacheError, hasCode } from './error.js';
 import { HashedFile, readBlocks, Spool } from './index-file.js';
-import { describe, mediaType, type PackageRef, v3 } from './layout.js';
+import { describe, mediaType, packageOfKey, v3 } from './layout.js';
 import { formatManifest } from './manifest.js';
 import type { Mirror } from './mirror.js';
 import { preparePush, record } from './push.js';
@@ -104,10 +105,10 @@ async function attemptUpdate(
       : { file: undefined, note: undefined };
   const listed = await listPackages(mirror, signal);
   for (const hash of options.exclude ?? []) listed.delete(hash);
-  const known = file
+  const known: Known = file
     ? await compare(file, listed, mirror.url)
-    : { kept: new Set<string>(), gone: [], nodes: new Set<string>() };
-  const added = [...listed.values()].filter((ref) => !known.kept.has(ref.hash));
+    : { kept: new Set(), gone: [], without: new Set() };
+  const added = [...listed].filter(([hash]) => !known.kept.has(hash)).map(([, key]) => key);
   const broken = await readPackages(mirror, added, news, options);
   if (file && added.length === broken.length && known.gone.length === 0) {
     return {
@@ -155,14 +156,10 @@ async function fetchIndex(
   }
 }
 
-async function listPackages(
-  mirror: Mirror,
-  signal?: AbortSignal,
-): Promise<Map<string, PackageRef & { key: string }>> {
-  const listed = new Map<string, PackageRef & { key: string }>();
-  for await (const { name, version, hash, info } of mirror.packages(signal)) {
-    listed.set(hash, { name, version, hash, key: info.key });
-  }
+/** Keys of the manifests by hash. */
+async function listPackages(mirror: Mirror, signal?: AbortSignal): Promise<Map<string, string>> {
+  const listed = new Map<string, string>();
+  for await (const { hash, info } of mirror.packages(signal)) listed.set(hash, info.key);
   return listed;
 }
 
@@ -170,30 +167,33 @@ interface Known {
   /** In the index with a binary, and in the mirror. */
   readonly kept: Set<string>;
   /** In the index with a binary that the mirror no longer has. */
-  readonly gone: readonly { readonly hash: string; readonly edges: readonly string[] }[];
-  /** Everything the index has, with a binary or not. */
-  readonly nodes: Set<string>;
+  readonly gone: readonly string[];
+  /** All else that the index has. */
+  readonly without: Set<string>;
 }
 
 async function compare(file: string, listed: ReadonlyMap<string, unknown>, where: string): Promise<Known> {
   const kept = new Set<string>();
-  const nodes = new Set<string>();
-  const gone: { hash: string; edges: readonly string[] }[] = [];
+  const without = new Set<string>();
+  const gone: string[] = [];
   for await (const entries of databaseBatches(readBlocks(file), where)) {
     for (const entry of entries) {
-      nodes.add(entry.hash);
-      if (!entryState(entry, where).inBuildcache) continue;
-      if (listed.has(entry.hash)) kept.add(entry.hash);
-      else gone.push({ hash: entry.hash, edges: countedEdges(parseEntry(entry, where).node) });
+      const { inBuildcache } = entryState(entry, where);
+      if (inBuildcache && listed.has(entry.hash)) {
+        kept.add(entry.hash);
+        continue;
+      }
+      without.add(entry.hash);
+      if (inBuildcache) gone.push(entry.hash);
     }
   }
-  return { kept, gone, nodes };
+  return { kept, gone, without };
 }
 
 /** Reads what is new into the spool. Returns what could not be read. */
 async function readPackages(
   mirror: Mirror,
-  refs: readonly (PackageRef & { key: string })[],
+  keys: readonly string[],
   news: Spool,
   options: IndexOptions,
 ): Promise<{ hash: string; package: string; reason: string }[]> {
@@ -202,10 +202,11 @@ async function readPackages(
   const broken: { hash: string; package: string; reason: string }[] = [];
   let done = 0;
   let stopped: unknown;
-  const read = async (ref: PackageRef & { key: string }) => {
+  const read = async (key: string) => {
+    const ref = packageOfKey(key)!;
     try {
       if (!news.isPackage(ref.hash)) {
-        const manifest = await reader.manifestAt(ref.key, ref, options.signal);
+        const manifest = await reader.manifestAt(key, ref, options.signal);
         const nodes = specs.read(await reader.specBytes(manifest, options.signal), describe(ref));
         reader.checkRoot(manifest, nodes[0]!);
         news.add(ref.hash, nodes);
@@ -217,13 +218,13 @@ async function readPackages(
         if (!options.skipBroken && !hasCode(error, 'missing-package')) stopped ??= error;
       } else stopped ??= error;
     }
-    options.onProgress?.(++done, refs.length);
+    options.onProgress?.(++done, keys.length);
   };
-  const waiting = refs.values();
+  const waiting = keys.values();
   const readOn = async () => {
-    for (const ref of waiting) {
+    for (const key of waiting) {
       if (stopped !== undefined || options.signal?.aborted) return;
-      await read(ref);
+      await read(key);
     }
   };
   await Promise.all(Array.from({ length: options.parallel ?? 16 }, readOn));
@@ -255,7 +256,7 @@ async function writeIndex(
   options: { readonly present: (hash: string) => boolean; readonly where: string },
 ): Promise<Written> {
   const { fresh, change } = countNew(known, news, options.present);
-  const gone = new Set(known.gone.map((one) => one.hash));
+  const gone = new Set(known.gone);
   const dropped =
     current && gone.size > 0 ? await unneeded(current, gone, change, options.where) : new Set<string>();
   const isPresent = (hash: string) => (known.kept.has(hash) || news.isPackage(hash)) && options.present(hash);
@@ -270,14 +271,29 @@ async function writeIndex(
     };
     out.write(databaseFrame.head);
     for await (const entries of current ? databaseBatches(readBlocks(current), options.where) : []) {
+      // Neighbours that stay are passed on together.
+      let run: { readonly from: PlacedEntry; to: PlacedEntry } | undefined;
+      const endRun = () => {
+        if (run) write(run.from.hash, run.from.buffer.subarray(run.from.start, run.to.end));
+        run = undefined;
+      };
       for (const entry of entries) {
         if (dropped.has(entry.hash)) continue;
         const state = entryState(entry, options.where);
         const refCount = state.refCount + (change.get(entry.hash) ?? 0);
         const inBuildcache = isPresent(entry.hash);
-        const same = refCount === state.refCount && inBuildcache === state.inBuildcache;
-        write(entry.hash, same ? entry.bytes : withState(entry, { refCount, inBuildcache }, options.where));
+        if (refCount === state.refCount && inBuildcache === state.inBuildcache) {
+          if (run && entry.follows(run.to)) run.to = entry;
+          else {
+            endRun();
+            run = { from: entry, to: entry };
+          }
+          continue;
+        }
+        endRun();
+        write(entry.hash, withState(entry, { refCount, inBuildcache }, options.where));
       }
+      endRun();
     }
     for (const { hash, text } of news.texts(fresh)) {
       const refCount = change.get(hash) ?? 0;
@@ -305,7 +321,7 @@ function countNew(
     queue.push(hash, ...news.edges(hash)!);
     for (let at = queue.pop(); at !== undefined; at = queue.pop()) {
       const edges = news.edges(at);
-      if (!edges || known.nodes.has(at) || fresh.has(at)) continue;
+      if (!edges || known.kept.has(at) || known.without.has(at) || fresh.has(at)) continue;
       fresh.add(at);
       for (const edge of edges) {
         change.set(edge, (change.get(edge) ?? 0) + 1);
@@ -368,7 +384,7 @@ async function commit(
   // Always written, even where it is there: a new time keeps others from collecting it as old.
   await store.put(
     v3.blob(written.checksum),
-    { size: written.size, open: () => readBlocks(path) },
+    { size: written.size, open: () => createReadStream(path, { highWaterMark: 1 << 20 }) },
     { contentType: mediaType.index, signal },
   );
   await preparePush(mirror, undefined, signal);
