@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, utimesSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openStore } from '@stackwright/storage';
 import type { PrivateKey } from 'openpgp';
@@ -173,6 +173,48 @@ describe('pruning', () => {
     expect((await verifyMirror(mirror)).findings.filter((one) => one.severity === 'error')).toEqual([]);
   });
 
+  it('leaves the index whole that it brings back to what it was before', async () => {
+    const mirror = await openMirror(temporaryFolder());
+    await pushPackage(mirror, madePackage('a'));
+    await updateIndex(mirror);
+    await pushPackage(mirror, madePackage('b'));
+    // The blob of the first index stays, named by nobody.
+    await updateIndex(mirror);
+    const plan = await planPrune(mirror, { keep: new Set([madeHash('a')]), grace: 0 });
+    await prune(mirror, plan, { grace: 0 });
+    expect((await verifyMirror(mirror)).findings).toEqual([]);
+    expect([...(await mirror.index()).hashes]).toEqual([madeHash('a')]);
+  });
+
+  it('leaves blobs alone that were named since they were found to be orphans', async () => {
+    const folder = temporaryFolder();
+    const mirror = await openMirror(folder);
+    await pushPackage(mirror, madePackage('a'));
+    const manifest = readFileSync(join(folder, v3.spec(made('a'))));
+    await mirror.store.delete([v3.spec(made('a'))]);
+    const plan = await planPrune(mirror, { grace: 0 });
+    expect(plan.blobs).toHaveLength(2);
+    await mirror.store.put(v3.spec(made('a')), manifest);
+    await prune(mirror, plan, { grace: 0 });
+    expect((await verifyMirror(mirror)).findings.filter((one) => one.severity === 'error')).toEqual([]);
+  });
+
+  it('beside an index that is being written does not leave it without its blob', async () => {
+    const mirror = await openMirror(temporaryFolder());
+    await pushPackage(mirror, madePackage('a'));
+    const writer = await openMirror(mirror.url);
+    const put = writer.store.put.bind(writer.store);
+    let pruned = 0;
+    writer.store.put = async (key, ...rest) => {
+      if (key === v3.index && pruned++ === 0)
+        await prune(mirror, await planPrune(mirror, { grace: 0 }), { grace: 0 });
+      return put(key, ...rest);
+    };
+    await updateIndex(writer);
+    expect(pruned).toBe(2);
+    expect((await verifyMirror(mirror)).findings).toEqual([]);
+  });
+
   it('stops at a manifest that it cannot read, whose blobs would look like orphans', async () => {
     const folder = copyOf(quickstartMirror);
     writeFileSync(
@@ -188,7 +230,6 @@ describe('pruning', () => {
 describe.skipIf(!golden)('a mirror of layout v2 (needs ../shared)', () => {
   const v2 = `${golden}/mirror-v2/signed`;
   const policyOf = async () => {
-    const { readFileSync } = await import('node:fs');
     const file = readdirSync(join(v2, 'build_cache/_pgp')).find((name) => name.endsWith('.pub'))!;
     const keys = [{ text: readFileSync(join(v2, 'build_cache/_pgp', file), 'utf8'), from: file }];
     return { kind: 'trusted' as const, trust: await trustOf({ keys }) };

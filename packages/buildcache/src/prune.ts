@@ -1,4 +1,4 @@
-import { FolderStore, readObject } from '@stackwright/storage';
+import { FolderStore, isNotFound, type ObjectInfo, readObject } from '@stackwright/storage';
 import pLimit from 'p-limit';
 import { describe, type PackageRef, packageOfKey, v3 } from './layout.js';
 import { manifestLimit, parseManifest } from './manifest.js';
@@ -23,9 +23,24 @@ export interface PrunePlan {
   readonly packages: readonly PackageRef[];
   /** Packages that stay. */
   readonly kept: number;
-  readonly blobs: readonly { readonly key: string; readonly size: number }[];
+  readonly blobs: readonly {
+    readonly key: string;
+    readonly size: number;
+    /** Changes when somebody writes the blob again. */
+    readonly version: string;
+  }[];
   /** Bytes that all these blobs have. */
   readonly bytes: number;
+  /** What each manifest named, by its key. */
+  readonly manifests: ReadonlyMap<string, Names>;
+}
+
+/** What a manifest names, as of one version of it. */
+interface Names {
+  readonly ref: PackageRef | undefined;
+  readonly etag: string | undefined;
+  readonly modified: Date | undefined;
+  readonly blobs: readonly string[];
 }
 
 /**
@@ -36,25 +51,11 @@ export async function planPrune(mirror: Mirror, options: PruneOptions = {}): Pro
   const { signal } = options;
   const reader = mirror.withPolicy({ kind: 'unsigned' });
   const limit = pLimit(16);
-  const present = new Map<string, PackageRef & { age: number; blobs: string[] }>();
-  const others: string[] = [];
-  const reading: Promise<void>[] = [];
-  for await (const info of mirror.store.list('v3/manifests/', { signal })) {
-    const ref = packageOfKey(info.key);
-    const job = limit(async () => {
-      if (!info.key.endsWith('.manifest.json')) return;
-      const { bytes } = await readObject(mirror.store, info.key, manifestLimit, signal);
-      const blobs = parseManifest(signedText(bytes.toString('utf8'), info.key), info.key).data.map(
-        (one) => one.checksum,
-      );
-      if (ref) present.set(ref.hash, { ...ref, age: Date.now() - (info.modified?.getTime() ?? 0), blobs });
-      else others.push(...blobs);
-    });
-    // Awaited below, all together; a failure before that must not count as unhandled.
-    job.catch(() => {});
-    reading.push(job);
+  const manifests = await readNames(mirror, new Map(), signal);
+  const present = new Map<string, PackageRef & { age: number }>();
+  for (const { ref, modified } of manifests.values()) {
+    if (ref) present.set(ref.hash, { ...ref, age: Date.now() - (modified?.getTime() ?? 0) });
   }
-  await Promise.all(reading);
 
   const kept = options.keep || options.olderThan !== undefined ? new Set<string>() : new Set(present.keys());
   const roots = [...present.values()].filter(
@@ -79,16 +80,18 @@ export async function planPrune(mirror: Mirror, options: PruneOptions = {}): Pro
     ),
   );
   const packages = [...present.values()].filter((one) => !kept.has(one.hash));
-  const named = new Set(others);
-  for (const one of present.values()) if (kept.has(one.hash)) for (const blob of one.blobs) named.add(blob);
+  const named = new Set<string>();
+  for (const { ref, blobs } of manifests.values()) {
+    if (!ref || kept.has(ref.hash)) for (const blob of blobs) named.add(blob);
+  }
 
   const grace = options.grace ?? defaultGrace;
-  const blobs: { key: string; size: number }[] = [];
+  const blobs: PrunePlan['blobs'][number][] = [];
   for await (const info of mirror.store.list(v3.blobs, { signal })) {
-    const match = /^blobs\/sha256\/[0-9a-f]{2}\/([0-9a-f]{64})$/.exec(info.key);
-    if (!match || named.has(match[1]!)) continue;
+    const checksum = checksumOf(info.key);
+    if (checksum === undefined || named.has(checksum)) continue;
     if (info.modified && Date.now() - info.modified.getTime() < grace) continue;
-    blobs.push({ key: info.key, size: info.size ?? 0 });
+    blobs.push({ key: info.key, size: info.size ?? 0, version: versionOf(info) });
   }
   return {
     packages: packages
@@ -97,12 +100,14 @@ export async function planPrune(mirror: Mirror, options: PruneOptions = {}): Pro
     kept: present.size - packages.length,
     blobs,
     bytes: blobs.reduce((sum, one) => sum + one.size, 0),
+    manifests,
   };
 }
 
 /**
  * Deletes what the plan names: first from the index, then manifests, then blobs, so that a reader never finds a name
- * without what it names.
+ * without what it names. A blob that was written again or named since the plan was made stays: a push that goes on where
+ * it was cut off needs it, or an index.
  */
 export async function prune(
   mirror: Mirror,
@@ -111,29 +116,76 @@ export async function prune(
 ): Promise<{ index: IndexResult | undefined; swept: number }> {
   const { signal } = options;
   const going = new Set(plan.packages.map((ref) => ref.hash));
-  const indexed = (await mirror.store.head(v3.index, { signal })) !== undefined;
-  const index =
-    going.size > 0 && indexed
-      ? await updateIndex(mirror, { exclude: going, keepReplaced: options.grace, signal })
-      : undefined;
+  const indexed = going.size > 0 && (await mirror.store.head(v3.index, { signal })) !== undefined;
+  const settings = { keepReplaced: options.grace, signal };
+  const index = indexed ? await updateIndex(mirror, { exclude: going, ...settings }) : undefined;
   await mirror.store.delete(
     plan.packages.map((ref) => v3.spec(ref)),
     { signal },
   );
-  await mirror.store.delete(await untouched(mirror, plan, options), { signal });
+  // Whoever wrote the index between these two steps saw the packages that are gone now.
+  if (indexed) await updateIndex(mirror, settings);
+  await mirror.store.delete(await orphansLeft(mirror, plan, signal), { signal });
   const swept =
     mirror.store instanceof FolderStore ? await mirror.store.sweep(options.grace ?? defaultGrace, signal) : 0;
   return { index, swept };
 }
 
-/** The plan's blobs that nobody has written again since: a push that takes up where it was cut off needs the others. */
-async function untouched(mirror: Mirror, plan: PrunePlan, options: PruneOptions): Promise<string[]> {
+/** The plan's blobs that nobody has written again or named since. */
+async function orphansLeft(mirror: Mirror, plan: PrunePlan, signal?: AbortSignal): Promise<string[]> {
   if (plan.blobs.length === 0) return [];
-  const planned = new Set(plan.blobs.map((blob) => blob.key));
-  const grace = options.grace ?? defaultGrace;
-  const keys: string[] = [];
-  for await (const { key, modified } of mirror.store.list(v3.blobs, { signal: options.signal })) {
-    if (planned.has(key) && !(modified && Date.now() - modified.getTime() < grace)) keys.push(key);
+  const planned = new Map(plan.blobs.map((blob) => [blob.key, blob.version]));
+  const same: string[] = [];
+  for await (const info of mirror.store.list(v3.blobs, { signal })) {
+    if (planned.get(info.key) === versionOf(info)) same.push(info.key);
   }
-  return keys;
+  // Read last: what is named by now may have been there, unnamed, when the plan was made.
+  const named = new Set(
+    [...(await readNames(mirror, plan.manifests, signal)).values()].flatMap((one) => one.blobs),
+  );
+  return same.filter((key) => !named.has(checksumOf(key)!));
+}
+
+/** What every manifest names, by its key. Those that have not changed since `known` are not read again. */
+async function readNames(
+  mirror: Mirror,
+  known: ReadonlyMap<string, Names>,
+  signal?: AbortSignal,
+): Promise<Map<string, Names>> {
+  const limit = pLimit(16);
+  const names = new Map<string, Names>();
+  const reading: Promise<void>[] = [];
+  for await (const { key, etag, modified } of mirror.store.list('v3/manifests/', { signal })) {
+    if (!key.endsWith('.manifest.json')) continue;
+    const before = known.get(key);
+    if (before && etag !== undefined && before.etag === etag) {
+      names.set(key, before);
+      continue;
+    }
+    const job = limit(async () => {
+      const found = await readObject(mirror.store, key, manifestLimit, signal).catch((error: unknown) => {
+        // Deleted since it was listed: then it names nothing.
+        if (!isNotFound(error)) throw error;
+      });
+      if (!found) return;
+      const blobs = parseManifest(signedText(found.bytes.toString('utf8'), key), key).data.map(
+        (one) => one.checksum,
+      );
+      names.set(key, { ref: packageOfKey(key), etag, modified, blobs });
+    });
+    // Awaited below, all together; a failure before that must not count as unhandled.
+    job.catch(() => {});
+    reading.push(job);
+  }
+  await Promise.all(reading);
+  return names;
+}
+
+function checksumOf(blobKey: string): string | undefined {
+  return /^blobs\/sha256\/[0-9a-f]{2}\/([0-9a-f]{64})$/.exec(blobKey)?.[1];
+}
+
+/** S3's etag is made of the content alone, so the time counts too. */
+function versionOf({ etag, modified }: ObjectInfo): string {
+  return `${etag} ${modified?.getTime()}`;
 }

@@ -82,6 +82,15 @@ describe('pushing', () => {
     expect(all.filter((one) => one.outcome === 'pushed')).toHaveLength(1);
   });
 
+  it('lists a key that an earlier push wrote without coming to the index of keys', async () => {
+    const folder = temporaryFolder();
+    await pushPackage(await openMirror(folder), madePackage('a'), { signer: new KeySigner(key) });
+    unlinkSync(join(folder, v3.keyIndex));
+    const again = await openMirror(folder);
+    await pushPackage(again, madePackage('b'), { signer: new KeySigner(key) });
+    expect(await again.store.head(v3.keyIndex)).toBeDefined();
+  });
+
   it.skipIf(!hasGpg)('signs so that gpg verifies (needs gpg: apt-get install gnupg)', async () => {
     const home = temporaryFolder();
     const file = join(home, 'manifest');

@@ -4,14 +4,14 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { finished } from 'node:stream/promises';
-import { type Content, isPreconditionFailed } from '@stackwright/storage';
+import { type Content, isNotFound, isPreconditionFailed, readObject } from '@stackwright/storage';
 import pLimit from 'p-limit';
 import { sha256 } from './blob.js';
 import { BuildcacheError } from './error.js';
 import { type InstallTree, packInfoOf, readInstalled } from './install-tree.js';
 import { fingerprintOf, readPublicKeys } from './key.js';
 import { layoutJson, mediaType, type PackageRef, v3 } from './layout.js';
-import { formatManifest, type Manifest } from './manifest.js';
+import { formatManifest, type Manifest, manifestLimit } from './manifest.js';
 import type { Mirror } from './mirror.js';
 import { type PackedTarball, packedBytes, packPrefix, type TarItem } from './pack.js';
 import { isSigned, type Signer } from './signature.js';
@@ -120,12 +120,14 @@ export async function pushPackages(
     sources.map((source) =>
       limit(async () => {
         const ref = { name: source.name, version: source.version, hash: source.hash };
+        if (options.signal?.aborted) return;
         try {
-          options.signal?.throwIfAborted();
           const done = await pushPackage(mirror, source, options);
           pushed.push(done);
           options.onProgress?.({ package: ref, outcome: done });
         } catch (error) {
+          // What was stopped has not failed.
+          if (options.signal?.aborted) return;
           failed.push({ package: ref, error: error as Error });
           options.onProgress?.({ package: ref, outcome: error as Error });
         }
@@ -162,8 +164,10 @@ export async function preparePush(
   });
   if (signer) {
     await once(signer.fingerprint, async () => {
-      if (await mirror.store.head(v3.key(signer.fingerprint), { signal })) return;
-      await publishKey(mirror, await signer.publicKey(), signal);
+      if (!(await mirror.store.head(v3.key(signer.fingerprint), { signal })))
+        await publishKey(mirror, await signer.publicKey(), signal);
+      // Whoever wrote the key may have ended before the index of keys.
+      else await updateKeyIndex(mirror, signal);
     });
   }
 }
@@ -178,7 +182,10 @@ export async function publishKey(mirror: Mirror, armored: string, signal?: Abort
     const checksum = sha256(bytes);
     await putBlob(mirror, checksum, bytes, mediaType.key, signal);
     const manifest: Manifest = { version: 3, data: [record(bytes.length, mediaType.key, 'none', checksum)] };
-    await mirror.store.put(v3.key(fingerprintOf(key)), Buffer.from(formatManifest(manifest)), {
+    const at = v3.key(fingerprintOf(key));
+    const { text } = await textAt(mirror, at, signal);
+    if (text === formatManifest(manifest)) continue;
+    await mirror.store.put(at, Buffer.from(formatManifest(manifest)), {
       contentType: 'application/json',
       signal,
     });
@@ -187,10 +194,25 @@ export async function publishKey(mirror: Mirror, armored: string, signal?: Abort
   return keys.map(fingerprintOf);
 }
 
+/** A manifest as it is there; no text and no etag when it is not. */
+async function textAt(
+  mirror: Mirror,
+  key: string,
+  signal?: AbortSignal,
+): Promise<{ text?: string; etag?: string | undefined }> {
+  try {
+    const { bytes, info } = await readObject(mirror.store, key, manifestLimit, signal);
+    return { text: bytes.toString('utf8'), etag: info.etag };
+  } catch (error) {
+    if (isNotFound(error)) return {};
+    throw error;
+  }
+}
+
 /** Writes the key index from what is there. Returns the fingerprints. */
 export async function updateKeyIndex(mirror: Mirror, signal?: AbortSignal): Promise<string[]> {
   for (let attempt = 1; ; attempt++) {
-    const before = await mirror.store.head(v3.keyIndex, { signal });
+    const before = await textAt(mirror, v3.keyIndex, signal);
     const fingerprints: string[] = [];
     for await (const { key } of mirror.store.list(v3.keys, { signal })) {
       const match = /\/([0-9A-Fa-f]{16,40})\.key\.manifest\.json$/.exec(key);
@@ -204,10 +226,11 @@ export async function updateKeyIndex(mirror: Mirror, signal?: AbortSignal): Prom
       version: 3,
       data: [record(bytes.length, mediaType.keyIndex, 'none', checksum)],
     };
+    if (before.text === formatManifest(manifest)) return sorted;
     try {
       await mirror.store.put(v3.keyIndex, Buffer.from(formatManifest(manifest)), {
         contentType: 'application/json',
-        precondition: before?.etag ? { match: before.etag } : { absent: true },
+        precondition: before.etag ? { match: before.etag } : { absent: true },
         signal,
       });
       return sorted;

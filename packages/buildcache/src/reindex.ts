@@ -404,6 +404,8 @@ async function commit(
     const now = await mirror.indexManifest(signal);
     if (now?.record.checksum !== written.checksum) return false;
   }
+  // A pruning may have taken the blob for an orphan before the manifest named it.
+  if (!(await store.head(v3.blob(written.checksum), { signal }))) return false;
   if (replaced && replaced !== written.checksum) await collect(mirror, replaced, options);
   return true;
 }

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { readlinkSync } from 'node:fs';
 import { mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,6 +7,8 @@ import { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FolderStore, type ObjectStore, openStore, readObject, StorageError } from './index.js';
 
+/** What a lock says of where its holder runs. */
+const place = `${hostname()}/${readlinkSync('/proc/self/ns/pid').replace(/\D+/g, '')}`;
 let folder: string;
 let store: FolderStore;
 
@@ -72,9 +75,25 @@ describe('a folder as a store', () => {
     const { etag } = await store.put('v', Buffer.from('1'));
     const child = spawn(process.execPath, ['-e', ''], { stdio: 'ignore' });
     await new Promise((resolve) => child.once('exit', resolve));
-    await writeFile(join(folder, '.v.lock'), `${child.pid} ${hostname()} x`);
+    await writeFile(join(folder, '.v.lock'), `${child.pid} ${place} gone`);
     await store.put('v', Buffer.from('2'), { precondition: { match: etag! } });
     expect(await text(store, 'v')).toBe('2');
+  });
+
+  it('lets one of many that find the lock of a process that is gone take it over', async () => {
+    const child = spawn(process.execPath, ['-e', ''], { stdio: 'ignore' });
+    await new Promise((resolve) => child.once('exit', resolve));
+    let { etag } = await store.put('v', Buffer.from('0'));
+    for (let round = 1; round <= 20; round++) {
+      await writeFile(join(folder, '.v.lock'), `${child.pid} ${place} dead${round}`);
+      const tries = Array.from({ length: 12 }, (_, i) =>
+        code(store.put('v', Buffer.from(`${round} ${i}`), { precondition: { match: etag! } })),
+      );
+      const outcomes = await Promise.all(tries);
+      expect(outcomes.filter((one) => one === 'done')).toHaveLength(1);
+      ({ etag } = (await store.head('v'))!);
+    }
+    expect(await readdir(folder)).toEqual(['v']);
   });
 
   it('deletes many, and folders that became empty', async () => {

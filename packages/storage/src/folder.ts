@@ -12,13 +12,13 @@ import {
   readSync,
 } from 'node:fs';
 import { copyFile, link, mkdir, readFile, rename, rmdir, stat, unlink, writeFile } from 'node:fs/promises';
-import { hostname } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
+import { setImmediate as turn } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { StorageError } from './error.js';
+import { locked } from './lock.js';
 import {
   type Content,
   checkKey,
@@ -235,48 +235,11 @@ export class FolderStore implements ObjectStore {
       await unlink(temporary);
       return;
     }
-    await this.#locked(path, options.signal, async () => {
+    await locked(path, options.signal, async () => {
       const now = await this.head(key);
       if (now?.etag !== precondition?.match) throw this.#precondition(key);
       await rename(temporary, path);
     });
-  }
-
-  /** One at a time for a path, over all processes of this machine; a dead holder's lock is taken over. */
-  async #locked(path: string, signal: AbortSignal | undefined, work: () => Promise<void>): Promise<void> {
-    const lock = join(dirname(path), `.${basename(path).slice(0, 180)}.lock`);
-    const mine = `${process.pid} ${hostname()} ${randomBytes(6).toString('hex')}`;
-    const started = Date.now();
-    for (;;) {
-      signal?.throwIfAborted();
-      try {
-        await writeFile(lock, mine, { flag: 'wx' });
-        break;
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-      }
-      if (await isStale(lock)) {
-        // Moved aside first: of several that see the same dead lock only one gets it.
-        const aside = `${lock}.${randomBytes(6).toString('hex')}.tmp`;
-        await rename(lock, aside).then(
-          () => unlink(aside),
-          () => {},
-        );
-        continue;
-      }
-      if (Date.now() - started > 30_000) {
-        throw new StorageError('unavailable', `${lock} has been held for 30 s.`, {
-          hint: 'Remove it if no other process writes to this mirror.',
-        });
-      }
-      await sleep(5 + Math.random() * 20, undefined, { signal });
-    }
-    try {
-      await work();
-    } finally {
-      const holder = await readFile(lock, 'utf8').catch(() => '');
-      if (holder === mine) await unlink(lock).catch(() => {});
-    }
   }
 
   /** Keys of the files of a folder and of all folders in it, a folder at a time. */
@@ -402,26 +365,6 @@ function infoOf(key: string, found: BigIntStats): ObjectInfo {
 /** Files of this store's own making, which are no objects. */
 function isOwn(name: string): boolean {
   return name.startsWith('.') && (name.endsWith('.tmp') || name.endsWith('.lock'));
-}
-
-async function isStale(lock: string): Promise<boolean> {
-  try {
-    const [pid, host] = (await readFile(lock, 'utf8')).split(' ');
-    if (host === hostname() && pid) return !isAlive(Number(pid));
-    const { mtimeMs } = await stat(lock);
-    return Date.now() - mtimeMs > 20_000;
-  } catch {
-    return false;
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
 }
 
 function isMissing(error: unknown): boolean {

@@ -13,6 +13,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { openMirror, v3 } from '@stackwright/buildcache';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { main } from '../index.js';
 
@@ -41,6 +42,22 @@ async function run(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
   process.exitCode = undefined;
   const code = await main(args, { cwd, env, stdout: into('out'), stderr: into('err') });
   return { code, ...text };
+}
+
+/** The quickstart's packages as if Spack had installed them in a folder of the working directory. */
+async function installTree(name: string) {
+  const root = join(cwd, name);
+  const pulled = await run(['mirror', 'pull', mirror, '--to', root, ...trust, '--json']);
+  const prefixes = new Map<string, string>(
+    JSON.parse(pulled.out).packages.map((one: { hash: string; prefix: string }) => [one.hash, one.prefix]),
+  );
+  const { record } = (await (await openMirror(mirror)).indexManifest())!;
+  const database = JSON.parse(readFileSync(join(mirror, v3.blob(record.checksum)), 'utf8'));
+  for (const [hash, entry] of Object.entries<Record<string, unknown>>(database.database.installs)) {
+    Object.assign(entry, { path: prefixes.get(hash) ?? null, installed: prefixes.has(hash), explicit: true });
+  }
+  mkdirSync(join(root, '.spack-db'));
+  writeFileSync(join(root, '.spack-db', 'index.json'), JSON.stringify(database));
 }
 
 describe('stackwright mirror', () => {
@@ -159,6 +176,28 @@ describe('stackwright mirror', () => {
     expect((await run(['mirror', 'verify', 'folder', ...trust])).code).toBe(0);
     await run(['mirror', 'sync', mirror, 'folder', '--no-delete', ...trust]);
     expect(await names()).toHaveLength(9);
+  });
+
+  it('copy finishes what an earlier one left: nothing to copy, but the index and the keys are missing', async () => {
+    await run(['mirror', 'copy', mirror, 'copy', ...trust, '--no-index']);
+    rmSync(join(cwd, 'copy', 'v3/manifests/key'), { recursive: true });
+    const { code, err } = await run(['mirror', 'copy', mirror, 'copy', ...trust]);
+    expect({ code, err }).toMatchObject({
+      code: 0,
+      err: expect.stringContaining('0 packages copied, 9 there'),
+    });
+    expect(await run(['mirror', 'verify', 'copy', '--trust-published'])).toMatchObject({ code: 0, out: '' });
+  });
+
+  it('push finishes what an earlier one left: nothing to push, but the index is behind', async () => {
+    await installTree('tree');
+    const push = ['mirror', 'push', 'own', '--tree', 'tree', '--unsigned'];
+    expect((await run([...push, '--no-index'])).err).toContain('9 packages pushed');
+    expect(await run(push)).toMatchObject({
+      code: 0,
+      err: expect.stringContaining('0 packages pushed, 9 there'),
+    });
+    expect(await run(['mirror', 'verify', 'own', '--unsigned'])).toMatchObject({ code: 0, out: '' });
   });
 
   it('prune shows what it would delete and deletes nothing', async () => {

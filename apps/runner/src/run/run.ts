@@ -1,5 +1,5 @@
 import { writeFile } from 'node:fs/promises';
-import { type Mirror, updateIndex } from '@stackwright/buildcache';
+import { folderOf, type Mirror, updateIndex } from '@stackwright/buildcache';
 import {
   type AssembledImage,
   assembleImage,
@@ -89,7 +89,10 @@ export async function runStack(context: Context, argument: string, options: RunO
     : await progress.phase('Check the mirror', (report) =>
         checkMirror(context, access.mirror, lock, graph, staging, report),
       );
-  if (access.reseeded) await updateIndex(access.mirror, { signal: context.signal });
+  // A run's own mirror also when an earlier run ended between its last package and the index.
+  if (access.reseeded || (found.size > 0 && folderOf(access.mirror.store) === work.mirror)) {
+    await updateIndex(access.mirror, { signal: context.signal });
+  }
   const pruned = prune(graph, [
     externals,
     upToDate((job) => (found.has(job.hash) ? { mirror: access.mirror.url } : undefined)),

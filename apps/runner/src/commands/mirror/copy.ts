@@ -76,8 +76,11 @@ export async function copy(
     });
     progress.end();
     const tally = (wanted: string) => [...outcomes.values()].filter((one) => one === wanted).length;
-    if (tally('copied') > 0 && !options.sign) await copyKeys(from, to, context.signal);
-    if (tally('copied') > 0 && options.index) await updateIndex(to, { signal: context.signal });
+    // Also when nothing was left to copy: an earlier run may have ended before it came to this.
+    if (tally('copied') + tally('present') > 0) {
+      if (!options.sign) await copyKeys(from, to, context.signal);
+      if (options.index) await updateIndex(to, { signal: context.signal });
+    }
     if (options.json) {
       printJson(context, {
         from: from.url,
@@ -134,7 +137,8 @@ async function copyFromOci(
   try {
     const signer = options.sign ? await findSigner(context, options) : undefined;
     const { copied, present } = await openOci(context, url).copyTo(to, { signer, signal: context.signal });
-    if (options.index && copied.length > 0) await updateIndex(to, { signal: context.signal });
+    if (options.index && copied.length + present.length > 0)
+      await updateIndex(to, { signal: context.signal });
     if (options.json) printJson(context, { from: url, to: to.url, copied, present });
     note(context, `${count(copied.length, 'package')} copied, ${present.length} there before: ${to.url}`);
   } finally {

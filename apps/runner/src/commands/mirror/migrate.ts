@@ -60,7 +60,8 @@ export const define: Define = (command, context) => {
           onProgress: progress.tick,
         });
         progress.end();
-        if (result.migrated.length > 0) await updateIndex(to, { signal: context.signal });
+        if (result.migrated.length + result.present.length > 0)
+          await updateIndex(to, { signal: context.signal });
         if (options.json) {
           printJson(context, {
             from: from.url,

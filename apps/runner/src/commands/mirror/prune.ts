@@ -43,7 +43,7 @@ async function run(context: Context, url: string, options: Options): Promise<voi
         mirror: mirror.url,
         packages: plan.packages,
         kept: plan.kept,
-        blobs: plan.blobs,
+        blobs: plan.blobs.map(({ key, size }) => ({ key, size })),
         bytes: plan.bytes,
         deleted: options.delete ?? false,
       });

@@ -72,6 +72,9 @@ async function run(
   const spackRoot = options.spackRoot ?? findSpack(context) ?? '';
   const sources = prefixes.map((prefix) => installedPackage(prefix, tree, spackRoot));
   const mirror = await openTarget(context, url, options);
+  let done = 0;
+  const total = String(sources.length);
+  const report = (text: string) => note(context, `[${String(done).padStart(total.length)}/${total}] ${text}`);
   try {
     const { pushed, failed } = await pushPackages(mirror, sources, {
       signer,
@@ -79,12 +82,14 @@ async function run(
       parallel: Math.max(1, Number(options.jobs) || 3),
       signal: context.signal,
       onProgress: ({ package: ref, outcome }) => {
-        if (outcome instanceof Error) note(context, `failed   ${describe(ref)}`);
-        else if (outcome.tarball) note(context, `pushed   ${describe(ref)}  ${bytes(outcome.tarball.size)}`);
+        done++;
+        if (outcome instanceof Error) report(`failed   ${describe(ref)}`);
+        else if (outcome.tarball) report(`pushed   ${describe(ref)}  ${bytes(outcome.tarball.size)}`);
       },
     });
     const fresh = pushed.filter((one) => one.outcome === 'pushed').length;
-    if (options.index && fresh > 0) await updateIndex(mirror, { signal: context.signal });
+    // Also when nothing was left to push: an earlier run may have ended before it came to this.
+    if (options.index && pushed.length > 0) await updateIndex(mirror, { signal: context.signal });
     if (options.json) {
       printJson(context, {
         mirror: mirror.url,

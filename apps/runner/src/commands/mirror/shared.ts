@@ -212,7 +212,7 @@ export async function select(
   if (specs.length > 0) {
     const { nodes } = await nodesOf(mirror, present, context.signal);
     for (const spec of specs) {
-      const matches = [...present.keys()].filter((hash) => matchesSpec(spec, hash, nodes));
+      const matches = [...present.keys()].filter(matcher(spec, nodes));
       if (matches.length === 0) {
         throw new RunnerError(
           'input',
@@ -256,10 +256,14 @@ export async function nodesOf(
   return { hashes: new Set(present.keys()), nodes };
 }
 
-function matchesSpec(spec: string, hash: string, nodes: ReadonlyMap<string, ConcreteNode>): boolean {
-  if (/^\/[a-z2-7]+$/.test(spec)) return hash.startsWith(spec.slice(1));
-  const node = nodes.get(hash);
-  return node !== undefined && satisfies(node, parseSpec(spec), nodes);
+/** Whether a package, by its hash, is what a spec or `/HASH` means. */
+function matcher(spec: string, nodes: ReadonlyMap<string, ConcreteNode>): (hash: string) => boolean {
+  if (/^\/[a-z2-7]+$/.test(spec)) return (hash) => hash.startsWith(spec.slice(1));
+  const parsed = parseSpec(spec);
+  return (hash) => {
+    const node = nodes.get(hash);
+    return node !== undefined && satisfies(node, parsed, nodes);
+  };
 }
 
 export function sorted(refs: Iterable<PackageRef>): PackageRef[] {

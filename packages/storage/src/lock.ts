@@ -1,0 +1,100 @@
+import { randomBytes } from 'node:crypto';
+import { readlinkSync } from 'node:fs';
+import { link, readFile, rename, stat, unlink, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { StorageError } from './error.js';
+
+/** Milliseconds that a lock of another machine may be held: its holder cannot be asked whether it lives. */
+const remoteLimit = 20_000;
+/** Milliseconds that a lock is waited for. */
+const waitLimit = 30_000;
+
+/** Does `work` as the only one for a path, over all processes of this machine; a dead holder's lock is taken over. */
+export async function locked(
+  path: string,
+  signal: AbortSignal | undefined,
+  work: () => Promise<void>,
+): Promise<void> {
+  const release = await acquire(join(dirname(path), `.${basename(path).slice(0, 180)}`), signal);
+  try {
+    await work();
+  } finally {
+    await release();
+  }
+}
+
+/** @param stem the lock's path without `.lock` */
+async function acquire(stem: string, signal: AbortSignal | undefined): Promise<() => Promise<void>> {
+  const lock = `${stem}.lock`;
+  const mine = `${process.pid} ${place()} ${randomBytes(6).toString('hex')}`;
+  const file = join(dirname(lock), `.${randomBytes(6).toString('hex')}.tmp`);
+  const started = Date.now();
+  const release = async () => {
+    if ((await readFile(lock, 'utf8').catch(() => '')) === mine) await unlink(lock).catch(() => {});
+  };
+  try {
+    // Written beside and linked, so that nobody ever sees a lock that does not say whose it is.
+    await writeFile(file, mine, { flag: 'wx' });
+    for (;;) {
+      signal?.throwIfAborted();
+      try {
+        await link(file, lock);
+        return release;
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+      }
+      const dead = await deadHolder(lock);
+      if (dead !== undefined) {
+        // Of several that see the same dead lock one at a time may replace it, and only while it is still that one.
+        const done = await acquire(`${stem}.${dead.replace(/^.* |\W/g, '')}`, signal);
+        try {
+          if ((await readFile(lock, 'utf8').catch(() => undefined)) !== dead) continue;
+          await rename(file, lock);
+          return release;
+        } finally {
+          await done();
+        }
+      }
+      if (Date.now() - started > waitLimit) {
+        throw new StorageError('unavailable', `${lock} has been held for ${waitLimit / 1000} s.`, {
+          hint: 'Remove it if no other process writes to this mirror.',
+        });
+      }
+      await sleep(5 + Math.random() * 20, undefined, { signal });
+    }
+  } finally {
+    await unlink(file).catch(() => {});
+  }
+}
+
+/** What a lock says whose holder is gone; undefined while the holder lives or the lock is gone. */
+async function deadHolder(lock: string): Promise<string | undefined> {
+  try {
+    const text = await readFile(lock, 'utf8');
+    const [pid, where] = text.split(' ');
+    if (where === place()) return isAlive(Number(pid)) ? undefined : text;
+    return Date.now() - (await stat(lock)).mtimeMs > remoteLimit ? text : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Where process ids mean the same: a container on the same host has its own. */
+function place(): string {
+  try {
+    return `${hostname()}/${readlinkSync('/proc/self/ns/pid').replace(/\D+/g, '')}`;
+  } catch {
+    return hostname();
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
