@@ -46,6 +46,7 @@ export {
   tarBytes,
 } from './pack.js';
 export { type PruneOptions, type PrunePlan, planPrune, prune } from './prune.js';
+export { type PullOptions, pullPackage } from './pull.js';
 export {
   installedPackage,
   type PackageSource,
