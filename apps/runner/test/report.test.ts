@@ -83,7 +83,9 @@ describe('stackwright report', () => {
       'passed',
       "==> libgreet: Executing phase: 'install'\ngreet.c:1:2: warning: unused\n",
     );
-    record('hello', hello, 'failed', 'hello.c:7:1: error: token is t0ps3cret\n');
+    const others = 'greet.c:1:2: error: of a dependency\n';
+    const own = `==> Installing hello-2.0-${hello} [2/2]\nhello.c:7:1: error: token is t0ps3cret\n`;
+    record('hello', hello, 'failed', others + own);
     const { code, stdout, stderr } = await report([], { CDASH_AUTH_TOKEN: 't0ps3cret' });
     expect({ code, stdout }).toEqual({
       code: 0,
@@ -107,6 +109,7 @@ describe('stackwright report', () => {
     expect(passed).toContain('<Warning>');
     expect(passed).not.toContain('<Error>');
     expect(failed).toContain('<Text>hello.c:7:1: error: token is ***</Text>');
+    expect(failed).not.toContain('of a dependency');
     expect(sent('Upload>')).toHaveLength(2);
     expect(sent('Done>')).toHaveLength(2);
   });

@@ -194,7 +194,9 @@ export class CdashClient {
         retries: attempts - 1,
         minTimeout: firstDelay,
         randomize: true,
-        shouldRetry: ({ error }) => error instanceof CdashError && error.code === 'unavailable',
+        // A name that nobody knows will not be known in a second.
+        shouldRetry: ({ error }) =>
+          error instanceof CdashError && error.code === 'unavailable' && !codes(error).includes('ENOTFOUND'),
         ...(signal ? { signal } : {}),
       },
     );
@@ -263,18 +265,19 @@ function summary(status: number, text: string): string {
   return `HTTP ${status}${told ? `, ${told.replace(/\.$/, '')}` : ''}`;
 }
 
+const beforeSending = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'UND_ERR_CONNECT_TIMEOUT', 'EHOSTUNREACH'];
+
 /** Whether a request failed before any of it was sent. */
 function neverSent(error: unknown): boolean {
-  for (let at: unknown = error; at instanceof Error; at = at.cause) {
-    const { code } = at as { code?: string };
-    if (
-      code &&
-      ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'UND_ERR_CONNECT_TIMEOUT', 'EHOSTUNREACH'].includes(code)
-    )
-      return true;
-    if (at instanceof AggregateError && at.errors.every(neverSent)) return true;
-  }
-  return false;
+  return codes(error).some((code) => beforeSending.includes(code));
+}
+
+/** The system's codes of an error and its causes. */
+function codes(error: unknown): string[] {
+  if (!(error instanceof Error)) return [];
+  const { code } = error as { code?: string };
+  const below = error instanceof AggregateError ? error.errors.flatMap(codes) : codes(error.cause);
+  return code ? [code, ...below] : below;
 }
 
 function causeOf(error: unknown): string {

@@ -73,7 +73,10 @@ export async function packageReport(
   const compiler = compilerOf(spec, (hash) => graph.jobs.get(hash)?.spec);
   const secrets = secretsOf(env);
   // A build may print what it finds in its surroundings.
-  const text = withoutSecrets(await readFile(record.log, 'utf8').catch(() => ''), secrets);
+  const whole = withoutSecrets(await readFile(record.log, 'utf8').catch(() => ''), secrets);
+  // Before it stands what Spack built or fetched for it.
+  const own = whole.indexOf(`==> Installing ${spec.name}-${spec.version}-${spec.hash}`);
+  const text = own < 0 ? whole : whole.slice(own);
   return {
     build: {
       project: target.project,
