@@ -37,7 +37,7 @@ export const define: Define = (command, context) => {
     .option('--no-status', 'put no status on the commit')
     .option('--link <url>', 'page that the commit status leads to (in CI: the pipeline)')
     .option('--work <folder>', 'where the run left its files (.stackwright/STACK)')
-    .option('--json', 'print {"builds":[{"hash","name","version","outcome","seconds","link"}]}')
+    .option('--json', 'print {"builds": [{"hash","name","version","outcome","seconds","link"}]}')
     .addHelpText(
       'after',
       `
