@@ -1,15 +1,6 @@
-import {
-  type CleartextMessage,
-  createCleartextMessage,
-  enums,
-  type PrivateKey,
-  type PublicKey,
-  readCleartextMessage,
-  sign,
-  verify,
-} from 'openpgp';
+import type { CleartextMessage, PrivateKey, PublicKey, VerifyMessageResult } from 'openpgp';
 import { BuildcacheError } from './error.js';
-import { fingerprintOf } from './key.js';
+import { fingerprintOf, openpgp } from './key.js';
 
 /** Clear-signs texts. An OpenPGP key in memory and an outside program both answer this. */
 export interface Signer {
@@ -34,6 +25,7 @@ export class KeySigner implements Signer {
   }
 
   async sign(text: string): Promise<string> {
+    const { createCleartextMessage, enums, sign } = await openpgp();
     try {
       const message = await createCleartextMessage({ text });
       const signed = await sign({
@@ -119,6 +111,7 @@ export async function verifySigned(
     });
   }
   const message = await readSigned(text, where);
+  const { verify } = await openpgp();
   const { signatures, data } = await verify({
     message,
     verificationKeys: [...trust.keys],
@@ -192,6 +185,7 @@ async function staleness(
 }
 
 async function readSigned(text: string, where: string): Promise<CleartextMessage> {
+  const { readCleartextMessage } = await openpgp();
   try {
     return await readCleartextMessage({ cleartextMessage: text });
   } catch (error) {
@@ -216,7 +210,7 @@ function untrusted(where: string, keyId: string, trust: Trust): BuildcacheError 
   );
 }
 
-type VerificationResult = Awaited<ReturnType<typeof verify>>['signatures'][number];
+type VerificationResult = VerifyMessageResult['signatures'][number];
 type Refusal = 'wrong' | 'expired' | 'weak' | 'unsupported' | 'key-expired' | 'key-revoked' | 'key-usage';
 
 /** What OpenPGP.js says, and what that means. */

@@ -8,20 +8,10 @@ import {
   type Dirent,
   fstatSync,
   openSync,
+  readdirSync,
   readSync,
 } from 'node:fs';
-import {
-  copyFile,
-  link,
-  mkdir,
-  readdir,
-  readFile,
-  rename,
-  rmdir,
-  stat,
-  unlink,
-  writeFile,
-} from 'node:fs/promises';
+import { copyFile, link, mkdir, readFile, rename, rmdir, stat, unlink, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { setImmediate as turn } from 'node:timers/promises';
@@ -264,7 +254,7 @@ export class FolderStore implements ObjectStore {
       signal?.throwIfAborted();
       let entries: Dirent[];
       try {
-        entries = await readdir(join(this.root, folder), { withFileTypes: true });
+        entries = readdirSync(join(this.root, folder), { withFileTypes: true });
       } catch (error) {
         if (isMissing(error)) continue;
         throw this.#failed('list', folder, error);
@@ -276,6 +266,7 @@ export class FolderStore implements ObjectStore {
         else if (entry.isFile() || entry.isSymbolicLink()) files.push(key);
       }
       yield files;
+      await this.#giveTurn();
     }
   }
 
@@ -287,11 +278,14 @@ export class FolderStore implements ObjectStore {
       const now = performance.now();
       // A pause for another cause counts no more than a slow disk.
       this.#readTime += (Math.min(now - started, 2) - this.#readTime) / 10;
-      if (now - this.#lastTurn > 10) {
-        this.#lastTurn = now;
-        await turn();
-      }
+      await this.#giveTurn(now);
     }
+  }
+
+  async #giveTurn(now = performance.now()): Promise<void> {
+    if (now - this.#lastTurn <= 10) return;
+    this.#lastTurn = now;
+    await turn();
   }
 
   #path(key: string): string {
