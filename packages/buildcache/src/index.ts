@@ -1,6 +1,6 @@
 export { type BuildInfo, formatBuildInfo, parseBuildInfo } from './buildinfo.js';
 export { type CopyOptions, type CopyOutcome, copyKeys, copyPackages, signPackages } from './copy.js';
-export { BuildcacheError, type BuildcacheErrorCode, hasCode } from './error.js';
+export { BuildcacheError, type BuildcacheErrorCode, hasCode, isUnvouched } from './error.js';
 export { GpgSigner } from './gpg.js';
 export {
   type InstalledPackage,
