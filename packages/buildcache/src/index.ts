@@ -1,3 +1,4 @@
+export { goArchitecture } from './architecture.js';
 export { type BuildInfo, formatBuildInfo, parseBuildInfo } from './buildinfo.js';
 export { type CopyOptions, type CopyOutcome, copyKeys, copyPackages, signPackages } from './copy.js';
 export { BuildcacheError, type BuildcacheErrorCode, hasCode } from './error.js';
@@ -23,6 +24,7 @@ export {
   readSecretKey,
 } from './key.js';
 export { readKeyFiles } from './key-file.js';
+export { type LayerFacts, readLayerFacts } from './layer-facts.js';
 export { describe, isHash, mediaType, type PackageRef, packageOfKey, v3 } from './layout.js';
 export type { BlobRecord, Manifest } from './manifest.js';
 export { formatManifest, parseManifest } from './manifest.js';
@@ -58,6 +60,7 @@ export {
 } from './push.js';
 export { type IndexOptions, type IndexResult, updateIndex } from './reindex.js';
 export { type NewPlaces, Relocation, relocationOf, withSbang } from './relocate.js';
+export { type InspectedPrefix, searchPaths } from './search-path.js';
 export { KeySigner, type Signer, Trust, verifySigned } from './signature.js';
 export { parseSpecDocument, type SpecDocument } from './spec-document.js';
 export type { TarEntry } from './tar.js';

@@ -1,10 +1,20 @@
-import { inspectedFolders } from './layer.js';
+/** Folders of a prefix that Spack puts on search paths (its default `modules:prefix_inspections`). */
+export const inspectedFolders: Readonly<Record<string, readonly string[]>> = {
+  bin: ['PATH'],
+  man: ['MANPATH'],
+  'share/man': ['MANPATH'],
+  'share/aclocal': ['ACLOCAL_PATH'],
+  'lib/pkgconfig': ['PKG_CONFIG_PATH'],
+  'lib64/pkgconfig': ['PKG_CONFIG_PATH'],
+  'share/pkgconfig': ['PKG_CONFIG_PATH'],
+  '.': ['CMAKE_PREFIX_PATH'],
+};
 
 /** The search path that a container has where nothing says otherwise. */
 const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
-/** A package as the image has it. */
-export interface InstalledPackage {
+/** A package's prefix as an image has it. */
+export interface InspectedPrefix {
   /** Absolute, in the image. */
   readonly prefix: string;
   /** The inspected folders that exist, relative to the prefix. */
@@ -16,7 +26,7 @@ export interface InstalledPackage {
  * what the base had. It is what `spack load` sets from prefixes alone; variables that recipes set in Python are not known here.
  * @param base `NAME=value` strings of the base image
  */
-export function searchPaths(packages: readonly InstalledPackage[], base: readonly string[] = []): string[] {
+export function searchPaths(packages: readonly InspectedPrefix[], base: readonly string[] = []): string[] {
   const env = new Map(
     base.map((entry) => [entry.slice(0, entry.indexOf('=')), entry.slice(entry.indexOf('=') + 1)]),
   );
