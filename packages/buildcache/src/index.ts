@@ -1,3 +1,11 @@
+export {
+  type AnyMirror,
+  copyAny,
+  openAnyMirror,
+  planAnyPrune,
+  pruneAny,
+  updateAnyIndex,
+} from './any-mirror.js';
 export { goArchitecture } from './architecture.js';
 export { type BuildInfo, formatBuildInfo, parseBuildInfo } from './buildinfo.js';
 export { type CopyOptions, type CopyOutcome, copyKeys, copyPackages, signPackages } from './copy.js';
@@ -38,7 +46,14 @@ export {
   type SignaturePolicy,
   trustOf,
 } from './mirror.js';
-export { OciCache, type OciPackage, tagOf } from './oci.js';
+export { copyToRegistry } from './oci/copy.js';
+export type { BaseImage } from './oci/image.js';
+export { isOciUrl, OciMirror } from './oci/mirror.js';
+export type { OciPackage } from './oci/package.js';
+export { planOciPrune, pruneOci } from './oci/prune.js';
+export { type OciPushOptions, pushToRegistry } from './oci/push.js';
+export { updateOciIndex } from './oci/reindex.js';
+export { tagOf } from './oci/tag.js';
 export {
   type PackedTarball,
   type PackInfo,
@@ -47,6 +62,7 @@ export {
   type TarItem,
   tarBytes,
 } from './pack.js';
+export type { PackageMirror } from './package-mirror.js';
 export { type PruneOptions, type PrunePlan, planPrune, prune } from './prune.js';
 export {
   installedPackage,

@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import type { Digest } from '@stackwright/oci';
 import { BuildcacheError } from './error.js';
-import { inspectedFolders } from './search-path.js';
+import { type InspectedPrefix, inspectedFolders } from './search-path.js';
+import type { TarEntry } from './tar.js';
 import { tarEntries } from './unpack.js';
 
 /** What has to be known of a package's tarball before it can be a layer; constant for a digest, so it is remembered. */
@@ -23,6 +24,34 @@ export interface LayerFacts {
 const longestDistribution = 64 * 1024 * 1024;
 const distributionName = '/.spack/binary_distribution';
 
+/** Finds what search paths need to know while a package's entries go by. */
+export class LayerScan {
+  readonly #folders = new Set<string>();
+  #prefix: string | undefined;
+
+  see({ name, type }: TarEntry): void {
+    if (type === 'folder') this.#folders.add(name);
+    if (name.endsWith(distributionName)) this.#prefix = name.slice(0, -distributionName.length);
+  }
+
+  /** @throws BuildcacheError `tarball` when these were not the entries of an installed package */
+  result(what: string): InspectedPrefix {
+    const prefix = this.#prefix;
+    if (prefix === undefined) {
+      throw new BuildcacheError(
+        'input',
+        'tarball',
+        `${what}: the tarball has no .spack/binary_distribution, so it is not of an installed package.`,
+        { package: what },
+      );
+    }
+    const folders = Object.keys(inspectedFolders).filter(
+      (sub) => sub === '.' || this.#folders.has(`${prefix}/${sub}`),
+    );
+    return { prefix: `/${prefix}`, folders };
+  }
+}
+
 /**
  * Reads a gzip-compressed package tarball once and finds what is needed of it. Nothing is kept but the facts.
  * @param what names the package in errors
@@ -39,32 +68,16 @@ export async function readLayerFacts(
     uncompressed.update(bytes);
     size += bytes.length;
   };
-  const folders = new Set<string>();
-  let found: { readonly folder: string; readonly text: string } | undefined;
+  const scan = new LayerScan();
+  let distribution = '';
   for await (const { entry, content } of tarEntries(compressed, { what, signal, onBytes })) {
-    if (entry.type === 'folder') folders.add(entry.name);
-    if (!entry.name.endsWith(distributionName) || entry.size > longestDistribution) continue;
+    if (entry.name.endsWith(distributionName) && entry.size > longestDistribution) continue;
+    scan.see(entry);
+    if (!entry.name.endsWith(distributionName)) continue;
     const chunks: Buffer[] = [];
     for await (const chunk of content) chunks.push(chunk);
-    found = {
-      folder: entry.name.slice(0, -distributionName.length),
-      text: Buffer.concat(chunks).toString('utf8'),
-    };
+    distribution = Buffer.concat(chunks).toString('utf8');
   }
-  if (!found) {
-    throw new BuildcacheError(
-      'input',
-      'tarball',
-      `${what}: the tarball has no .spack/binary_distribution, so it is not of an installed package.`,
-      { package: what },
-    );
-  }
-  const { folder, text } = found;
-  return {
-    diffId: `sha256:${uncompressed.digest('hex')}`,
-    size,
-    prefix: `/${folder}`,
-    distribution: text,
-    folders: Object.keys(inspectedFolders).filter((sub) => sub === '.' || folders.has(`${folder}/${sub}`)),
-  };
+  const { prefix, folders } = scan.result(what);
+  return { diffId: `sha256:${uncompressed.digest('hex')}`, size, prefix, distribution, folders };
 }

@@ -35,10 +35,7 @@ export function searchPaths(packages: readonly InspectedPrefix[], base: readonly
     for (const { prefix, folders } of packages) {
       if (!folders.includes(folder)) continue;
       for (const variable of variables) {
-        found.set(variable, [
-          ...(found.get(variable) ?? []),
-          folder === '.' ? prefix : `${prefix}/${folder}`,
-        ]);
+        found.set(variable, [...(found.get(variable) ?? []), pathOf(prefix, folder)]);
       }
     }
   }
@@ -50,4 +47,23 @@ export function searchPaths(packages: readonly InspectedPrefix[], base: readonly
   }
   if (!env.has('PATH')) env.set('PATH', defaultPath);
   return [...env].map(([name, value]) => `${name}=${value}`);
+}
+
+/** The inspected folders of a prefix that an environment's search paths list. */
+export function foldersIn(env: readonly string[], prefix: string): string[] {
+  const listed = new Map(
+    env.map((entry) => {
+      const at = entry.indexOf('=');
+      return [entry.slice(0, at), entry.slice(at + 1).split(':')] as const;
+    }),
+  );
+  return Object.entries(inspectedFolders)
+    .filter(([folder, variables]) =>
+      variables.some((variable) => listed.get(variable)?.includes(pathOf(prefix, folder))),
+    )
+    .map(([folder]) => folder);
+}
+
+function pathOf(prefix: string, folder: string): string {
+  return folder === '.' ? prefix : `${prefix}/${folder}`;
 }
