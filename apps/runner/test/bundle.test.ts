@@ -1,4 +1,5 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
@@ -7,6 +8,7 @@ import { call } from './call.js';
 
 const cli = fileURLToPath(new URL('../bundle/cli.js', import.meta.url));
 const mini = fileURLToPath(new URL('../../../packages/job-graph/fixtures/mini', import.meta.url));
+const mirror = fileURLToPath(new URL('../../../stacks/quickstart/mirror', import.meta.url));
 const run = (...args: string[]) => execFileSync(process.execPath, [cli, ...args], { encoding: 'utf8' });
 const built = existsSync(cli);
 const name = `the bundled command${built ? '' : ' (skipped: not built; run "npm run build")'}`;
@@ -19,6 +21,15 @@ describe.skipIf(!built)(name, () => {
 
   it.each(commands.map((command) => command.name))('has the command %s', async (command) => {
     expect(run(command, '--help')).toBe((await call([command, '--help'])).stdout);
+  });
+
+  it('ends well when nobody reads on', async () => {
+    const child = spawn(process.execPath, [cli, 'mirror', 'list', mirror], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    child.stdout.destroy();
+    const [code] = await once(child, 'exit');
+    expect(code).toBe(0);
   });
 
   it('finds the style and the script of its page', async () => {

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -164,5 +164,48 @@ describe.skipIf(missing !== '')(`stackwright mirror with a registry${missing}`, 
       ...args.map((arg) => arg.replace('URL', url).replace('NOWHERE', `${url}/typo`)),
     );
     expect([code, stderr]).toEqual([expected, expect.stringMatching(message)]);
+  });
+});
+
+describe.skipIf(missing !== '')(`a stack with a mirror in a registry${missing}`, () => {
+  const folder = mkdtempSync(join(tmpdir(), 'oci-stack-'));
+  let registry: Awaited<ReturnType<typeof startRegistry>>;
+  let url: string;
+  const plain = { PATH: '/usr/bin:/bin', HOME: folder };
+  const run = (...args: string[]) => call(args, { cwd: folder, env: plain });
+
+  beforeAll(async () => {
+    registry = await startRegistry();
+    url = `oci+http://${registry.host}/quickstart`;
+    await run('mirror', 'copy', mirror, url, ...trust, '--no-index');
+  });
+  afterAll(async () => {
+    await registry?.stop();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  it.each([
+    ['run', ['run', quickstart, '--work', 'work-run']],
+    ['rebuild', ['rebuild', quickstart, '--hash', 'hocoygz', '--work', 'work-rebuild']],
+    ['image build', ['image', 'build', quickstart, '--work', 'work-image']],
+  ])('%s takes its packages, when told that they carry no signatures', async (_name, args) => {
+    const refused = await run(...args, '--mirror', url);
+    expect([refused.code, refused.stderr]).toEqual([2, expect.stringMatching(/no signatures.*\n?.*--unsigned/)]);
+    expect(await run(...args, '--mirror', url, '--unsigned')).toMatchObject({ code: 0 });
+  });
+
+  it('generate leaves out what is there, with an index or without', async () => {
+    const stack = join(folder, 'stack');
+    cpSync(quickstart, stack, { recursive: true });
+    const file = join(stack, 'spack.yaml');
+    writeFileSync(file, readFileSync(file, 'utf8').replace('url: ./mirror', `url: ${url}`));
+    const generate = async (...more: string[]) => {
+      const { code, stderr } = await run('generate', stack, '--output-file', 'pipeline.yml', ...more);
+      expect([code, stderr]).toEqual([0, expect.anything()]);
+      return readFileSync(join(folder, 'pipeline.yml'), 'utf8');
+    };
+    expect(await generate()).toContain('no-specs-to-rebuild');
+    await run('mirror', 'index', url);
+    expect(await generate('--check-index-only')).toContain('no-specs-to-rebuild');
   });
 });

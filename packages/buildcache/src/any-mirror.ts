@@ -6,9 +6,11 @@ import { Mirror, type OpenMirrorOptions, openMirror } from './mirror.js';
 import { copyToRegistry } from './oci/copy.js';
 import { isOciUrl, OciMirror } from './oci/mirror.js';
 import { planOciPrune, pruneOci } from './oci/prune.js';
+import { pushToRegistry } from './oci/push.js';
 import { updateOciIndex } from './oci/reindex.js';
 import type { PackageMirror } from './package-mirror.js';
 import { type PruneOptions, type PrunePlan, planPrune, prune } from './prune.js';
+import { type PackageSource, type Pushed, type PushOptions, pushPackage } from './push.js';
 import { type IndexOptions, type IndexResult, updateIndex } from './reindex.js';
 
 /** A mirror that can be written: of layout v3 in a store, or in a registry. */
@@ -59,6 +61,18 @@ export function copyAny(
   return to instanceof Mirror
     ? copyPackages(from, to, refs, options)
     : copyToRegistry(from, to, refs, options);
+}
+
+/** Packs one package and pushes it to a mirror of any kind. In a registry there is no signature. */
+export async function pushAny(
+  mirror: AnyMirror,
+  source: PackageSource,
+  options: PushOptions = {},
+): Promise<Pushed> {
+  if (mirror instanceof Mirror) return pushPackage(mirror, source, options);
+  const { pushed, failed } = await pushToRegistry(mirror, [source], options);
+  if (failed[0]) throw failed[0].error;
+  return pushed[0]!;
 }
 
 /**

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { databaseEntries, parseEntry } from './database.js';
+import { databaseBatches, entryState, parseEntry } from './database.js';
 import { parseManifest } from './index.js';
 import { parseSpecDocument } from './spec-document.js';
 import { madeHash } from './testing.js';
@@ -11,16 +11,20 @@ const read = async (text: string | Buffer, step = 1 << 20) => {
     for (let at = 0; at < bytes.length; at += step) yield bytes.subarray(at, at + step);
   })();
   const found: { hash: string; text: string }[] = [];
-  for await (const entry of databaseEntries(source, 'index')) {
-    found.push({ hash: entry.hash, text: entry.bytes.toString('utf8') });
-    parseEntry({ hash: entry.hash, bytes: Buffer.from(entry.bytes) }, 'index');
+  for await (const entries of databaseBatches(source, 'index')) {
+    for (const entry of entries) {
+      found.push({ hash: entry.hash, text: entry.bytes.toString('utf8') });
+      const { refCount, inBuildcache } = parseEntry(entry, 'index');
+      expect(entryState(entry, 'index')).toMatchObject({ refCount, inBuildcache });
+    }
   }
   return found;
 };
+const note = 'a "quoted" } { \\ brace é,"ref_count":7,"in_buildcache":false},';
 const entry = (name: string) => ({
-  spec: { name, version: '1.0', parameters: { note: 'a "quoted" } { \\ brace é' }, hash: madeHash(name) },
-  ref_count: 0,
-  in_buildcache: true,
+  spec: { name, version: '1.0', parameters: { note }, hash: madeHash(name) },
+  ref_count: name.length,
+  in_buildcache: name.length < 4,
 });
 const database = (names: readonly string[], extra: object = {}) => ({
   database: {

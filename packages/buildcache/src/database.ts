@@ -9,6 +9,33 @@ export interface DatabaseEntry {
   readonly bytes: Buffer;
 }
 
+/** What stands in an index around a spec. */
+export interface EntryState {
+  readonly refCount: number;
+  readonly inBuildcache: boolean;
+}
+
+/** An entry in the bytes that hold it and its neighbours: most entries are only passed on, many at a time. */
+export class PlacedEntry implements DatabaseEntry {
+  constructor(
+    readonly hash: string,
+    readonly buffer: Buffer,
+    readonly start: number,
+    readonly end: number,
+    /** Undefined where it is not written as Spack writes it. */
+    readonly state: EntryState | undefined,
+  ) {}
+
+  get bytes(): Buffer {
+    return this.buffer.subarray(this.start, this.end);
+  }
+
+  /** Whether nothing but a comma and the key, `,"HASH":`, stands between another entry and this one. */
+  follows(other: PlacedEntry): boolean {
+    return this.buffer === other.buffer && this.start - other.end === 36;
+  }
+}
+
 export interface ParsedEntry {
   readonly node: ConcreteNode;
   readonly refCount: number;
@@ -21,13 +48,21 @@ const tail = /"ref_count":\s*(\d+),\s*"in_buildcache":\s*(true|false)\s*\}$/;
 
 /**
  * The entries of a database (`{"database":{"version":…,"installs":{HASH:{…}}}}`, Spack's index format 6 to 8), one
- * after the other as they come: an index of any size needs the memory of one entry.
+ * after the other as they come: an index of any size needs the memory of one chunk and one entry.
  * @throws BuildcacheError `index` when it is something else, with the offset
  */
 export async function* databaseEntries(
   source: AsyncIterable<Buffer>,
   where: string,
 ): AsyncGenerator<DatabaseEntry> {
+  for await (const entries of databaseBatches(source, where)) yield* entries;
+}
+
+/** The same, all that end in a chunk of the source together. */
+export async function* databaseBatches(
+  source: AsyncIterable<Buffer>,
+  where: string,
+): AsyncGenerator<PlacedEntry[]> {
   const refuse = (why: string, at: number): never => {
     throw new BuildcacheError('input', 'index', `${where}: the index is broken at byte ${at}: ${why}.`, {
       key: where,
@@ -58,6 +93,8 @@ export async function* databaseEntries(
     stringStart -= keep;
     if (buffer.length > entryLimit + chunk.length)
       refuse(`an entry is larger than ${entryLimit} bytes`, base);
+    const batch: PlacedEntry[] = [];
+    let asSpack = true;
 
     for (; at < buffer.length; at++) {
       const byte = buffer[at]!;
@@ -72,6 +109,16 @@ export async function* databaseEntries(
       }
       switch (byte) {
         case 0x22:
+          if (asSpack && depth === 3 && path[1] === 'database' && path[2] === 'installs') {
+            const entry = entryAt(buffer, at);
+            if (entry) {
+              batch.push(entry);
+              at = entry.end - 1;
+              break;
+            }
+            // The last of a chunk is not whole, and one that is written in another way is seldom alone.
+            asSpack = false;
+          }
           inString = true;
           stringStart = at;
           break;
@@ -94,7 +141,7 @@ export async function* databaseEntries(
           if (depth === 3 && valueStart >= 0) {
             const hash = path[3]!;
             if (!isHash(hash)) refuse(`${JSON.stringify(hash)} is no dag hash`, base + at);
-            yield { hash, bytes: buffer.subarray(valueStart, at + 1) };
+            batch.push(new PlacedEntry(hash, buffer, valueStart, at + 1, undefined));
             valueStart = -1;
           }
           break;
@@ -109,10 +156,39 @@ export async function* databaseEntries(
           if (depth === 0) refuse('it is no JSON object', base + at);
       }
     }
+    if (batch.length > 0) yield batch;
   }
   if (!ended || inString) refuse('it ends too early', base + at);
   if (!installs) refuse('it has no database.installs', base + at);
 }
+
+const afterSpec = Buffer.from(',"ref_count":');
+const ending = /^,"in_buildcache":(true|false)\}/;
+
+/**
+ * The entry whose key starts at `at`, when it is whole and written as Spack writes it: `"HASH":{…,"ref_count":N,
+ * "in_buildcache":true|false}`. It ends at the first such end; within a text there would be a backslash in it.
+ */
+function entryAt(buffer: Buffer, at: number): PlacedEntry | undefined {
+  const start = at + 35;
+  if (buffer[start] !== 0x7b || buffer[start - 1] !== 0x3a || buffer[start - 2] !== 0x22) return undefined;
+  const hash = buffer.toString('latin1', at + 1, at + 33);
+  if (!isHash(hash)) return undefined;
+  let end = buffer.indexOf(afterSpec, start);
+  if (end < 0 || end - start > entryLimit) return undefined;
+  let refCount = 0;
+  const digits = end + afterSpec.length;
+  for (end = digits; isDigit(buffer[end]); end++) refCount = refCount * 10 + buffer[end]! - 0x30;
+  if (end === digits) return undefined;
+  const match = ending.exec(buffer.toString('latin1', end, end + 24));
+  if (!match) return undefined;
+  return new PlacedEntry(hash, buffer, start, end + match[0].length, {
+    refCount,
+    inBuildcache: match[1] === 'true',
+  });
+}
+
+const isDigit = (byte: number | undefined) => byte !== undefined && byte >= 0x30 && byte <= 0x39;
 
 /** Reads an entry. @throws BuildcacheError `index` */
 export function parseEntry(entry: DatabaseEntry, where: string): ParsedEntry {
@@ -139,31 +215,27 @@ export function parseEntry(entry: DatabaseEntry, where: string): ParsedEntry {
 }
 
 /** The counters of an entry, without parsing the rest where they stand at its end as Spack writes them. */
-export function entryState(entry: DatabaseEntry, where: string): { refCount: number; inBuildcache: boolean } {
-  const match = tail.exec(entry.bytes.toString('latin1', Math.max(0, entry.bytes.length - 80)));
+export function entryState(entry: PlacedEntry, where: string): EntryState {
+  if (entry.state) return entry.state;
+  const { bytes } = entry;
+  const match = tail.exec(bytes.toString('latin1', Math.max(0, bytes.length - 80)));
   if (match) return { refCount: Number(match[1]), inBuildcache: match[2] === 'true' };
   return parseEntry(entry, where);
 }
 
 /** The entry's JSON with other counters; the spec's bytes are copied. */
-export function withState(
-  entry: DatabaseEntry,
-  state: { readonly refCount: number; readonly inBuildcache: boolean },
-  where: string,
-): Buffer {
+export function withState(entry: DatabaseEntry, state: EntryState, where: string): Buffer {
+  const { bytes } = entry;
   const counters = `"ref_count":${state.refCount},"in_buildcache":${state.inBuildcache}}`;
-  const from = Math.max(0, entry.bytes.length - 80);
-  const match = tail.exec(entry.bytes.toString('latin1', from));
-  if (match) return Buffer.concat([entry.bytes.subarray(0, from + match.index), Buffer.from(counters)]);
+  const from = Math.max(0, bytes.length - 80);
+  const match = tail.exec(bytes.toString('latin1', from));
+  if (match) return Buffer.concat([bytes.subarray(0, from + match.index), Buffer.from(counters)]);
   const { node } = parseEntry(entry, where);
   return Buffer.from(`{"spec":${JSON.stringify(node.raw)},${counters}`);
 }
 
 /** A new entry for a node's JSON. */
-export function formatEntry(
-  spec: Buffer | string,
-  state: { readonly refCount: number; readonly inBuildcache: boolean },
-): Buffer {
+export function formatEntry(spec: Buffer | string, state: EntryState): Buffer {
   return Buffer.concat([
     Buffer.from('{"spec":'),
     typeof spec === 'string' ? Buffer.from(spec) : spec,

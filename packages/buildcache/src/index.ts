@@ -4,6 +4,7 @@ export {
   openAnyMirror,
   planAnyPrune,
   pruneAny,
+  pushAny,
   updateAnyIndex,
 } from './any-mirror.js';
 export { goArchitecture } from './architecture.js';
@@ -64,6 +65,7 @@ export {
 } from './pack.js';
 export type { PackageMirror } from './package-mirror.js';
 export { type PruneOptions, type PrunePlan, planPrune, prune } from './prune.js';
+export { type PullOptions, pullPackage } from './pull.js';
 export {
   installedPackage,
   type PackageSource,

@@ -1,4 +1,4 @@
-import { decryptKey, generateKey, type PrivateKey, type PublicKey, readKeys, readPrivateKeys } from 'openpgp';
+import type { PrivateKey, PublicKey } from 'openpgp';
 import { BuildcacheError } from './error.js';
 
 /** A public key, as people tell it apart. */
@@ -16,6 +16,9 @@ export interface KeyInfo {
 const publicBlock = /-----BEGIN PGP PUBLIC KEY BLOCK-----[\s\S]*?-----END PGP PUBLIC KEY BLOCK-----/g;
 const secretBlock = /-----BEGIN PGP PRIVATE KEY BLOCK-----[\s\S]*?-----END PGP PRIVATE KEY BLOCK-----/g;
 
+/** Loaded when a key is at hand: most commands look at none, and it is large. */
+export const openpgp = () => import('openpgp');
+
 /** The fingerprint as gpg and Spack write it. */
 export function fingerprintOf(key: PublicKey | PrivateKey): string {
   return key.getFingerprint().toUpperCase();
@@ -23,6 +26,7 @@ export function fingerprintOf(key: PublicKey | PrivateKey): string {
 
 /** Every public key in armored text; secret blocks give their public halves. @throws BuildcacheError `key` */
 export async function readPublicKeys(text: string, where: string): Promise<PublicKey[]> {
+  const { readKeys, readPrivateKeys } = await openpgp();
   const keys: PublicKey[] = [];
   try {
     for (const [block] of text.matchAll(publicBlock)) {
@@ -66,6 +70,7 @@ export async function readSecretKey(
       hint: 'Make its value with: stackwright key export --secret',
     });
   }
+  const { readPrivateKeys } = await openpgp();
   let keys: PrivateKey[];
   try {
     keys = (await Promise.all(blocks.map((armoredKeys) => readPrivateKeys({ armoredKeys })))).flat();
@@ -93,6 +98,7 @@ async function unlock(key: PrivateKey, passphrase: string | undefined, where: st
       hint: 'Set SPACK_SIGNING_KEY_PASSPHRASE.',
     });
   }
+  const { decryptKey } = await openpgp();
   try {
     return await decryptKey({ privateKey: key, passphrase });
   } catch (error) {
@@ -122,6 +128,7 @@ export interface NewKey {
 /** Makes a signing key. Nothing is written anywhere. */
 export async function createKey(options: NewKey): Promise<PrivateKey> {
   const { algorithm = 'ed25519' } = options;
+  const { generateKey } = await openpgp();
   const userIDs = [{ name: options.name, email: options.email, comment: options.comment }];
   const shared = {
     userIDs,

@@ -18,7 +18,7 @@ import { describe, mediaType, type PackageRef, packageOfKey, v3 } from './layout
 import { type BlobRecord, type Manifest, manifestLimit, parseManifest, recordOf } from './manifest.js';
 import { type PackageMirror, readIndex } from './package-mirror.js';
 import { signedText, Trust, type VerifyOptions, verifySigned } from './signature.js';
-import { gunzipText, parseSpecDocument, type SpecDocument } from './spec-document.js';
+import { gunzipBytes, parseSpecDocument, type SpecDocument } from './spec-document.js';
 
 /**
  * Whose packages are taken: `trusted`, those signed by a key of `trust`; `unsigned`, all, checked by checksum only.
@@ -157,19 +157,29 @@ export class Mirror implements PackageMirror {
 
   /** The package's spec. @throws BuildcacheError `spec` also when it is another package's */
   async spec(manifest: PackageManifest, signal?: AbortSignal): Promise<SpecDocument> {
+    const bytes = await this.specBytes(manifest, signal);
+    const document = parseSpecDocument(bytes.toString('utf8'), describe(manifest));
+    this.checkRoot(manifest, document.root);
+    return document;
+  }
+
+  /** The JSON of the package's spec, verified and unpacked. */
+  async specBytes(manifest: PackageManifest, signal?: AbortSignal): Promise<Buffer> {
     const what = describe(manifest);
     const bytes = await this.smallBlob(manifest.spec, what, signal);
-    const text = manifest.spec.compression === 'gzip' ? gunzipText(bytes, what) : bytes.toString('utf8');
-    const document = parseSpecDocument(text, what);
-    if (document.root.hash !== manifest.hash || document.root.name !== manifest.name) {
-      throw new BuildcacheError(
-        'input',
-        'spec',
-        `${what}: its spec is that of ${document.root.name}/${document.root.hash.slice(0, 7)}.`,
-        { package: what, mirror: this.url, key: manifest.key, hint: 'Push the package again.' },
-      );
-    }
-    return document;
+    return manifest.spec.compression === 'gzip' ? gunzipBytes(bytes, what) : bytes;
+  }
+
+  /** @throws BuildcacheError `spec` when a spec's root is another package than that of the manifest */
+  checkRoot(manifest: PackageManifest, root: { readonly name: string; readonly hash: string }): void {
+    if (root.hash === manifest.hash && root.name === manifest.name) return;
+    const what = describe(manifest);
+    throw new BuildcacheError(
+      'input',
+      'spec',
+      `${what}: its spec is that of ${root.name}/${root.hash.slice(0, 7)}.`,
+      { package: what, mirror: this.url, key: manifest.key, hint: 'Push the package again.' },
+    );
   }
 
   /** Every package whose manifest is in the mirror, from a listing of keys. */
@@ -341,7 +351,7 @@ export async function trustOf(options: {
   return new Trust(keys, options.fingerprints?.length ? options.fingerprints : undefined);
 }
 
-/** Whether a store is a folder of this machine, whose files can be linked and moved. */
-export function folderOf(store: ObjectStore): string | undefined {
-  return store instanceof FolderStore ? store.root : undefined;
+/** The folder that holds a mirror, where it is one of this machine: its files can be linked and moved. */
+export function folderOf(mirror: PackageMirror): string | undefined {
+  return mirror instanceof Mirror && mirror.store instanceof FolderStore ? mirror.store.root : undefined;
 }

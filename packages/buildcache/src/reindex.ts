@@ -1,28 +1,27 @@
-import { createHash } from 'node:crypto';
-import { createReadStream, createWriteStream, type WriteStream } from 'node:fs';
-import { mkdtemp, open, rm } from 'node:fs/promises';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { finished, pipeline } from 'node:stream/promises';
+import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ConcreteNode } from '@stackwright/spack-env';
 import { isNotFound, isPreconditionFailed } from '@stackwright/storage';
-import pLimit from 'p-limit';
 import {
   countedEdges,
-  databaseEntries,
+  databaseBatches,
   databaseFrame,
   entryState,
   formatEntry,
+  type PlacedEntry,
   parseEntry,
   withState,
 } from './database.js';
 import { BuildcacheError, hasCode } from './error.js';
-import { describe, mediaType, type PackageRef, v3 } from './layout.js';
+import { HashedFile, readBlocks, Spool } from './index-file.js';
+import { describe, mediaType, packageOfKey, v3 } from './layout.js';
 import { formatManifest } from './manifest.js';
 import type { Mirror } from './mirror.js';
 import { preparePush, record } from './push.js';
-import type { SpecDocument } from './spec-document.js';
+import { SpecNodes } from './spec-nodes.js';
 
 export interface IndexOptions {
   /** Read every package anew instead of taking over what the current index says. */
@@ -53,14 +52,6 @@ export interface IndexResult {
   readonly note?: string;
 }
 
-/** A node of the index to come: where its JSON waits, who depends on it, whether its binary is there. */
-interface NewNode {
-  readonly offset: number;
-  readonly length: number;
-  readonly edges: readonly string[];
-  inBuildcache: boolean;
-}
-
 const tries = 30;
 
 /**
@@ -89,7 +80,7 @@ export async function updateIndex(mirror: Mirror, options: IndexOptions = {}): P
       await sleep(Math.random() * Math.min(2000, 20 * 2 ** attempt), undefined, { signal: options.signal });
     }
   } finally {
-    await news.close();
+    news.close();
     await rm(folder, { recursive: true, force: true });
   }
 }
@@ -114,10 +105,10 @@ async function attemptUpdate(
       : { file: undefined, note: undefined };
   const listed = await listPackages(mirror, signal);
   for (const hash of options.exclude ?? []) listed.delete(hash);
-  const known = file
+  const known: Known = file
     ? await compare(file, listed, mirror.url)
-    : { kept: new Set<string>(), gone: [], nodes: new Set<string>() };
-  const added = [...listed.values()].filter((ref) => !known.kept.has(ref.hash));
+    : { kept: new Set(), gone: [], without: new Set() };
+  const added = [...listed].filter(([hash]) => !known.kept.has(hash)).map(([, key]) => key);
   const broken = await readPackages(mirror, added, news, options);
   if (file && added.length === broken.length && known.gone.length === 0) {
     return {
@@ -165,14 +156,10 @@ async function fetchIndex(
   }
 }
 
-async function listPackages(
-  mirror: Mirror,
-  signal?: AbortSignal,
-): Promise<Map<string, PackageRef & { key: string }>> {
-  const listed = new Map<string, PackageRef & { key: string }>();
-  for await (const { name, version, hash, info } of mirror.packages(signal)) {
-    listed.set(hash, { name, version, hash, key: info.key });
-  }
+/** Keys of the manifests by hash. */
+async function listPackages(mirror: Mirror, signal?: AbortSignal): Promise<Map<string, string>> {
+  const listed = new Map<string, string>();
+  for await (const { hash, info } of mirror.packages(signal)) listed.set(hash, info.key);
   return listed;
 }
 
@@ -180,56 +167,67 @@ interface Known {
   /** In the index with a binary, and in the mirror. */
   readonly kept: Set<string>;
   /** In the index with a binary that the mirror no longer has. */
-  readonly gone: readonly { readonly hash: string; readonly edges: readonly string[] }[];
-  /** Everything the index has, with a binary or not. */
-  readonly nodes: Set<string>;
+  readonly gone: readonly string[];
+  /** All else that the index has. */
+  readonly without: Set<string>;
 }
 
 async function compare(file: string, listed: ReadonlyMap<string, unknown>, where: string): Promise<Known> {
   const kept = new Set<string>();
-  const nodes = new Set<string>();
-  const gone: { hash: string; edges: readonly string[] }[] = [];
-  for await (const entry of databaseEntries(createReadStream(file, { highWaterMark: 1 << 20 }), where)) {
-    nodes.add(entry.hash);
-    if (!entryState(entry, where).inBuildcache) continue;
-    if (listed.has(entry.hash)) kept.add(entry.hash);
-    else gone.push({ hash: entry.hash, edges: countedEdges(parseEntry(entry, where).node) });
+  const without = new Set<string>();
+  const gone: string[] = [];
+  for await (const entries of databaseBatches(readBlocks(file), where)) {
+    for (const entry of entries) {
+      const { inBuildcache } = entryState(entry, where);
+      if (inBuildcache && listed.has(entry.hash)) {
+        kept.add(entry.hash);
+        continue;
+      }
+      without.add(entry.hash);
+      if (inBuildcache) gone.push(entry.hash);
+    }
   }
-  return { kept, gone, nodes };
+  return { kept, gone, without };
 }
 
 /** Reads what is new into the spool. Returns what could not be read. */
 async function readPackages(
   mirror: Mirror,
-  refs: readonly (PackageRef & { key: string })[],
+  keys: readonly string[],
   news: Spool,
   options: IndexOptions,
 ): Promise<{ hash: string; package: string; reason: string }[]> {
   const reader = mirror.withPolicy({ kind: 'unsigned' });
-  const limit = pLimit(options.parallel ?? 16);
+  const specs = new SpecNodes();
   const broken: { hash: string; package: string; reason: string }[] = [];
   let done = 0;
   let stopped: unknown;
-  await Promise.all(
-    refs.map((ref) =>
-      limit(async () => {
-        if (stopped !== undefined || options.signal?.aborted) return;
-        try {
-          if (!news.has(ref.hash) || !news.get(ref.hash)!.inBuildcache) {
-            const manifest = await reader.manifestAt(ref.key, ref, options.signal);
-            news.add(ref.hash, await reader.spec(manifest, options.signal));
-          }
-        } catch (error) {
-          // Deleted since it was listed: then it does not belong into the index.
-          if (hasCode(error, 'missing-package') || isNotFound(error) || error instanceof BuildcacheError) {
-            broken.push({ hash: ref.hash, package: describe(ref), reason: (error as Error).message });
-            if (!options.skipBroken && !hasCode(error, 'missing-package')) stopped ??= error;
-          } else stopped ??= error;
-        }
-        options.onProgress?.(++done, refs.length);
-      }),
-    ),
-  );
+  const read = async (key: string) => {
+    const ref = packageOfKey(key)!;
+    try {
+      if (!news.isPackage(ref.hash)) {
+        const manifest = await reader.manifestAt(key, ref, options.signal);
+        const nodes = specs.read(await reader.specBytes(manifest, options.signal), describe(ref));
+        reader.checkRoot(manifest, nodes[0]!);
+        news.add(ref.hash, nodes);
+      }
+    } catch (error) {
+      // Deleted since it was listed: then it does not belong into the index.
+      if (hasCode(error, 'missing-package') || isNotFound(error) || error instanceof BuildcacheError) {
+        broken.push({ hash: ref.hash, package: describe(ref), reason: (error as Error).message });
+        if (!options.skipBroken && !hasCode(error, 'missing-package')) stopped ??= error;
+      } else stopped ??= error;
+    }
+    options.onProgress?.(++done, keys.length);
+  };
+  const waiting = keys.values();
+  const readOn = async () => {
+    for (const key of waiting) {
+      if (stopped !== undefined || options.signal?.aborted) return;
+      await read(key);
+    }
+  };
+  await Promise.all(Array.from({ length: options.parallel ?? 16 }, readOn));
   options.signal?.throwIfAborted();
   if (stopped instanceof BuildcacheError) {
     throw new BuildcacheError(
@@ -257,72 +255,81 @@ async function writeIndex(
   news: Spool,
   options: { readonly present: (hash: string) => boolean; readonly where: string },
 ): Promise<Written> {
-  // How much each node's count of dependents changes.
-  const change = new Map<string, number>();
-  const bump = (hash: string, by: number) => change.set(hash, (change.get(hash) ?? 0) + by);
-  const gone = new Set(known.gone.map((one) => one.hash));
-  const fresh = new Set<string>();
-  const addNode = (hash: string) => {
-    if (known.nodes.has(hash) || fresh.has(hash)) return;
-    const node = news.get(hash);
-    if (!node) return;
-    fresh.add(hash);
-    for (const edge of node.edges) {
-      bump(edge, 1);
-      addNode(edge);
-    }
-  };
-  for (const hash of news.packages()) {
-    if (!options.present(hash)) continue;
-    addNode(hash);
-    // Known so far only as a dependency whose own dependencies the index counts already; or new.
-    for (const edge of news.get(hash)!.edges) addNode(edge);
-  }
+  const { fresh, change } = countNew(known, news, options.present);
+  const gone = new Set(known.gone);
   const dropped =
     current && gone.size > 0 ? await unneeded(current, gone, change, options.where) : new Set<string>();
+  const isPresent = (hash: string) => (known.kept.has(hash) || news.isPackage(hash)) && options.present(hash);
 
-  await news.flush();
   const out = new HashedFile(target);
-  let first = true;
-  await out.write(databaseFrame.head);
-  if (current) {
-    for await (const entry of databaseEntries(
-      createReadStream(current, { highWaterMark: 1 << 20 }),
-      options.where,
-    )) {
-      if (dropped.has(entry.hash)) continue;
-      const state = entryState(entry, options.where);
-      const refCount = state.refCount + (change.get(entry.hash) ?? 0);
-      const inBuildcache =
-        (known.kept.has(entry.hash) || news.isPackage(entry.hash)) && options.present(entry.hash);
-      const same = refCount === state.refCount && inBuildcache === state.inBuildcache;
-      await out.write(databaseFrame.key(entry.hash, first));
-      // The scanner's buffer is used again: what waits to be written must be a copy.
-      await out.write(
-        same ? Buffer.from(entry.bytes) : withState(entry, { refCount, inBuildcache }, options.where),
-      );
-      first = false;
-    }
-  }
-  const spooled = await news.reader();
   try {
-    for (const hash of fresh) {
-      const node = news.get(hash)!;
-      const bytes = await spooled.read(node);
-      await out.write(databaseFrame.key(hash, first));
-      await out.write(
-        formatEntry(bytes, {
-          refCount: change.get(hash) ?? 0,
-          inBuildcache: news.isPackage(hash) && options.present(hash),
-        }),
-      );
+    let first = true;
+    const write = (hash: string, value: Buffer) => {
+      out.write(databaseFrame.key(hash, first));
+      out.write(value);
       first = false;
+    };
+    out.write(databaseFrame.head);
+    for await (const entries of current ? databaseBatches(readBlocks(current), options.where) : []) {
+      // Neighbours that stay are passed on together.
+      let run: { readonly from: PlacedEntry; to: PlacedEntry } | undefined;
+      const endRun = () => {
+        if (run) write(run.from.hash, run.from.buffer.subarray(run.from.start, run.to.end));
+        run = undefined;
+      };
+      for (const entry of entries) {
+        if (dropped.has(entry.hash)) continue;
+        const state = entryState(entry, options.where);
+        const refCount = state.refCount + (change.get(entry.hash) ?? 0);
+        const inBuildcache = isPresent(entry.hash);
+        if (refCount === state.refCount && inBuildcache === state.inBuildcache) {
+          if (run && entry.follows(run.to)) run.to = entry;
+          else {
+            endRun();
+            run = { from: entry, to: entry };
+          }
+          continue;
+        }
+        endRun();
+        write(entry.hash, withState(entry, { refCount, inBuildcache }, options.where));
+      }
+      endRun();
     }
+    for (const { hash, text } of news.texts(fresh)) {
+      const refCount = change.get(hash) ?? 0;
+      write(hash, formatEntry(text, { refCount, inBuildcache: isPresent(hash) }));
+    }
+    out.write(databaseFrame.end);
+    return out.finish();
   } finally {
-    await spooled.close();
+    out.close();
   }
-  await out.write(databaseFrame.end);
-  return out.finish();
+}
+
+/** The nodes that are new, and how much each node's count of dependents changes by them. */
+function countNew(
+  known: Known,
+  news: Spool,
+  present: (hash: string) => boolean,
+): { fresh: Set<string>; change: Map<string, number> } {
+  const change = new Map<string, number>();
+  const fresh = new Set<string>();
+  const queue: string[] = [];
+  for (const hash of news.packages()) {
+    if (!present(hash)) continue;
+    // A package that was known so far as a dependency only: the index counts its edges already, if not what they lead to.
+    queue.push(hash, ...news.edges(hash)!);
+    for (let at = queue.pop(); at !== undefined; at = queue.pop()) {
+      const edges = news.edges(at);
+      if (!edges || known.kept.has(at) || known.without.has(at) || fresh.has(at)) continue;
+      fresh.add(at);
+      for (const edge of edges) {
+        change.set(edge, (change.get(edge) ?? 0) + 1);
+        queue.push(edge);
+      }
+    }
+  }
+  return { fresh, change };
 }
 
 /** Which entries go: removed packages, and what only they needed. Changes the counts of the rest. */
@@ -334,13 +341,15 @@ async function unneeded(
 ): Promise<Set<string>> {
   // Packages that are gone and dependencies without a binary may go; the rest stays whatever its count.
   const candidates = new Map<string, { refCount: number; edges: readonly string[] }>();
-  for await (const entry of databaseEntries(createReadStream(current, { highWaterMark: 1 << 20 }), where)) {
-    const state = entryState(entry, where);
-    if (state.inBuildcache && !gone.has(entry.hash)) continue;
-    candidates.set(entry.hash, {
-      refCount: state.refCount,
-      edges: countedEdges(parseEntry(entry, where).node),
-    });
+  for await (const entries of databaseBatches(readBlocks(current), where)) {
+    for (const entry of entries) {
+      const state = entryState(entry, where);
+      if (state.inBuildcache && !gone.has(entry.hash)) continue;
+      candidates.set(entry.hash, {
+        refCount: state.refCount,
+        edges: countedEdges(parseEntry(entry, where).node),
+      });
+    }
   }
   const dropped = new Set<string>();
   const queue = [...candidates.keys()];
@@ -409,111 +418,4 @@ async function collect(mirror: Mirror, checksum: string, options: IndexOptions):
   if (!found?.modified || Date.now() - found.modified.getTime() < keep) return;
   const now = await mirror.indexManifest(options.signal);
   if (now?.record.checksum !== checksum) await mirror.store.delete([key], { signal: options.signal });
-}
-
-/** JSON of new nodes, in a file; in memory only where each stands and what it depends on. */
-class Spool {
-  readonly #nodes = new Map<string, NewNode>();
-  readonly #packages = new Set<string>();
-  #out: WriteStream | undefined;
-  #offset = 0;
-
-  constructor(private readonly path: string) {}
-
-  has(hash: string): boolean {
-    return this.#nodes.has(hash);
-  }
-
-  get(hash: string): NewNode | undefined {
-    return this.#nodes.get(hash);
-  }
-
-  isPackage(hash: string): boolean {
-    return this.#packages.has(hash);
-  }
-
-  packages(): Iterable<string> {
-    return this.#packages;
-  }
-
-  /** Takes a package's document: its root and all nodes that are not there yet. */
-  add(hash: string, document: SpecDocument): void {
-    for (const node of document.nodes.values()) if (!this.#nodes.has(node.hash)) this.#append(node);
-    this.#packages.add(hash);
-    this.#nodes.get(hash)!.inBuildcache = true;
-  }
-
-  async flush(): Promise<void> {
-    if (!this.#out) return;
-    await new Promise<void>((resolve, reject) => {
-      this.#out!.write('', (error) => (error ? reject(error) : resolve()));
-    });
-  }
-
-  async reader(): Promise<{ read: (node: NewNode) => Promise<Buffer>; close: () => Promise<void> }> {
-    if (!this.#out) return { read: async () => Buffer.alloc(0), close: async () => {} };
-    const file = await open(this.path, 'r');
-    return {
-      read: async ({ offset, length }) => {
-        const bytes = Buffer.allocUnsafe(length);
-        await file.read(bytes, 0, length, offset);
-        return bytes;
-      },
-      close: () => file.close(),
-    };
-  }
-
-  async close(): Promise<void> {
-    if (!this.#out) return;
-    this.#out.end();
-    await finished(this.#out).catch(() => {});
-  }
-
-  #append(node: ConcreteNode): void {
-    this.#out ??= createWriteStream(this.path, { highWaterMark: 1 << 20 });
-    const bytes = Buffer.from(JSON.stringify(node.raw));
-    this.#out.write(bytes);
-    this.#nodes.set(node.hash, {
-      offset: this.#offset,
-      length: bytes.length,
-      edges: countedEdges(node),
-      inBuildcache: false,
-    });
-    this.#offset += bytes.length;
-  }
-}
-
-/** A file that knows its sha256 and length. */
-class HashedFile {
-  readonly #hash = createHash('sha256');
-  readonly #out: WriteStream;
-  #waiting: Buffer[] = [];
-  #length = 0;
-  #size = 0;
-
-  constructor(path: string) {
-    this.#out = createWriteStream(path, { highWaterMark: 1 << 20 });
-  }
-
-  async write(bytes: Buffer): Promise<void> {
-    this.#waiting.push(bytes);
-    this.#length += bytes.length;
-    if (this.#length >= 1 << 18) await this.#flush();
-  }
-
-  async finish(): Promise<Written> {
-    await this.#flush();
-    this.#out.end();
-    await finished(this.#out);
-    return { checksum: this.#hash.digest('hex'), size: this.#size };
-  }
-
-  async #flush(): Promise<void> {
-    const bytes = Buffer.concat(this.#waiting, this.#length);
-    this.#waiting = [];
-    this.#length = 0;
-    this.#hash.update(bytes);
-    this.#size += bytes.length;
-    if (!this.#out.write(bytes)) await new Promise<void>((resolve) => this.#out.once('drain', resolve));
-  }
 }

@@ -1,15 +1,6 @@
-import {
-  type CleartextMessage,
-  createCleartextMessage,
-  enums,
-  type PrivateKey,
-  type PublicKey,
-  readCleartextMessage,
-  sign,
-  verify,
-} from 'openpgp';
+import type { CleartextMessage, PrivateKey, PublicKey } from 'openpgp';
 import { BuildcacheError } from './error.js';
-import { fingerprintOf } from './key.js';
+import { fingerprintOf, openpgp } from './key.js';
 
 /** Clear-signs texts. An OpenPGP key in memory and an outside program both answer this. */
 export interface Signer {
@@ -34,6 +25,7 @@ export class KeySigner implements Signer {
   }
 
   async sign(text: string): Promise<string> {
+    const { createCleartextMessage, enums, sign } = await openpgp();
     try {
       const message = await createCleartextMessage({ text });
       const signed = await sign({
@@ -115,6 +107,7 @@ export async function verifySigned(
   }
   const message = await readSigned(text, where);
   const date = options.date ?? new Date();
+  const { verify } = await openpgp();
   const { signatures, data } = await verify({
     message,
     verificationKeys: [...trust.keys],
@@ -149,6 +142,7 @@ export async function verifySigned(
 }
 
 async function readSigned(text: string, where: string): Promise<CleartextMessage> {
+  const { readCleartextMessage } = await openpgp();
   try {
     return await readCleartextMessage({ cleartextMessage: text });
   } catch (error) {

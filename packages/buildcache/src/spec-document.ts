@@ -48,9 +48,9 @@ export function parseSpecDocument(text: string, where: string): SpecDocument {
 }
 
 /** Unpacks a spec's gzip bytes, refusing more than a spec can have. @throws BuildcacheError `compression` */
-export function gunzipText(bytes: Buffer, where: string): string {
+export function gunzipBytes(bytes: Buffer, where: string): Buffer {
   try {
-    return gunzipSync(bytes, { maxOutputLength: textLimit }).toString('utf8');
+    return gunzipSync(bytes, { maxOutputLength: textLimit });
   } catch (error) {
     const tooLarge = (error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE';
     const why = tooLarge

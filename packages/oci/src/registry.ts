@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Dispatcher, EnvHttpProxyAgent, fetch, type RequestInit, type Response } from 'undici';
+import type { Dispatcher, RequestInit, Response } from 'undici';
 import { type Descriptor, type Digest, manifestTypes, mediaTypes } from './descriptor.js';
 import { CheckedStream, digestOf } from './digest.js';
 import { OciError } from './error.js';
@@ -27,7 +27,7 @@ export class RegistryRepository implements ImageSource {
   readonly name: string;
   readonly #base: string;
   readonly #options: RegistryOptions;
-  readonly #dispatcher: Dispatcher = new EnvHttpProxyAgent();
+  #dispatcher: Dispatcher | undefined;
   // One token a scope; a refused one is asked for again.
   readonly #authorization = new Map<string, string>();
 
@@ -214,7 +214,7 @@ export class RegistryRepository implements ImageSource {
       const authorization = this.#authorization.get(scope);
       let response: Response;
       try {
-        response = await fetch(url, {
+        response = await this.#fetch(url, {
           method,
           // A storage behind the registry must not be shown the registry's token.
           headers:
@@ -222,7 +222,6 @@ export class RegistryRepository implements ImageSource {
           body: body as RequestInit['body'],
           duplex: 'half',
           signal,
-          dispatcher: this.#dispatcher,
         });
       } catch (error) {
         if (signal?.aborted) throw error;
@@ -264,14 +263,20 @@ export class RegistryRepository implements ImageSource {
     const service = parameter('service');
     if (service) url.searchParams.set('service', service);
     url.searchParams.set('scope', scope);
-    const response = await fetch(url, {
+    const response = await this.#fetch(url, {
       headers: basic ? { authorization: basic } : {},
       signal,
-      dispatcher: this.#dispatcher,
     });
     if (!response.ok) throw this.#refused(response.status);
     const { token, access_token } = (await response.json()) as { token?: string; access_token?: string };
     this.#authorization.set(scope, `Bearer ${token ?? access_token}`);
+  }
+
+  /** The client is loaded with the first request: what stays on this machine need not wait for it. */
+  async #fetch(url: URL, init: RequestInit): Promise<Response> {
+    const { EnvHttpProxyAgent, fetch } = await import('undici');
+    this.#dispatcher ??= new EnvHttpProxyAgent();
+    return fetch(url, { ...init, dispatcher: this.#dispatcher });
   }
 
   async #expect(response: Response, statuses: number[], what: string): Promise<void> {

@@ -3,7 +3,6 @@ import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { StorageError } from './error.js';
 import { FolderStore } from './folder.js';
-import { HttpStore } from './http.js';
 import type { RetryPolicy } from './retry.js';
 import type { ObjectStore, StorageEvent } from './store.js';
 
@@ -39,9 +38,9 @@ export async function openStore(url: string, options: OpenOptions = {}): Promise
     case 'http':
     case 'https':
       if (!URL.canParse(url)) throw new StorageError('invalid', 'The mirror address is no valid URL.');
-      return new HttpStore(url, options);
+      // What is not on this machine is loaded only when needed: it takes a while to start.
+      return new (await import('./http.js')).HttpStore(url, options);
     case 's3': {
-      // Loaded only when needed: the SDK takes a while to start.
       const { S3Store } = await import('./s3.js');
       return S3Store.open(url, options);
     }

@@ -90,10 +90,16 @@ export class OciMirror implements PackageMirror {
   async manifest(ref: PackageRef, signal?: AbortSignal): Promise<PackageManifest> {
     const what = describe(ref);
     if (this.policy.kind === 'trusted') {
-      throw new BuildcacheError('input', 'signature-missing', `${what}: ${noSignatures}.`, {
-        package: what,
-        mirror: this.url,
-      });
+      throw new BuildcacheError(
+        'input',
+        'signature-missing',
+        `${what}: packages in a registry carry no signatures.`,
+        {
+          package: what,
+          mirror: this.url,
+          hint: 'To take it all the same, checked by checksum only: --unsigned',
+        },
+      );
     }
     const tag = tagOf(ref);
     const found = await this.package(tag, signal);
@@ -257,5 +263,3 @@ export class OciMirror implements PackageMirror {
     return Readable.from(bytes(), { objectMode: false });
   }
 }
-
-const noSignatures = 'packages in a registry carry no signatures';

@@ -1,10 +1,10 @@
 import { presentPackages } from '@stackwright/buildcache';
-import { concreteSpec, format } from '@stackwright/spack-env';
+import { type ConcreteNode, concreteSpec, format } from '@stackwright/spack-env';
 import type { Define } from '../../command.js';
 import { note, print, printJson } from '../../context.js';
 import {
   count,
-  nodesOf,
+  eachNode,
   open,
   repeatable,
   type StoreOptions,
@@ -18,6 +18,8 @@ interface Options extends StoreOptions {
   readonly long?: boolean;
   readonly json?: boolean;
 }
+
+const longForm = '{name}{@version}{variants}{ arch=architecture}';
 
 export const define: Define = (command, context) => {
   storeOptions(command)
@@ -33,23 +35,29 @@ export const define: Define = (command, context) => {
         const refs = filtered
           ? await select(context, mirror, specs, options.stack)
           : sorted((await presentPackages(mirror, context.signal)).values());
-        const detailed = options.long || options.json;
-        const { nodes } = detailed
-          ? await nodesOf(mirror, new Map(refs.map((ref) => [ref.hash, ref])), context.signal)
-          : { nodes: new Map() };
+        const wanted = new Map(refs.map((ref) => [ref.hash, ref]));
+        // Of each node only what is shown is kept: a mirror may have very many.
+        const long = new Map<string, string>();
+        const arch = new Map<string, ConcreteNode['arch']>();
+        if (options.long || options.json) {
+          for await (const node of eachNode(mirror, wanted, context.signal)) {
+            if (!wanted.has(node.hash)) continue;
+            if (options.json) arch.set(node.hash, node.arch);
+            else long.set(node.hash, format(concreteSpec(node), longForm));
+          }
+        }
         if (options.json) {
           return printJson(context, {
             mirror: mirror.url,
-            packages: refs.map((ref) => ({ ...ref, arch: nodes.get(ref.hash)?.arch })),
+            packages: refs.map((ref) => ({ ...ref, arch: arch.get(ref.hash) })),
           });
         }
-        const width = Math.max(0, ...refs.map((ref) => ref.name.length + ref.version.length + 1));
-        const lines = refs.map((ref) => {
-          const node = nodes.get(ref.hash);
-          if (node)
-            return `${ref.hash} ${format(concreteSpec(node), '{name}{@version}{variants}{ arch=architecture}')}`;
-          return `${`${ref.name}@${ref.version}`.padEnd(width)}  /${ref.hash.slice(0, 7)}`;
-        });
+        const width = refs.reduce((most, ref) => Math.max(most, ref.name.length + ref.version.length + 1), 0);
+        const lines = refs.map((ref) =>
+          options.long
+            ? `${ref.hash} ${long.get(ref.hash)}`
+            : `${`${ref.name}@${ref.version}`.padEnd(width)}  /${ref.hash.slice(0, 7)}`,
+        );
         if (lines.length > 0) print(context, lines.join('\n'));
         note(context, `${count(refs.length, 'package')} in ${mirror.url}`);
       } finally {

@@ -231,22 +231,39 @@ export async function select(
 }
 
 /** Nodes by hash: from the index, and for what it lacks from the packages themselves. */
-export async function nodesOf(
+async function nodesOf(
   mirror: PackageMirror,
   present: ReadonlyMap<string, PackageRef>,
   signal: AbortSignal,
 ): Promise<MirrorIndex> {
   const nodes = new Map<string, ConcreteNode>();
+  for await (const node of eachNode(mirror, present, signal)) nodes.set(node.hash, node);
+  return { hashes: new Set(present.keys()), nodes };
+}
+
+/** The same, one after the other; of what the index has also those that are not asked for. */
+export async function* eachNode(
+  mirror: PackageMirror,
+  present: ReadonlyMap<string, PackageRef>,
+  signal: AbortSignal,
+): AsyncGenerator<ConcreteNode> {
+  const seen = new Set<string>();
   if (await mirror.hasIndex(signal)) {
-    for await (const { node } of mirror.indexEntries(signal)) nodes.set(node.hash, node);
+    for await (const { node } of mirror.indexEntries(signal)) {
+      seen.add(node.hash);
+      yield node;
+    }
   }
   const reader = mirror.withPolicy({ kind: 'unsigned' });
   for (const ref of present.values()) {
-    if (nodes.has(ref.hash)) continue;
+    if (seen.has(ref.hash)) continue;
     const document = await reader.spec(await reader.manifest(ref, signal), signal);
-    for (const [hash, node] of document.nodes) if (!nodes.has(hash)) nodes.set(hash, node);
+    for (const [hash, node] of document.nodes) {
+      if (seen.has(hash)) continue;
+      seen.add(hash);
+      yield node;
+    }
   }
-  return { hashes: new Set(present.keys()), nodes };
 }
 
 /** Whether a package, by its hash, is what a spec or `/HASH` means. */
