@@ -126,7 +126,10 @@ export class Transport {
       `${this.registry}/${this.repository}: could not ${what}: ${status} ${messageOf(text) || response.statusText}.`,
       { status },
     );
-    if (!passingStatuses.has(status) && !retry.includes(status)) throw error;
+    // Some registries miss a blob for a moment while somebody else uploads the same one.
+    const passing =
+      passingStatuses.has(status) || retry.includes(status) || /MANIFEST_BLOB_UNKNOWN/.test(text);
+    if (!passing) throw error;
     throw new PassingFailure(error, response.headers.get('retry-after') ?? undefined);
   }
 
