@@ -1,6 +1,6 @@
 import { copyFile, mkdir, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { describe, hasCode } from '@stackwright/buildcache';
+import { describe, hasCode, isUnvouched } from '@stackwright/buildcache';
 import { cdashFiles } from '@stackwright/cdash';
 import { graphOf, type Job, type JobGraph } from '@stackwright/job-graph';
 import type { Environment } from '@stackwright/spack-env';
@@ -65,7 +65,7 @@ async function run(context: Context, argument: string | undefined, options: Opti
     const there = await access.mirror.manifest(spec, signal).catch((error: unknown) => {
       if (hasCode(error, 'missing-package')) return undefined;
       // A binary that may not be used is as good as none, but why is worth knowing.
-      if (hasCode(error, 'signature-missing', 'signature-untrusted', 'signature-expired')) {
+      if (isUnvouched(error)) {
         note(context, `Built again: ${error.message}`);
         refused = true;
         return undefined;
