@@ -15,6 +15,7 @@ import { parseReference, RegistryRepository, storedCredentials } from '@stackwri
 import type { Define } from '../command.js';
 import { type Context, note, print, printJson } from '../context.js';
 import { RunnerError } from '../exit.js';
+import { collect } from '../options.js';
 import { progressFor } from '../progress.js';
 import { bytes } from '../run/report.js';
 import { openWork } from '../run/work.js';
@@ -189,8 +190,4 @@ async function inspect(context: Context, text: string, options: { json?: boolean
       `layer    ${layer.digest.slice(7, 19)}  ${bytes(layer.size).padStart(7)}  ${origin}`.trimEnd(),
     );
   }
-}
-
-function collect(value: string, all: readonly string[]): string[] {
-  return [...all, value];
 }

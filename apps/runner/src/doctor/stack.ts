@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import {
   describeKey,
-  openMirror,
+  openAnyMirror,
   readKeyFiles,
   readPublicKeys,
   readSecretKey,
@@ -155,8 +155,7 @@ async function examineMirror(
 ): Promise<Diagnosis> {
   const what = `mirror ${configured.name}`;
   const url = mirrorUrl(configured.fetch, stack.folder);
-  if (/^oci(\+http)?:/.test(url)) return ok(what, `${url} (not looked into)`);
-  const mirror = await openMirror(url, {
+  const mirror = await openAnyMirror(url, {
     ...mirrorOptions(configured.connection?.fetch, env),
     existing: true,
     signal,
