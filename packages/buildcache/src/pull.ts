@@ -6,7 +6,8 @@ import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { BuildcacheError, hasCode } from './error.js';
 import { describe, type PackageRef } from './layout.js';
-import { folderOf, type Mirror, type PackageManifest } from './mirror.js';
+import { folderOf, type PackageManifest } from './mirror.js';
+import type { PackageMirror } from './package-mirror.js';
 import { extractEntries, readBuildInfo, relocatedEntries, tarEntries } from './unpack.js';
 
 export interface PullOptions {
@@ -25,7 +26,7 @@ export interface PullOptions {
  * @throws BuildcacheError also `tar-path` for a package that would be put outside of the root
  */
 export async function pullPackage(
-  mirror: Mirror,
+  mirror: PackageMirror,
   ref: PackageRef,
   options: PullOptions,
 ): Promise<{ readonly prefix: string; readonly outcome: 'unpacked' | 'present' }> {
@@ -60,12 +61,11 @@ export async function pullPackage(
 
 /** A tarball that can be read several times: one from far away waits in a file. */
 async function spooled(
-  mirror: Mirror,
+  mirror: PackageMirror,
   manifest: PackageManifest,
   { temporary, signal }: PullOptions,
 ): Promise<{ open: () => Promise<Readable>; dispose: () => Promise<void> }> {
-  if (folderOf(mirror.store))
-    return { open: () => mirror.tarball(manifest, signal), dispose: async () => {} };
+  if (folderOf(mirror)) return { open: () => mirror.tarball(manifest, signal), dispose: async () => {} };
   const folder = await mkdtemp(join(temporary ?? tmpdir(), 'stackwright-pull-'));
   const dispose = () => rm(folder, { recursive: true, force: true });
   try {

@@ -1,7 +1,7 @@
 import pLimit from 'p-limit';
 import { BuildcacheError } from './error.js';
 import { describe, type PackageRef } from './layout.js';
-import type { Mirror } from './mirror.js';
+import type { PackageMirror } from './package-mirror.js';
 
 /** One thing that is wrong with a mirror. */
 export interface MirrorFinding {
@@ -26,7 +26,7 @@ export interface VerifyMirrorOptions {
 
 /** Checks every signature, length, checksum, spec and dependency of a mirror, and its index. Goes on after a finding. */
 export async function verifyMirror(
-  mirror: Mirror,
+  mirror: PackageMirror,
   options: VerifyMirrorOptions = {},
 ): Promise<{ packages: number; findings: MirrorFinding[] }> {
   const { signal } = options;
@@ -50,11 +50,11 @@ export async function verifyMirror(
 
 /** What the mirror holds, from a listing; from the index where it cannot be listed. */
 export async function presentPackages(
-  mirror: Mirror,
+  mirror: PackageMirror,
   signal?: AbortSignal,
 ): Promise<Map<string, PackageRef>> {
   const present = new Map<string, PackageRef>();
-  if (mirror.store.canList) {
+  if (mirror.canList) {
     for await (const { name, version, hash } of mirror.packages(signal))
       present.set(hash, { name, version, hash });
     return present;
@@ -66,7 +66,7 @@ export async function presentPackages(
 }
 
 async function verifyPackage(
-  mirror: Mirror,
+  mirror: PackageMirror,
   ref: PackageRef,
   present: ReadonlyMap<string, PackageRef>,
   options: VerifyMirrorOptions,
@@ -100,7 +100,7 @@ async function verifyPackage(
 }
 
 async function verifyIndex(
-  mirror: Mirror,
+  mirror: PackageMirror,
   present: ReadonlyMap<string, PackageRef>,
   signal?: AbortSignal,
 ): Promise<MirrorFinding[]> {

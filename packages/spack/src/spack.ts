@@ -1,8 +1,10 @@
 import { createWriteStream } from 'node:fs';
 import { access, constants, mkdir, open } from 'node:fs/promises';
+import { homedir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { execa } from 'execa';
+import { cloneSpack } from './clone.js';
 import { SpackError } from './error.js';
 
 export interface SpackOptions {
@@ -45,7 +47,8 @@ export interface RunResult {
 
 const howToGetSpack =
   'Install Spack 1.x (git clone https://github.com/spack/spack, then put its bin/ on PATH or set SPACK_ROOT),\n' +
-  'or let Stackwright clone it with --spack-repo and --spack-ref (SPACK_REPO, SPACK_REF).';
+  'or have it cloned: set SPACK_REF (a branch, tag or commit) and, for another repository, SPACK_REPO.';
+const usualRepository = 'https://github.com/spack/spack';
 
 /** A Spack that was found and answered. */
 export class Spack {
@@ -86,9 +89,23 @@ export class Spack {
     return new Spack(executable, version, env);
   }
 
-  /** Like `find`, for when it can't be done without. @param why completes "Spack is needed to …" */
+  /**
+   * Like `find`, for when it can't be done without. Where `SPACK_REPO` or `SPACK_REF` is set and `SPACK_ROOT` is not, that
+   * Spack is cloned into `~/.cache/stackwright/spack`.
+   * @param why completes "Spack is needed to …"
+   */
   static async require(why: string, options: SpackOptions): Promise<Spack> {
-    const found = await Spack.find(options);
+    const { env, signal } = options;
+    const cloned =
+      !env.SPACK_ROOT && (env.SPACK_REPO || env.SPACK_REF)
+        ? await cloneSpack(
+            env.SPACK_REPO || usualRepository,
+            env.SPACK_REF || 'develop',
+            join(env.XDG_CACHE_HOME || join(env.HOME || homedir(), '.cache'), 'stackwright', 'spack'),
+            signal,
+          )
+        : undefined;
+    const found = await Spack.find(cloned ? { ...options, env: { ...env, SPACK_ROOT: cloned } } : options);
     if (!found)
       throw new SpackError(
         'missing',

@@ -1,11 +1,11 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
+  type AnyMirror,
   installedPackage,
-  type Mirror,
-  pushPackage,
+  pushAny,
   type Signer,
-  updateIndex,
+  updateAnyIndex,
 } from '@stackwright/buildcache';
 import {
   duration,
@@ -29,7 +29,7 @@ import type { WorkFolder } from './work.js';
 
 export interface BuildOptions {
   readonly pruned: Pruned;
-  readonly mirror: Mirror;
+  readonly mirror: AnyMirror;
   readonly signer: Signer | undefined;
   /** Files of public keys that Spack is to trust. */
   readonly trusted: readonly string[];
@@ -130,7 +130,7 @@ export async function buildMissing(
   const done = [...result.outcomes.values()].filter((outcome) => outcome === 'done').length;
   if (done > 0) {
     report.update('updating the index');
-    await updateIndex(mirror, { signal });
+    await updateAnyIndex(mirror, { signal });
   }
   signal.throwIfAborted();
   report.result(
@@ -153,7 +153,7 @@ export interface BuildOneOptions {
 /** Builds one package unless it is installed, and pushes it: tarball and spec first, the signed manifest last. */
 async function buildAndPush(
   site: BuildSite,
-  mirror: Mirror,
+  mirror: AnyMirror,
   { name, hash }: ConcreteNode,
   { signer, log, again, tests, signal }: BuildOneOptions,
 ): Promise<'built' | 'was installed'> {
@@ -168,7 +168,7 @@ async function buildAndPush(
       `Spack says that it installed ${name}/${hash}, but its tree at ${site.root} does not list it.`,
     );
   }
-  await pushPackage(mirror, installedPackage(prefix, tree, site.spackPrefix), {
+  await pushAny(mirror, installedPackage(prefix, tree, site.spackPrefix), {
     signer,
     force: again,
     signal,
