@@ -1,16 +1,12 @@
 import { isAscii } from 'node:buffer';
-import { readNode } from '@stackwright/spack-env';
-import { countedEdges } from './database.js';
+import { type ConcreteNode, readNode } from '@stackwright/spack-env';
 import { BuildcacheError } from './error.js';
 import { isHash } from './layout.js';
 import { parseSpecDocument } from './spec-document.js';
 
-/** A node of a spec as the index takes it over. */
-export interface SpecNode {
-  readonly hash: string;
-  readonly name: string;
-  /** What it depends on, as databases count it. */
-  readonly edges: readonly string[];
+/** What an index and a verification need to know of a spec's node. */
+export interface SpecNode extends Pick<ConcreteNode, 'hash' | 'name' | 'dependencies'> {
+  readonly external: boolean;
   /** Its JSON. */
   readonly text: string;
 }
@@ -73,7 +69,8 @@ export class SpecNodes {
 
 function nodeOf(raw: Record<string, unknown>, text: string): SpecNode {
   const node = readNode(String(raw['hash']), raw);
-  return { hash: node.hash, name: node.name, edges: countedEdges(node), text };
+  const { hash, name, dependencies, external } = node;
+  return { hash, name, dependencies, external: external !== undefined, text };
 }
 
 function parseWhole(bytes: Buffer, where: string): SpecNode[] {

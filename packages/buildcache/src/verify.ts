@@ -1,7 +1,7 @@
-import pLimit from 'p-limit';
 import { BuildcacheError } from './error.js';
 import { describe, type PackageRef } from './layout.js';
 import type { Mirror } from './mirror.js';
+import { SpecNodes } from './spec-nodes.js';
 
 /** One thing that is wrong with a mirror. */
 export interface MirrorFinding {
@@ -33,17 +33,17 @@ export async function verifyMirror(
   const present = await presentPackages(mirror, signal);
   const chosen = options.packages ?? [...present.values()];
   const findings: MirrorFinding[] = [];
-  const limit = pLimit(options.parallel ?? 8);
+  const specs = new SpecNodes();
   let done = 0;
-  await Promise.all(
-    chosen.map((ref) =>
-      limit(async () => {
-        signal?.throwIfAborted();
-        findings.push(...(await verifyPackage(mirror, ref, present, options)));
-        options.onProgress?.(++done, chosen.length);
-      }),
-    ),
-  );
+  const waiting = chosen.values();
+  const verifyOn = async () => {
+    for (const ref of waiting) {
+      signal?.throwIfAborted();
+      findings.push(...(await verifyPackage(mirror, ref, present, specs, options)));
+      options.onProgress?.(++done, chosen.length);
+    }
+  };
+  await Promise.all(Array.from({ length: options.parallel ?? 8 }, verifyOn));
   if (!options.packages) findings.push(...(await verifyIndex(mirror, present, signal)));
   return { packages: chosen.length, findings };
 }
@@ -69,16 +69,20 @@ async function verifyPackage(
   mirror: Mirror,
   ref: PackageRef,
   present: ReadonlyMap<string, PackageRef>,
+  specs: SpecNodes,
   options: VerifyMirrorOptions,
 ): Promise<MirrorFinding[]> {
   const what = describe(ref);
   const findings: MirrorFinding[] = [];
   try {
     const manifest = await mirror.manifest(ref, options.signal);
-    const { root, nodes } = await mirror.spec(manifest, options.signal);
+    const nodes = specs.read(await mirror.specBytes(manifest, options.signal), what);
+    const root = nodes[0]!;
+    mirror.checkRoot(manifest, root);
+    const external = new Set(nodes.filter((node) => node.external).map((node) => node.hash));
     for (const edge of root.dependencies) {
       const needed = edge.types.includes('link') || edge.types.includes('run');
-      if (!needed || present.has(edge.hash) || nodes.get(edge.hash)?.external) continue;
+      if (!needed || present.has(edge.hash) || external.has(edge.hash)) continue;
       findings.push({
         what,
         code: 'missing-dependency',
