@@ -52,7 +52,8 @@ export function ciConfigOf(environment: Environment): CiConfig {
         name,
         fetch: fetch.url,
         push: push.url,
-        signed: signed ?? true,
+        // As in Spack, a registry has no place for signatures, whatever the configuration says.
+        signed: (signed ?? true) && !/^oci(\+http)?:/.test(fetch.url),
         connection: { fetch, push },
       })),
     repositories: repositoriesOf(environment),

@@ -13,6 +13,7 @@ export function mirrorOptions(connection: MirrorConnection | undefined, env: Nod
       ...(user && secret ? { AWS_ACCESS_KEY_ID: user, AWS_SECRET_ACCESS_KEY: secret } : {}),
       ...(token && user && secret ? { AWS_SESSION_TOKEN: token } : {}),
     },
+    ...(user && secret ? { login: { username: user, password: secret } } : {}),
     ...(profile ? { profile } : {}),
     ...(endpointUrl ? { endpoint: endpointUrl } : {}),
   };

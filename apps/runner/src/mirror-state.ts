@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Mirror } from '@stackwright/buildcache';
+import type { AnyMirror } from '@stackwright/buildcache';
 import type { Job, Location } from '@stackwright/job-graph';
 import pLimit from 'p-limit';
 import type { ConfiguredMirror } from './ci-config.js';
@@ -72,13 +72,13 @@ export async function readMirrorStates(
 }
 
 async function look(
-  mirror: Mirror,
+  mirror: AnyMirror,
   { spec }: Job,
   { fetch, signed }: ConfiguredMirror,
   inIndex: boolean,
   signal: AbortSignal,
 ): Promise<Location | undefined> {
-  const { hasCode } = await import('@stackwright/buildcache');
+  const { hasCode, isUnvouched } = await import('@stackwright/buildcache');
   try {
     const manifest = await mirror.manifest(spec, signal);
     return signed && !manifest.signed ? { refused: `not signed on ${fetch}` } : { mirror: fetch };
@@ -88,8 +88,10 @@ async function look(
     }
     if (hasCode(error, 'signature-missing')) return { refused: `not signed on ${fetch}` };
     if (hasCode(error, 'signature-wrong')) return { refused: `wrongly signed on ${fetch}` };
-    if (hasCode(error, 'signature-expired')) return { refused: `signature expired on ${fetch}` };
     if (hasCode(error, 'signature-untrusted')) return { refused: `signed by no trusted key on ${fetch}` };
+    if (hasCode(error, 'signature-expired', 'key-expired'))
+      return { refused: `signature expired on ${fetch}` };
+    if (isUnvouched(error)) return { refused: `its signature on ${fetch} does not count (${error.code})` };
     if (hasCode(error, 'manifest')) return { refused: `broken manifest on ${fetch}` };
     throw error;
   }
@@ -99,21 +101,21 @@ async function open(
   { env, signal }: Context,
   { fetch, signed, connection }: ConfiguredMirror,
   { trust, folder }: MirrorStateOptions,
-): Promise<Mirror> {
+): Promise<AnyMirror> {
   const options = { ...mirrorOptions(connection?.fetch, env), signal };
   // Loaded late: a stack whose mirror is still to be made does not wait for it.
-  const { openMirror, readKeyFiles, trustOf } = await import('@stackwright/buildcache');
-  if (!signed || trust.length === 0) return openMirror(fetch, options);
+  const { openAnyMirror, readKeyFiles, trustOf } = await import('@stackwright/buildcache');
+  if (!signed || trust.length === 0) return openAnyMirror(fetch, options);
   const keys = await readKeyFiles(trust.map((file) => resolve(folder, file)));
-  return openMirror(fetch, {
+  return openAnyMirror(fetch, {
     ...options,
     policy: { kind: 'trusted', trust: await trustOf({ keys, signal }) },
   });
 }
 
-async function readIndex(mirror: Mirror, signal: AbortSignal): Promise<ReadonlySet<string>> {
+async function readIndex(mirror: AnyMirror, signal: AbortSignal): Promise<ReadonlySet<string>> {
   const hashes = new Set<string>();
-  if (!(await mirror.indexManifest(signal))) return hashes;
+  if (!(await mirror.hasIndex(signal))) return hashes;
   for await (const { node, inBuildcache } of mirror.indexEntries(signal)) {
     if (inBuildcache) hashes.add(node.hash);
   }

@@ -60,10 +60,17 @@ describe('binary_distribution', () => {
     ['no prefixes', '{buildpath: /x}'],
     [
       'a file outside of the prefix',
-      '{buildpath: /x, hash_to_prefix: {}, relocate_binaries: [../../etc/passwd]}',
+      '{buildpath: /x, relative_prefix: a, hash_to_prefix: {}, relocate_binaries: [../../etc/passwd]}',
     ],
-    ['an absolute file', '{buildpath: /x, hash_to_prefix: {}, relocate_textfiles: [/etc/passwd]}'],
-    ['no list', '{buildpath: /x, hash_to_prefix: {}, relocate_links: x}'],
+    [
+      'an absolute file',
+      '{buildpath: /x, relative_prefix: a, hash_to_prefix: {}, relocate_textfiles: [/etc/passwd]}',
+    ],
+    ['no prefix below its root', '{buildpath: /x, hash_to_prefix: {}}'],
+    ['a prefix outside of its root', '{buildpath: /x, hash_to_prefix: {}, relative_prefix: a/../../b}'],
+    ['an absolute prefix below its root', '{buildpath: /x, hash_to_prefix: {}, relative_prefix: /etc}'],
+    ['a prefix that is its root', '{buildpath: /x, hash_to_prefix: {}, relative_prefix: .}'],
+    ['no list', '{buildpath: /x, relative_prefix: a, hash_to_prefix: {}, relocate_links: x}'],
   ])('with %s is refused', (_, text) => {
     expect(() => parseBuildInfo(text, 'evil@1')).toThrow(/^evil@1: its binary_distribution /);
   });

@@ -65,11 +65,15 @@ export function parseBuildInfo(text: string, where: string): BuildInfo {
   } else {
     return refuse('names no dependency prefixes.', 'It was made by a Spack too old to relocate from.');
   }
+  const relativePrefix = checkRelative(String(raw['relative_prefix'] ?? ''), refuse);
+  if (relativePrefix.split('/').some((part) => part === '' || part === '.')) {
+    return refuse(`has ${JSON.stringify(relativePrefix)} for the prefix below its root, which is no place.`);
+  }
   return {
     sbangPath: String(raw['sbang_install_path'] ?? `${root}/bin/sbang`),
     root,
     spackPrefix: String(raw['spackprefix'] ?? ''),
-    relativePrefix: String(raw['relative_prefix'] ?? ''),
+    relativePrefix,
     prefixes,
     binaries: strings('relocate_binaries'),
     links: strings('relocate_links'),

@@ -1,10 +1,10 @@
 import { Readable } from 'node:stream';
 import { isPreconditionFailed } from '@stackwright/storage';
 import pLimit from 'p-limit';
-import { BuildcacheError, hasCode } from './error.js';
+import { BuildcacheError, isUnvouched } from './error.js';
 import { describe, mediaType, type PackageRef, v3 } from './layout.js';
-import type { BlobRecord } from './manifest.js';
 import type { Mirror, PackageManifest } from './mirror.js';
+import type { PackageMirror } from './package-mirror.js';
 import { preparePush, publishKey, putBlob } from './push.js';
 import { isSigned, type Signer, signedText } from './signature.js';
 
@@ -27,7 +27,7 @@ export type CopyOutcome = 'copied' | 'present' | 'left-out';
  * checksum. Each package's manifest is written last.
  */
 export async function copyPackages(
-  from: Mirror,
+  from: PackageMirror,
   to: Mirror,
   refs: readonly PackageRef[],
   options: CopyOptions = {},
@@ -53,7 +53,7 @@ export async function copyPackages(
 }
 
 async function copyPackage(
-  from: Mirror,
+  from: PackageMirror,
   to: Mirror,
   ref: PackageRef,
   options: CopyOptions,
@@ -63,22 +63,15 @@ async function copyPackage(
   try {
     manifest = await from.manifest(ref, signal);
   } catch (error) {
-    if (
-      options.onlyTrusted &&
-      hasCode(error, 'signature-missing', 'signature-untrusted', 'signature-expired')
-    )
-      return 'left-out';
+    if (options.onlyTrusted && isUnvouched(error)) return 'left-out';
     throw error;
   }
-  if (!options.force && (await isThere(to, manifest, signal))) return 'present';
-  for (const [record, type] of [
-    [manifest.tarball, mediaType.tarball],
-    [manifest.spec, mediaType.spec],
+  if (!options.force && (await isThere(to, manifest, options))) return 'present';
+  for (const [record, type, open] of [
+    [manifest.tarball, mediaType.tarball, () => from.tarball(manifest, signal)],
+    [manifest.spec, mediaType.spec, () => from.specBlob(manifest, signal)],
   ] as const) {
-    const content = {
-      size: record.contentLength,
-      open: () => blobStream(from, record, describe(ref), signal),
-    };
+    const content = { size: record.contentLength, open: () => lazily(open) };
     await putBlob(to, record.checksum, content, type, signal);
   }
   await preparePush(to, options.signer, signal);
@@ -90,11 +83,15 @@ async function copyPackage(
 }
 
 /** Whether the same manifest, with its blobs, is there already. */
-async function isThere(to: Mirror, manifest: PackageManifest, signal?: AbortSignal): Promise<boolean> {
+async function isThere(
+  to: Mirror,
+  manifest: PackageManifest,
+  { signer, signal }: CopyOptions,
+): Promise<boolean> {
+  const signed = manifest.signed || signer !== undefined;
   try {
     const there = await to.withPolicy({ kind: 'unsigned' }).manifest(manifest, signal);
-    if (there.tarball.checksum !== manifest.tarball.checksum || (manifest.signed && !there.signed))
-      return false;
+    if (there.tarball.checksum !== manifest.tarball.checksum || (signed && !there.signed)) return false;
     const blobs = await Promise.all(
       [there.tarball, there.spec].map((one) => to.store.head(v3.blob(one.checksum), { signal })),
     );
@@ -106,16 +103,16 @@ async function isThere(to: Mirror, manifest: PackageManifest, signal?: AbortSign
 }
 
 /** Copies the public keys that one mirror publishes to another. */
-export async function copyKeys(from: Mirror, to: Mirror, signal?: AbortSignal): Promise<number> {
+export async function copyKeys(from: PackageMirror, to: Mirror, signal?: AbortSignal): Promise<number> {
   const keys = await from.publishedKeys(signal);
   for (const key of keys) await publishKey(to, key.armor().replaceAll('\r\n', '\n'), signal);
   return keys.length;
 }
 
-/** A blob as a stream that opens when it is first read. */
-function blobStream(mirror: Mirror, record: BlobRecord, what: string, signal?: AbortSignal): Readable {
+/** A stream that opens when it is first read. */
+function lazily(open: () => Promise<Readable>): Readable {
   const bytes = async function* () {
-    yield* await mirror.blob(record, what, signal);
+    yield* await open();
   };
   return Readable.from(bytes(), { objectMode: false });
 }

@@ -251,7 +251,7 @@ export const databaseFrame = {
 };
 
 /** Hashes of the nodes that count as dependents' edges in a database: all but those for tests. */
-export function countedEdges(node: Pick<ConcreteNode, 'dependencies'>): string[] {
+export function countedEdges(node: ConcreteNode): string[] {
   return [
     ...new Set(
       node.dependencies.filter((edge) => edge.types.some((type) => type !== 'test')).map((edge) => edge.hash),

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import { closeSync, openSync, readSync, writeSync } from 'node:fs';
 import { setImmediate as turn } from 'node:timers/promises';
-import { countedEdges } from './database.js';
 import type { SpecNode } from './spec-nodes.js';
 
 const blockSize = 1 << 20;
@@ -59,7 +58,7 @@ export class Spool {
       if (this.#nodes.has(node.hash)) continue;
       const bytes = Buffer.from(node.text, 'utf8');
       // Very many depend on the same few: the text of a hash is kept once.
-      const edges = countedEdges(node).map((edge) => this.#nodes.get(edge)?.hash ?? edge);
+      const edges = node.edges.map((edge) => this.#nodes.get(edge)?.hash ?? edge);
       this.#nodes.set(node.hash, { hash: node.hash, offset: this.#size, length: bytes.length, edges });
       this.#waiting.push(bytes);
       this.#size += bytes.length;

@@ -16,6 +16,7 @@ import { BuildcacheError } from './error.js';
 import { fingerprintOf, readPublicKeys } from './key.js';
 import { describe, mediaType, type PackageRef, packageOfKey, v3 } from './layout.js';
 import { type BlobRecord, type Manifest, manifestLimit, parseManifest, recordOf } from './manifest.js';
+import { type PackageMirror, readIndex } from './package-mirror.js';
 import { signedText, Trust, type VerifyOptions, verifySigned } from './signature.js';
 import { gunzipBytes, parseSpecDocument, type SpecDocument } from './spec-document.js';
 
@@ -56,7 +57,7 @@ export interface OpenMirrorOptions extends OpenOptions {
 }
 
 /** A build cache of layout v3 in some store. */
-export class Mirror {
+export class Mirror implements PackageMirror {
   readonly url: string;
 
   constructor(
@@ -66,15 +67,14 @@ export class Mirror {
     this.url = store.url;
   }
 
-  /** The same mirror with other rules for signatures. */
+  get canList(): boolean {
+    return this.store.canList;
+  }
+
   withPolicy(policy: SignaturePolicy): Mirror {
     return new Mirror(this.store, policy);
   }
 
-  /**
-   * A package's manifest, its signature checked by the policy.
-   * @throws BuildcacheError `missing-package`, `manifest`, `signature-…`
-   */
   async manifest(ref: PackageRef, signal?: AbortSignal): Promise<PackageManifest> {
     return this.manifestAt(v3.spec(ref), ref, signal);
   }
@@ -114,7 +114,6 @@ export class Mirror {
     };
   }
 
-  /** Whether a package's manifest is there; says nothing of its blobs. */
   async has(ref: PackageRef, signal?: AbortSignal): Promise<boolean> {
     return (await this.store.head(v3.spec(ref), { signal })) !== undefined;
   }
@@ -148,7 +147,10 @@ export class Mirror {
     }
   }
 
-  /** The package's tarball, gzip-compressed, verified while it streams. */
+  specBlob(manifest: PackageManifest, signal?: AbortSignal): Promise<Readable> {
+    return this.blob(manifest.spec, describe(manifest), signal);
+  }
+
   tarball(manifest: PackageManifest, signal?: AbortSignal): Promise<Readable> {
     return this.blob(manifest.tarball, describe(manifest), signal);
   }
@@ -205,7 +207,10 @@ export class Mirror {
     return { record, etag: found.etag };
   }
 
-  /** Entries of the index, streamed. @throws BuildcacheError `missing-index`, `index`, `checksum` */
+  async hasIndex(signal?: AbortSignal): Promise<boolean> {
+    return (await this.indexManifest(signal)) !== undefined;
+  }
+
   async *indexEntries(signal?: AbortSignal): AsyncGenerator<ParsedEntry> {
     const stream = await this.indexStream(signal);
     for await (const entry of databaseEntries(stream, `${this.url}: the index`)) {
@@ -233,18 +238,10 @@ export class Mirror {
     }
   }
 
-  /** The whole index in memory: for graphs, which need all of it. */
-  async index(signal?: AbortSignal): Promise<MirrorIndex> {
-    const hashes = new Set<string>();
-    const nodes = new Map<string, ConcreteNode>();
-    for await (const { node, inBuildcache } of this.indexEntries(signal)) {
-      if (inBuildcache) hashes.add(node.hash);
-      nodes.set(node.hash, node);
-    }
-    return { hashes, nodes };
+  index(signal?: AbortSignal): Promise<MirrorIndex> {
+    return readIndex(this, signal);
   }
 
-  /** Public keys that the mirror publishes. They say nothing of whose they are. */
   async publishedKeys(signal?: AbortSignal): Promise<PublicKey[]> {
     const fingerprints = new Set<string>();
     const index = await this.#published(v3.keyIndex, signal);
@@ -344,7 +341,7 @@ export async function openMirror(url: string, options: OpenMirrorOptions = {}): 
  */
 export async function trustOf(options: {
   readonly keys?: readonly { readonly text: string; readonly from: string }[];
-  readonly published?: Mirror;
+  readonly published?: PackageMirror;
   readonly fingerprints?: readonly string[];
   readonly signal?: AbortSignal;
 }): Promise<Trust> {
@@ -354,7 +351,7 @@ export async function trustOf(options: {
   return new Trust(keys, options.fingerprints?.length ? options.fingerprints : undefined);
 }
 
-/** Whether a store is a folder of this machine, whose files can be linked and moved. */
-export function folderOf(store: ObjectStore): string | undefined {
-  return store instanceof FolderStore ? store.root : undefined;
+/** The folder that holds a mirror, where it is one of this machine: its files can be linked and moved. */
+export function folderOf(mirror: PackageMirror): string | undefined {
+  return mirror instanceof Mirror && mirror.store instanceof FolderStore ? mirror.store.root : undefined;
 }

@@ -1,4 +1,4 @@
-import { FolderStore, isNotFound, type ObjectInfo, readObject } from '@stackwright/storage';
+import { isNotFound, type ObjectInfo, readObject, StorageError } from '@stackwright/storage';
 import pLimit from 'p-limit';
 import { describe, type PackageRef, packageOfKey, v3 } from './layout.js';
 import { manifestLimit, parseManifest } from './manifest.js';
@@ -127,7 +127,11 @@ export async function prune(
   if (indexed) await updateIndex(mirror, settings);
   await mirror.store.delete(await orphansLeft(mirror, plan, signal), { signal });
   const swept =
-    mirror.store instanceof FolderStore ? await mirror.store.sweep(options.grace ?? defaultGrace, signal) : 0;
+    (await mirror.store.sweep?.(options.grace ?? defaultGrace, signal).catch((error: unknown) => {
+      // Not everybody who may delete objects may list what was begun; that is no reason to fail at the very end.
+      if (error instanceof StorageError && error.code === 'denied') return 0;
+      throw error;
+    })) ?? 0;
   return { index, swept };
 }
 

@@ -304,9 +304,9 @@ async function stateOf(
 }
 
 /** Packs, keeping the bytes in memory or, when they are many, in a file, until `use` has taken them. */
-async function buffered<T>(
+export async function buffered<T>(
   items: AsyncIterable<TarItem>,
-  options: PushOptions,
+  options: Pick<PushOptions, 'signal' | 'temporary'>,
   use: (packed: PackedTarball, content: Content) => Promise<T>,
 ): Promise<T> {
   let packed: PackedTarball | undefined;

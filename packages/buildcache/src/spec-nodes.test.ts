@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { countedEdges } from './database.js';
 import { parseSpecDocument } from './spec-document.js';
 import { SpecNodes } from './spec-nodes.js';
 import { madeHash, quickstartMirror } from './testing.js';
@@ -17,8 +18,7 @@ const expected = (bytes: Buffer) =>
   [...parseSpecDocument(bytes.toString('utf8'), 'x').nodes.values()].map((node) => ({
     hash: node.hash,
     name: node.name,
-    dependencies: node.dependencies,
-    external: node.external !== undefined,
+    edges: countedEdges(node),
     json: node.raw,
   }));
 const found = (nodes: SpecNodes, bytes: Buffer) =>

@@ -1,12 +1,16 @@
 import { isAscii } from 'node:buffer';
-import { type ConcreteNode, readNode } from '@stackwright/spack-env';
+import { readNode } from '@stackwright/spack-env';
+import { countedEdges } from './database.js';
 import { BuildcacheError } from './error.js';
 import { isHash } from './layout.js';
 import { parseSpecDocument } from './spec-document.js';
 
-/** What an index and a verification need to know of a spec's node. */
-export interface SpecNode extends Pick<ConcreteNode, 'hash' | 'name' | 'dependencies'> {
-  readonly external: boolean;
+/** A node of a spec as the index takes it over. */
+export interface SpecNode {
+  readonly hash: string;
+  readonly name: string;
+  /** What it depends on, as databases count it. */
+  readonly edges: readonly string[];
   /** Its JSON. */
   readonly text: string;
 }
@@ -69,8 +73,7 @@ export class SpecNodes {
 
 function nodeOf(raw: Record<string, unknown>, text: string): SpecNode {
   const node = readNode(String(raw['hash']), raw);
-  const { hash, name, dependencies, external } = node;
-  return { hash, name, dependencies, external: external !== undefined, text };
+  return { hash: node.hash, name: node.name, edges: countedEdges(node), text };
 }
 
 function parseWhole(bytes: Buffer, where: string): SpecNode[] {

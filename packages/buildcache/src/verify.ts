@@ -1,7 +1,6 @@
 import { BuildcacheError } from './error.js';
 import { describe, type PackageRef } from './layout.js';
-import type { Mirror } from './mirror.js';
-import { SpecNodes } from './spec-nodes.js';
+import type { PackageMirror } from './package-mirror.js';
 
 /** One thing that is wrong with a mirror. */
 export interface MirrorFinding {
@@ -26,20 +25,19 @@ export interface VerifyMirrorOptions {
 
 /** Checks every signature, length, checksum, spec and dependency of a mirror, and its index. Goes on after a finding. */
 export async function verifyMirror(
-  mirror: Mirror,
+  mirror: PackageMirror,
   options: VerifyMirrorOptions = {},
 ): Promise<{ packages: number; findings: MirrorFinding[] }> {
   const { signal } = options;
   const present = await presentPackages(mirror, signal);
   const chosen = options.packages ?? [...present.values()];
   const findings: MirrorFinding[] = [];
-  const specs = new SpecNodes();
   let done = 0;
   const waiting = chosen.values();
   const verifyOn = async () => {
     for (const ref of waiting) {
       signal?.throwIfAborted();
-      findings.push(...(await verifyPackage(mirror, ref, present, specs, options)));
+      findings.push(...(await verifyPackage(mirror, ref, present, options)));
       options.onProgress?.(++done, chosen.length);
     }
   };
@@ -50,11 +48,11 @@ export async function verifyMirror(
 
 /** What the mirror holds, from a listing; from the index where it cannot be listed. */
 export async function presentPackages(
-  mirror: Mirror,
+  mirror: PackageMirror,
   signal?: AbortSignal,
 ): Promise<Map<string, PackageRef>> {
   const present = new Map<string, PackageRef>();
-  if (mirror.store.canList) {
+  if (mirror.canList) {
     for await (const { name, version, hash } of mirror.packages(signal))
       present.set(hash, { name, version, hash });
     return present;
@@ -66,23 +64,19 @@ export async function presentPackages(
 }
 
 async function verifyPackage(
-  mirror: Mirror,
+  mirror: PackageMirror,
   ref: PackageRef,
   present: ReadonlyMap<string, PackageRef>,
-  specs: SpecNodes,
   options: VerifyMirrorOptions,
 ): Promise<MirrorFinding[]> {
   const what = describe(ref);
   const findings: MirrorFinding[] = [];
   try {
     const manifest = await mirror.manifest(ref, options.signal);
-    const nodes = specs.read(await mirror.specBytes(manifest, options.signal), what);
-    const root = nodes[0]!;
-    mirror.checkRoot(manifest, root);
-    const external = new Set(nodes.filter((node) => node.external).map((node) => node.hash));
+    const { root, nodes } = await mirror.spec(manifest, options.signal);
     for (const edge of root.dependencies) {
       const needed = edge.types.includes('link') || edge.types.includes('run');
-      if (!needed || present.has(edge.hash) || external.has(edge.hash)) continue;
+      if (!needed || present.has(edge.hash) || nodes.get(edge.hash)?.external) continue;
       findings.push({
         what,
         code: 'missing-dependency',
@@ -104,7 +98,7 @@ async function verifyPackage(
 }
 
 async function verifyIndex(
-  mirror: Mirror,
+  mirror: PackageMirror,
   present: ReadonlyMap<string, PackageRef>,
   signal?: AbortSignal,
 ): Promise<MirrorFinding[]> {

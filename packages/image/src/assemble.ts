@@ -1,8 +1,8 @@
 import { createReadStream } from 'node:fs';
 import type { Readable } from 'node:stream';
+import { goArchitecture, searchPaths } from '@stackwright/buildcache';
 import { type Descriptor, digestOf, type ImageConfig, mediaTypes } from '@stackwright/oci';
 import type { BaseImage } from './base.js';
-import { searchPaths } from './environment.js';
 import { ImageError } from './error.js';
 import { keyOf, type Layer, type PackageBlob } from './layer.js';
 import { mergeLayers } from './merge.js';
@@ -204,7 +204,7 @@ function imageConfig(
   const target = packages[0]?.node.arch;
   return {
     created,
-    architecture: below?.architecture ?? architectureOf(target?.target ?? ''),
+    architecture: below?.architecture ?? goArchitecture(target?.target ?? ''),
     ...(below?.variant ? { variant: below.variant } : {}),
     os: below?.os ?? target?.platform ?? 'linux',
     config: {
@@ -222,17 +222,6 @@ function imageConfig(
       ...layers.slice(baseCount).map((layer) => ({ created, created_by: layer.createdBy })),
     ],
   };
-}
-
-/** OCI's (Go's) name of the architecture that a Spack target belongs to. */
-export function architectureOf(target: string): string {
-  if (/^(aarch64|armv8|armv9|neoverse|a64fx|graviton|thunderx2|cortex_a|m[1-9]$)/.test(target))
-    return 'arm64';
-  if (/^(ppc64le|power[89]le|power10le)/.test(target)) return 'ppc64le';
-  if (/^riscv64|^u74mc/.test(target)) return 'riscv64';
-  if (/^(x86$|i[3-6]86|pentium)/.test(target)) return '386';
-  // What is left of the targets that Spack knows for containers is x86_64's family.
-  return 'amd64';
 }
 
 function describeJson(document: unknown, mediaType: string): { descriptor: Descriptor; bytes: Buffer } {

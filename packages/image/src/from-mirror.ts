@@ -1,15 +1,26 @@
 import { createReadStream } from 'node:fs';
 import { join } from 'node:path';
-import { describe, folderOf, hasCode, type Mirror, type PackageManifest, v3 } from '@stackwright/buildcache';
+import {
+  describe,
+  folderOf,
+  hasCode,
+  type PackageManifest,
+  type PackageMirror,
+  v3,
+} from '@stackwright/buildcache';
 import type { ConcreteNode, Lock } from '@stackwright/spack-env';
 import { runtimeClosure } from './closure.js';
 import { ImageError } from './error.js';
 import type { PackageBlob } from './layer.js';
 
 /** A package of a mirror as a layer takes it: where the mirror is a folder, its blob's file is used in place. */
-export function packageBlob(mirror: Mirror, node: ConcreteNode, manifest: PackageManifest): PackageBlob {
+export function packageBlob(
+  mirror: PackageMirror,
+  node: ConcreteNode,
+  manifest: PackageManifest,
+): PackageBlob {
   const { checksum, contentLength } = manifest.tarball;
-  const folder = folderOf(mirror.store);
+  const folder = folderOf(mirror);
   const path = folder && join(folder, v3.blob(checksum));
   return {
     node,
@@ -27,7 +38,7 @@ export function packageBlob(mirror: Mirror, node: ConcreteNode, manifest: Packag
  * @throws BuildcacheError for a bad signature or manifest, ImageError naming every package that the mirror lacks
  */
 export async function packagesOf(
-  mirror: Mirror,
+  mirror: PackageMirror,
   lock: Lock,
   options: { readonly known?: ReadonlyMap<string, PackageManifest>; readonly signal?: AbortSignal } = {},
 ): Promise<PackageBlob[]> {

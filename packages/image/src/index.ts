@@ -1,14 +1,11 @@
 export type { AssembledImage, AssembleOptions, ImageSettings, PackageLayer } from './assemble.js';
-export { architectureOf, assembleImage } from './assemble.js';
+export { assembleImage } from './assemble.js';
 export type { BaseImage } from './base.js';
 export { openBase, parseLayoutName } from './base.js';
 export { runtimeClosure, searchOrder } from './closure.js';
-export type { InstalledPackage } from './environment.js';
-export { searchPaths } from './environment.js';
 export { ImageError } from './error.js';
 export { packageBlob, packagesOf } from './from-mirror.js';
-export type { Layer, LayerFacts, PackageBlob } from './layer.js';
-export { readLayerFacts } from './layer.js';
+export type { Layer, PackageBlob } from './layer.js';
 export type { SbomPackage } from './sbom.js';
 export { spdx } from './sbom.js';
 export type { StackImageOptions } from './stack.js';

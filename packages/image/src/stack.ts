@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import {
-  type Mirror,
-  openMirror,
+  type AnyMirror,
+  openAnyMirror,
   readKeyFiles,
   type SignaturePolicy,
   trustOf,
@@ -81,8 +81,8 @@ async function openStackMirror(
   folder: string,
   policy: SignaturePolicy,
   { mirror, cwd, env, signal }: StackImageOptions,
-): Promise<Mirror> {
-  if (mirror !== undefined) return openMirror(mirror, { env, cwd, policy, signal });
+): Promise<AnyMirror> {
+  if (mirror !== undefined) return openAnyMirror(mirror, { env, cwd, policy, signal });
   const environment = await loadEnvironment(folder, { env, signal });
   const errors = environment.findings.filter(({ severity }) => severity === 'error');
   if (errors.length > 0) throw new SpackEnvError(errors);
@@ -97,8 +97,9 @@ async function openStackMirror(
   const { url, idVariable, secretVariable, profile, endpointUrl, id } = own.fetch;
   const user = idVariable ? env[idVariable] : id;
   const secret = secretVariable ? env[secretVariable] : undefined;
-  return openMirror(url, {
+  return openAnyMirror(url, {
     env: user && secret ? { ...env, AWS_ACCESS_KEY_ID: user, AWS_SECRET_ACCESS_KEY: secret } : env,
+    ...(user && secret ? { login: { username: user, password: secret } } : {}),
     ...(profile ? { profile } : {}),
     ...(endpointUrl ? { endpoint: endpointUrl } : {}),
     policy,

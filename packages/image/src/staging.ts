@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { type Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
+import { type LayerFacts, readLayerFacts } from '@stackwright/buildcache';
 import {
   CheckedStream,
   type Descriptor,
@@ -13,7 +14,7 @@ import {
   hexOf,
   mediaTypes,
 } from '@stackwright/oci';
-import { type Layer, type LayerFacts, type PackageBlob, readLayerFacts } from './layer.js';
+import type { Layer, PackageBlob } from './layer.js';
 
 /** A package's blob that was read to its end and found whole, with the file that holds it. */
 export interface StagedBlob {

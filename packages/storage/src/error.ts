@@ -40,6 +40,8 @@ export class StorageError extends Error {
       readonly status?: number;
       /** Whether the same request may succeed later. */
       readonly transient?: boolean;
+      /** How often it was tried, when it was more than once. */
+      readonly attempts?: number;
       /** Seconds that the server asked to wait. */
       readonly retryAfter?: number;
       readonly hint?: string;

@@ -118,6 +118,23 @@ describe('a folder as a store', () => {
     },
   );
 
+  it.each([0, 1, 5])('leaves nothing behind when a put is aborted after %i turns', async (turns) => {
+    for (let round = 0; round < 20; round++) {
+      const controller = new AbortController();
+      // A source that gives a little and then hangs.
+      const source = new Readable({ read() {} });
+      source.push(Buffer.alloc(1000));
+      const pending = code(
+        store.put('a/b', { size: 1e6, open: () => source }, { signal: controller.signal }),
+      );
+      for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve));
+      controller.abort();
+      expect(await pending).toBe('AbortError');
+      expect(source.destroyed).toBe(true);
+      expect(await readdir(join(folder, 'a')).catch(() => [])).toEqual([]);
+    }
+  });
+
   it('stops when its signal fires', async () => {
     const controller = new AbortController();
     controller.abort();

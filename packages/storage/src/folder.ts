@@ -13,7 +13,6 @@ import {
 } from 'node:fs';
 import { copyFile, link, mkdir, readFile, rename, rmdir, stat, unlink, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setImmediate as turn } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
@@ -21,6 +20,7 @@ import { StorageError } from './error.js';
 import { locked } from './lock.js';
 import {
   type Content,
+  checkCount,
   checkKey,
   type GetOptions,
   type ListOptions,
@@ -67,6 +67,8 @@ export class FolderStore implements ObjectStore {
       highWaterMark: 1 << 18,
       signal: options.signal,
     });
+    // It can fail before anybody reads; whoever reads then is told.
+    body.on('error', () => {});
     const size = Math.max(0, Math.min(info.size ?? 0, (end ?? Number.POSITIVE_INFINITY) + 1) - start);
     return { ...info, size, body };
   }
@@ -153,9 +155,11 @@ export class FolderStore implements ObjectStore {
     try {
       await mkdir(dirname(target), { recursive: true });
       await copyFile(this.#path(from), temporary);
+      options.signal?.throwIfAborted();
       await rename(temporary, target);
     } catch (error) {
       await unlink(temporary).catch(() => {});
+      options.signal?.throwIfAborted();
       if (isMissing(error)) throw this.#missing(from);
       throw this.#failed('copy', from, error);
     }
@@ -186,7 +190,6 @@ export class FolderStore implements ObjectStore {
 
   async close(): Promise<void> {}
 
-  /** Removes what killed writers left behind and nobody touched for `age` milliseconds. Returns how many files. */
   async sweep(age: number, signal?: AbortSignal): Promise<number> {
     let count = 0;
     for await (const keys of this.#folders('', signal)) {
@@ -212,9 +215,11 @@ export class FolderStore implements ObjectStore {
           await writeFile(path, content, { flag: 'wx', signal });
           return;
         }
-        const stream = content.open();
-        const counted = countTo(stream, content.size, path);
-        await pipeline(counted, createWriteStream(path, { flags: 'wx', highWaterMark: 1 << 20 }), { signal });
+        const file = createWriteStream(path, { flags: 'wx', highWaterMark: 1 << 20 });
+        // A write that is aborted before the file is open makes the file all the same, later.
+        const closed = new Promise<void>((resolve) => file.once('close', resolve));
+        const counted = (stream: AsyncIterable<Buffer>) => countTo(stream, content.size, path);
+        await pipeline(content.open(), counted, file, { signal }).finally(() => closed);
         return;
       } catch (error) {
         if (!isMissing(error) || attempt === 5) throw error;
@@ -310,15 +315,14 @@ export class FolderStore implements ObjectStore {
   }
 }
 
-async function* countTo(stream: Readable, size: number, path: string): AsyncGenerator<Buffer> {
+async function* countTo(stream: AsyncIterable<Buffer>, size: number, path: string): AsyncGenerator<Buffer> {
   let count = 0;
-  for await (const chunk of stream as AsyncIterable<Buffer>) {
+  for await (const chunk of stream) {
     count += chunk.length;
+    if (count > size) break;
     yield chunk;
   }
-  if (count !== size) {
-    throw new StorageError('truncated', `${path}: ${count} bytes came, ${size} were announced.`);
-  }
+  checkCount(count, size, path);
 }
 
 /** A small file with its facts, or its bytes where those are too many. */

@@ -98,6 +98,36 @@ describe('a web server as a store', () => {
     expect(size).toBe(3);
   });
 
+  it.each([
+    ['while it waits to try again', { attempts: 5, first: 600_000, longest: 600_000 }],
+    ['while the rest of an object does not come', quick],
+  ] as const)('stops when its signal fires %s', async (what, retry) => {
+    let asked: (() => void) | undefined;
+    const once = new Promise<void>((resolve) => (asked = resolve));
+    const url = await serve((_, response) => {
+      if (retry.first > 1000) response.writeHead(503).end(asked);
+      else response.writeHead(200, { 'content-length': 100 }).write('half', asked);
+    });
+    const controller = new AbortController();
+    const store = new HttpStore(url, { retry });
+    const reading = readObject(store, 'x', undefined, controller.signal);
+    await once;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    controller.abort();
+    await expect(reading, what).rejects.toMatchObject({ name: 'AbortError' });
+    await store.close();
+  });
+
+  it('closes while somebody still holds an object that does not come', async () => {
+    const url = await serve(
+      (_, response) => void response.writeHead(200, { 'content-length': 100 }).write('half'),
+    );
+    const store = new HttpStore(url, { retry: quick });
+    const { body } = await store.get('x');
+    await store.close();
+    await expect(body.toArray()).rejects.toThrow();
+  });
+
   it('can neither be written nor listed, and says what can', async () => {
     const store = new HttpStore('http://127.0.0.1:9');
     await expect(store.put()).rejects.toMatchObject({

@@ -116,7 +116,7 @@ export class HttpStore implements ObjectStore {
   }
 
   async close(): Promise<void> {
-    await this.#agent.close();
+    await this.#agent.destroy();
   }
 
   #readOnly(what: string): StorageError {

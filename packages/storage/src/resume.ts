@@ -1,4 +1,4 @@
-import { Readable } from 'node:stream';
+import { addAbortSignal, Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StorageError } from './error.js';
 import { backOff, isTransientCause, type RetryPolicy } from './retry.js';
@@ -18,10 +18,17 @@ export async function resuming(
   },
 ): Promise<StoredObject> {
   const { key, policy, signal } = options;
-  const first = await open(0);
+  const opened = async (offset: number) => {
+    const found = await open(offset);
+    if (signal) addAbortSignal(signal, found.body);
+    // It can break off before anybody reads; whoever reads then is told.
+    found.body.on('error', () => {});
+    return found;
+  };
+  const first = await opened(0);
   const total = first.size;
+  let at = first;
   const bytes = async function* (): AsyncGenerator<Buffer> {
-    let at = first;
     let offset = 0;
     let failures = 0;
     for (;;) {
@@ -43,12 +50,15 @@ export async function resuming(
         if (!passes || failures >= policy.attempts) throw error;
         options.onEvent?.({ type: 'resume', key, offset, reason: (error as Error).message });
         await sleep(backOff(policy, failures), undefined, { signal });
-        at = await open(offset);
+        at = await opened(offset);
         if (at.etag !== first.etag) {
           throw new StorageError('truncated', `${key} was replaced while it was read.`, { key });
         }
       }
     }
   };
-  return { ...first, body: Readable.from(bytes(), { objectMode: false, highWaterMark: 1 << 20 }) };
+  const body = Readable.from(bytes(), { objectMode: false, highWaterMark: 1 << 20 });
+  // Whoever stops reading does not keep a connection that gives nothing.
+  body.once('close', () => at.body.destroy());
+  return { ...first, body };
 }

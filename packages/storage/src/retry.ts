@@ -35,12 +35,13 @@ export async function retrying<T>(
       return await work(attempt);
     } catch (error) {
       options.signal?.throwIfAborted();
-      if (!isTransient(error) || attempt >= policy.attempts) {
-        if (error instanceof StorageError && error.details.transient && attempt > 1) {
+      // What was tried often enough further down is not tried anew.
+      if (!isTransient(error) || error.details.attempts !== undefined || attempt >= policy.attempts) {
+        if (isTransient(error) && error.details.attempts === undefined && attempt > 1) {
           throw new StorageError(
             error.code,
             `${error.message} Tried ${attempt} times.`,
-            { ...error.details, hint: undefined },
+            { ...error.details, hint: undefined, attempts: attempt },
             { cause: error },
           );
         }

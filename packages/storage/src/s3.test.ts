@@ -1,27 +1,34 @@
 import { Readable } from 'node:stream';
+import { ListMultipartUploadsCommand, type S3Client } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type ObjectStore, openStore, readObject, StorageError } from './index.js';
+import { copyParts } from './multipart.js';
 import { S3Store } from './s3.js';
 import { cephMissing, type S3Server, startFaultyProxy, startS3 } from './testing-s3.js';
 
 const missing = cephMissing();
+const quick = { attempts: 5, first: 1, longest: 5 };
 const code = (promise: Promise<unknown>) =>
   promise.then(
     () => 'done',
-    (error: unknown) => (error instanceof StorageError ? error.code : (error as Error).name),
+    (error: Error & { code?: string }) =>
+      error instanceof StorageError || 'kind' in error ? error.code : error.name,
   );
 
 describe.skipIf(missing)(`an S3 bucket of Ceph (${missing ?? 'RADOS gateway on 127.0.0.1'})`, () => {
   let server: S3Server;
   let store: ObjectStore;
+  let raw: S3Client;
 
   beforeAll(async () => {
     server = await startS3();
+    raw = server.client();
     await server.createBucket('bucket');
     store = await openStore('s3://bucket/some/mirror', { env: server.env });
   }, 120_000);
   afterAll(async () => {
     await store?.close();
+    raw?.destroy();
     await server?.stop();
   });
 
@@ -60,16 +67,30 @@ describe.skipIf(missing)(`an S3 bucket of Ceph (${missing ?? 'RADOS gateway on 1
     expect(length).toBe(size);
   });
 
-  it('leaves nothing behind when a large stream fails', async () => {
-    const open = () =>
-      Readable.from(
-        (async function* () {
-          yield Buffer.alloc(9 << 20);
-          throw new StorageError('truncated', 'the source ended');
-        })(),
-      );
-    expect(await code(store.put('broken', { size: 30 << 20, open }))).not.toBe('done');
+  it.each([
+    ['fails', 'checksum', () => failing()],
+    ['ends early', 'truncated', () => Readable.from([Buffer.alloc(17 << 20)])],
+    ['gives too much', 'truncated', () => Readable.from([Buffer.alloc(17 << 20), Buffer.alloc(17 << 20)])],
+  ] as const)('leaves nothing behind when a large stream %s', async (_, expected, open) => {
+    expect(await code(store.put('broken', { size: 30 << 20, open }))).toBe(expected);
     expect(await store.head('broken')).toBeUndefined();
+    expect(await openUploads()).toEqual([]);
+  });
+
+  it('opens the source again when it breaks off, as often as may help', async () => {
+    let opened = 0;
+    const open = () => {
+      opened++;
+      const part = Buffer.alloc(10 << 20, 'x');
+      return opened < 3
+        ? failing(new StorageError('unavailable', 'lost', { transient: true }))
+        : Readable.from([part]);
+    };
+    const patient = await openStore('s3://bucket/some/mirror', { env: server.env, retry: quick });
+    await patient.put('again', { size: 10 << 20, open });
+    expect(opened).toBe(3);
+    expect((await store.head('again'))?.size).toBe(10 << 20);
+    await patient.close();
   });
 
   it('lets exactly one of many create an object, and replaces only the current version', async () => {
@@ -105,6 +126,20 @@ describe.skipIf(missing)(`an S3 bucket of Ceph (${missing ?? 'RADOS gateway on 1
     await store.put('from here', Buffer.from('copied'));
     await store.copy('from here', 'to/there');
     expect((await readObject(store, 'to/there')).bytes.toString()).toBe('copied');
+  });
+
+  it('copies what is too large for one request part by part', async () => {
+    const content = Buffer.concat([Buffer.alloc(9 << 20, 'abc'), Buffer.alloc(9 << 20, 'defg')]);
+    await store.put('large', content);
+    const { etag } = (await store.head('large'))!;
+    const signal = undefined;
+    const target = { client: raw, bucket: 'bucket', key: 'some/mirror/copy', signal, request: retryLess };
+    const from = { size: content.length, etag };
+    await copyParts(target, 'bucket/some/mirror/large', from, 'text/plain', 6 << 20);
+    expect((await readObject(store, 'copy')).bytes.equals(content)).toBe(true);
+    const gone = copyParts(target, 'bucket/some/mirror/never', from, 'text/plain', 6 << 20);
+    await expect(gone).rejects.toThrow();
+    expect(await openUploads()).toEqual([]);
   });
 
   it('says what is wrong with the credentials, without showing them', async () => {
@@ -143,24 +178,77 @@ describe.skipIf(missing)(`an S3 bucket of Ceph (${missing ?? 'RADOS gateway on 1
     await proxy.stop();
   }, 120_000);
 
-  it('stops when its signal fires', async () => {
-    const controller = new AbortController();
-    const pending = store.put(
-      'x',
-      { size: 50 << 20, open: () => Readable.from(slow()) },
-      { signal: controller.signal },
-    );
-    setTimeout(() => controller.abort(), 50);
-    expect(await code(pending)).toBe('AbortError');
-    expect(await store.head('x')).toBeUndefined();
+  it('stands that proxy with objects in parts, too', async () => {
+    const proxy = await startFaultyProxy(server.endpoint, 1 / 3);
+    const faulty = await openStore('s3://bucket/faulty-parts', {
+      env: { ...server.env, S3_ENDPOINT_URL: proxy.url },
+      retry: { attempts: 25, first: 2, longest: 50 },
+    });
+    const content = (key: string) => Buffer.alloc(18 << 20, key);
+    const keys = Array.from({ length: 8 }, (_, i) => `large/${i}`);
+    await inParallel(keys, 2, async (key) => {
+      await faulty.put(key, { size: 18 << 20, open: () => Readable.from([content(key)]) });
+    });
+    await inParallel(keys, 2, async (key) => {
+      const { bytes } = await readObject(faulty, key);
+      expect(bytes.equals(content(key))).toBe(true);
+    });
+    // Uploads whose beginning was answered to nobody.
+    const { length } = await openUploads('faulty-parts/');
+    expect(await faulty.sweep!(3_600_000)).toBe(0);
+    expect(await faulty.sweep!(0)).toBe(length);
+    expect(await openUploads('faulty-parts/')).toEqual([]);
+    expect(proxy.faults()).toBeGreaterThan(15);
+    await faulty.close();
+    await proxy.stop();
+  }, 120_000);
+
+  it.each([
+    ['small', 1 << 20],
+    ['large', 50 << 20],
+  ] as const)('stops when its signal fires, leaving nothing of a %s object', async (_, size) => {
+    for (const delay of [0, 20, 100]) {
+      const controller = new AbortController();
+      // Gives some and then hangs.
+      const source = new Readable({ read() {} });
+      source.push(Buffer.alloc(size / 2));
+      const pending = code(store.put('x', { size, open: () => source }, { signal: controller.signal }));
+      await new Promise((resolve) => setTimeout(resolve, delay));
+      controller.abort();
+      expect(await pending).toBe('AbortError');
+      expect(await store.head('x')).toBeUndefined();
+      expect(await openUploads()).toEqual([]);
+    }
   });
+
+  it('stops reading when its signal fires', async () => {
+    await store.put('long', Buffer.alloc(6 << 20));
+    const controller = new AbortController();
+    const { body } = await store.get('long', { signal: controller.signal });
+    const reading = body.toArray();
+    controller.abort();
+    expect(await code(reading)).toBe('AbortError');
+  });
+
+  /** Uploads in parts that were neither completed nor removed. */
+  async function openUploads(prefix = 'some/mirror/') {
+    const { Uploads = [] } = await raw.send(new ListMultipartUploadsCommand({ Bucket: 'bucket' }));
+    return Uploads.map(({ Key = '' }) => Key).filter((key) => key.startsWith(prefix));
+  }
 });
 
-async function* slow() {
-  for (let i = 0; i < 50; i++) {
-    await new Promise((resolve) => setTimeout(resolve, 20));
-    yield Buffer.alloc(1 << 20);
-  }
+const retryLess = <T>(_: AbortSignal, work: (attempt: number) => Promise<T>) => work(1);
+
+/** Some bytes, then an error: one of the content's owner, if none is given. */
+function failing(
+  error: Error = Object.assign(new Error('wrong checksum'), { kind: 'input', code: 'checksum' }),
+) {
+  return Readable.from(
+    (async function* () {
+      yield Buffer.alloc(9 << 20);
+      throw error;
+    })(),
+  );
 }
 
 async function inParallel<T>(

@@ -1,26 +1,28 @@
 import { createHash } from 'node:crypto';
-import { Agent as HttpAgent } from 'node:http';
-import { Agent as HttpsAgent } from 'node:https';
-import type { Readable } from 'node:stream';
+import { addAbortSignal, type Readable } from 'node:stream';
 import {
+  AbortMultipartUploadCommand,
   CopyObjectCommand,
   DeleteObjectCommand,
   DeleteObjectsCommand,
   GetObjectCommand,
   HeadObjectCommand,
+  ListMultipartUploadsCommand,
+  type ListMultipartUploadsCommandInput,
+  type ListMultipartUploadsCommandOutput,
   ListObjectsV2Command,
   PutObjectCommand,
   S3Client,
-  type S3ClientConfig,
 } from '@aws-sdk/client-s3';
-import { Upload } from '@aws-sdk/lib-storage';
-import { NodeHttpHandler } from '@smithy/node-http-handler';
-import { StorageError } from './error.js';
+import { isNotFound, StorageError } from './error.js';
+import { copyParts, type MultipartTarget, partSize, uploadParts } from './multipart.js';
 import type { OpenOptions } from './open.js';
 import { resuming } from './resume.js';
 import { defaultRetry, isTransientCause, isTransientStatus, type RetryPolicy, retrying } from './retry.js';
+import { configOf, unsigned } from './s3-config.js';
 import {
   type Content,
+  checkCount,
   checkKey,
   type GetOptions,
   type ObjectInfo,
@@ -32,8 +34,8 @@ import {
   type Wait,
 } from './store.js';
 
-/** Bytes from which on an object is sent in parts. */
-const partSize = 8 * 1024 * 1024;
+/** Bytes that one request copies at most. */
+const copyLimit = 5 * 1024 ** 3;
 
 /** Objects of an S3 bucket, of Amazon's or any server that speaks its protocol. */
 export class S3Store implements ObjectStore {
@@ -53,27 +55,28 @@ export class S3Store implements ObjectStore {
     }
     // The SDK warns on stderr, at each start, that it will want a newer Node one day.
     process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
-    const config = configOf(options);
+    const { config, credentials } = await configOf(options);
     let anonymous = options.anonymous ?? false;
     let client = new S3Client(anonymous ? unsigned(config) : config);
-    if (!anonymous && !config.credentials) {
+    if (!anonymous) {
       try {
         await client.config.credentials();
       } catch (error) {
-        if (options.profile) {
-          throw new StorageError('denied', `Profile "${options.profile}": ${(error as Error).message}.`);
-        }
         client.destroy();
+        if (credentials) {
+          throw new StorageError(
+            'denied',
+            `No S3 credentials: ${(error as Error).message.replace(/\.$/, '')}.`,
+            { store: url, hint: 'To read a public bucket without any: --anonymous' },
+            { cause: error },
+          );
+        }
         anonymous = true;
         client = new S3Client(unsigned(config));
       }
     }
-    const uploads = new S3Client({
-      ...(anonymous ? unsigned(config) : config),
-      maxAttempts: (options.retry ?? defaultRetry).attempts,
-    });
     const prefix = (match[2] ?? '').replace(/^\/+|\/+$/g, '');
-    return new S3Store(client, uploads, match[1]!, prefix, anonymous, config.endpoint !== undefined, options);
+    return new S3Store(client, match[1]!, prefix, anonymous, config.endpoint !== undefined, options);
   }
 
   readonly #policy: RetryPolicy;
@@ -81,8 +84,6 @@ export class S3Store implements ObjectStore {
 
   private constructor(
     private readonly client: S3Client,
-    /** Retries each part by itself; the parts are in memory, so that it can. */
-    private readonly uploads: S3Client,
     private readonly bucket: string,
     private readonly prefix: string,
     private readonly anonymous: boolean,
@@ -137,7 +138,7 @@ export class S3Store implements ObjectStore {
 
   async put(key: string, content: Content, options: PutOptions = {}): Promise<ObjectInfo> {
     if (sizeOf(content) > partSize) return this.#putInParts(key, content, options);
-    const bytes = content instanceof Uint8Array ? content : await collect(content, key);
+    const bytes = content instanceof Uint8Array ? content : await collect(content, key, options.signal);
     const md5 = createHash('md5').update(bytes).digest('hex');
     if (options.precondition && !this.#conditional) await this.#checkFirst(key, options);
     const conditions = this.#conditional ? this.#conditions(options) : {};
@@ -206,10 +207,14 @@ export class S3Store implements ObjectStore {
   async copy(from: string, to: string, options: Wait = {}): Promise<void> {
     const source = `${this.bucket}/${this.#key(from)}`.split('/').map(encodeURIComponent).join('/');
     const info = await this.head(from, options);
-    // One request copies 5 GiB at most.
-    if ((info?.size ?? 0) > 5 * 1024 ** 3) {
-      const { size = 0, body } = await this.get(from, options);
-      await this.put(to, { size, open: () => body }, options);
+    if (info?.size !== undefined && info.size > copyLimit) {
+      const { size, etag } = info;
+      await copyParts(
+        this.#target('copy', to, options.signal),
+        source,
+        { size, etag },
+        'application/octet-stream',
+      );
       return;
     }
     await this.#try('copy', from, options.signal, () =>
@@ -236,9 +241,35 @@ export class S3Store implements ObjectStore {
     return count;
   }
 
+  /** Removes uploads in parts that nobody completed: of killed writers, and those whose beginning was answered to nobody. */
+  async sweep(age: number, signal?: AbortSignal): Promise<number> {
+    const Bucket = this.bucket;
+    const Prefix = this.prefix ? `${this.prefix}/` : undefined;
+    const old: { Key: string; UploadId: string }[] = [];
+    for (let after: ListMultipartUploadsCommandInput | undefined = { Bucket, Prefix }; after; ) {
+      const input: ListMultipartUploadsCommandInput = after;
+      const page: ListMultipartUploadsCommandOutput = await this.#try('list uploads of', '', signal, () =>
+        this.client.send(new ListMultipartUploadsCommand(input), { abortSignal: signal }),
+      );
+      for (const { Key, UploadId, Initiated } of page.Uploads ?? []) {
+        if (!Key || !UploadId || !Initiated || Date.now() - Initiated.getTime() < age) continue;
+        old.push({ Key, UploadId });
+      }
+      const { NextKeyMarker: KeyMarker, NextUploadIdMarker: UploadIdMarker } = page;
+      after = page.IsTruncated ? { Bucket, Prefix, KeyMarker, UploadIdMarker } : undefined;
+    }
+    for (const upload of old) {
+      await this.#try('delete', upload.Key, signal, () =>
+        this.client.send(new AbortMultipartUploadCommand({ Bucket, ...upload }), { abortSignal: signal }),
+      ).catch((error: unknown) => {
+        if (!isNotFound(error)) throw error;
+      });
+    }
+    return old.length;
+  }
+
   async close(): Promise<void> {
     this.client.destroy();
-    this.uploads.destroy();
   }
 
   async #deleteBatch(keys: readonly string[], options: Wait): Promise<void> {
@@ -278,29 +309,25 @@ export class S3Store implements ObjectStore {
     // Not all servers heed a condition on a multipart upload, so it is asked before. Only blobs are this large,
     // and they are named by their content.
     if (options.precondition) await this.#checkFirst(key, options);
-    const size = sizeOf(content);
-    return this.#try('put', key, options.signal, async () => {
-      const upload = new Upload({
-        client: this.uploads,
-        params: {
-          Bucket: this.bucket,
-          Key: this.#key(key),
-          Body: content instanceof Uint8Array ? Buffer.from(content) : content.open(),
-          ContentType: options.contentType ?? 'application/octet-stream',
-        },
-        partSize: Math.max(partSize, Math.ceil(size / 9000)),
-        queueSize: 3,
-        leavePartsOnError: false,
-      });
-      const abort = () => void upload.abort();
-      options.signal?.addEventListener('abort', abort, { once: true });
-      try {
-        const answer = await upload.done();
-        return { key, size, etag: answer.ETag || undefined, modified: undefined };
-      } finally {
-        options.signal?.removeEventListener('abort', abort);
-      }
-    });
+    // Again as a whole when the content's stream breaks off; requests are tried again one by one.
+    const etag = await this.#try('put', key, options.signal, () =>
+      uploadParts(
+        this.#target('put', key, options.signal),
+        content,
+        options.contentType ?? 'application/octet-stream',
+      ),
+    );
+    return { key, size: sizeOf(content), etag: etag || undefined, modified: undefined };
+  }
+
+  #target(operation: string, key: string, signal: AbortSignal | undefined): MultipartTarget {
+    return {
+      client: this.client,
+      bucket: this.bucket,
+      key: this.#key(key),
+      signal,
+      request: (either, work) => this.#try(operation, key, either, work),
+    };
   }
 
   async #checkFirst(key: string, options: PutOptions): Promise<void> {
@@ -370,11 +397,12 @@ export class S3Store implements ObjectStore {
       return new StorageError(
         'precondition',
         `${at} was written by another process meanwhile.`,
-        details,
+        // 409: the other one has not finished, and may fail.
+        { ...details, transient: status === 409 },
         options,
       );
     }
-    if (status === 401 || status === 403) {
+    if (status === 401 || status === 403 || /^(Expired|Invalid)Token/.test(name)) {
       const hint = this.anonymous
         ? 'No credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE.'
         : 'Check the credentials and what they allow.';
@@ -398,54 +426,22 @@ export class S3Store implements ObjectStore {
   }
 }
 
-function configOf(options: OpenOptions): S3ClientConfig {
-  const env = options.env ?? process.env;
-  const endpoint =
-    options.endpoint ?? env['S3_ENDPOINT_URL'] ?? env['S3_ENDPOIT_URL'] ?? env['AWS_ENDPOINT_URL_S3'];
-  const profile = options.profile ?? env['AWS_PROFILE'];
-  const region = options.region ?? env['AWS_REGION'] ?? env['AWS_DEFAULT_REGION'];
-  const accessKeyId = env['AWS_ACCESS_KEY_ID'];
-  const secretAccessKey = env['AWS_SECRET_ACCESS_KEY'];
-  return {
-    ...(endpoint
-      ? { endpoint: endpoint.includes('://') ? endpoint : `https://${endpoint}`, forcePathStyle: true }
-      : {}),
-    ...(region || !profile ? { region: region || 'us-east-1' } : {}),
-    ...(options.profile || !accessKeyId || !secretAccessKey
-      ? { ...(profile ? { profile } : {}) }
-      : { credentials: { accessKeyId, secretAccessKey, sessionToken: env['AWS_SESSION_TOKEN'] } }),
-    // Older servers refuse the checksums that newer SDKs add of their own accord.
-    requestChecksumCalculation: 'WHEN_REQUIRED',
-    responseChecksumValidation: 'WHEN_REQUIRED',
-    maxAttempts: 1,
-    requestHandler: new NodeHttpHandler({
-      connectionTimeout: 20_000,
-      requestTimeout: 120_000,
-      httpAgent: new HttpAgent({ keepAlive: true, maxSockets: 64 }),
-      httpsAgent: new HttpsAgent({ keepAlive: true, maxSockets: 64 }),
-    }),
-  };
-}
-
-function unsigned(config: S3ClientConfig): S3ClientConfig {
-  return {
-    ...config,
-    credentials: { accessKeyId: 'anonymous', secretAccessKey: '' },
-    signer: { sign: async (request) => request },
-  };
-}
-
-async function collect(content: Exclude<Content, Uint8Array>, key: string): Promise<Buffer> {
+async function collect(
+  content: Exclude<Content, Uint8Array>,
+  key: string,
+  signal: AbortSignal | undefined,
+): Promise<Buffer> {
+  const stream = content.open();
+  if (signal) addAbortSignal(signal, stream);
   const chunks: Buffer[] = [];
-  for await (const chunk of content.open() as AsyncIterable<Buffer>) chunks.push(chunk);
-  const bytes = Buffer.concat(chunks);
-  if (bytes.length !== content.size) {
-    throw new StorageError(
-      'truncated',
-      `${key}: ${bytes.length} bytes came, ${content.size} were announced.`,
-    );
+  let count = 0;
+  for await (const chunk of stream as AsyncIterable<Buffer>) {
+    chunks.push(chunk);
+    count += chunk.length;
+    if (count > content.size) break;
   }
-  return bytes;
+  checkCount(count, content.size, key);
+  return Buffer.concat(chunks, count);
 }
 
 function statusOf(error: unknown): number | undefined {

@@ -67,6 +67,8 @@ export interface ObjectStore {
   delete(keys: Iterable<string> | AsyncIterable<string>, options?: Wait): Promise<number>;
   /** A small object at once, where the store has a quicker way than a stream. @throws StorageError `not-found` */
   readSmall?(key: string, options?: Wait): Promise<{ bytes: Buffer; info: ObjectInfo }>;
+  /** Removes what killed writers left behind and nobody touched for `age` milliseconds. Returns how much it was. */
+  sweep?(age: number, signal?: AbortSignal): Promise<number>;
   /** Frees connections. The store must not be used after it. */
   close(): Promise<void>;
 }
@@ -98,6 +100,13 @@ export function checkKey(key: string): string {
 /** Bytes that `content` holds. */
 export function sizeOf(content: Content): number {
   return content instanceof Uint8Array ? content.byteLength : content.size;
+}
+
+/** @throws StorageError `truncated` when a stream did not give what was announced */
+export function checkCount(count: number, size: number, key: string): void {
+  if (count === size) return;
+  const came = count > size ? `more than ${size} bytes came` : `${count} bytes came, ${size} were announced`;
+  throw new StorageError('truncated', `${key}: ${came}.`, { key });
 }
 
 /** Reads an object whole. Only for what is small by its nature. @param limit bytes @throws StorageError */

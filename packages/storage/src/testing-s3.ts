@@ -26,6 +26,8 @@ export interface S3Server {
   readonly endpoint: string;
   /** The environment that opens stores of this server. */
   readonly env: NodeJS.ProcessEnv;
+  /** For what stores cannot do. */
+  client(): S3Client;
   createBucket(name: string): Promise<void>;
   stop(): Promise<void>;
 }
@@ -87,6 +89,7 @@ export async function startS3(): Promise<S3Server> {
     ];
     await run('radosgw-admin', [...conf, '-n', 'client.rgw', 'user', 'create', ...user]);
     const credentials = { accessKeyId: 'AKIALOCALTEST', secretAccessKey: 'local-test-secret' };
+    const client = () => new S3Client({ endpoint, region: 'us-east-1', forcePathStyle: true, credentials });
     return {
       endpoint,
       env: {
@@ -94,10 +97,11 @@ export async function startS3(): Promise<S3Server> {
         AWS_ACCESS_KEY_ID: credentials.accessKeyId,
         AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
       },
+      client,
       createBucket: async (name) => {
-        const client = new S3Client({ endpoint, region: 'us-east-1', forcePathStyle: true, credentials });
-        await client.send(new CreateBucketCommand({ Bucket: name }));
-        client.destroy();
+        const once = client();
+        await once.send(new CreateBucketCommand({ Bucket: name }));
+        once.destroy();
       },
       stop,
     };
@@ -182,9 +186,10 @@ rgw_run_sync_thread = false
 `;
 }
 
-/** A proxy in front of a server that treats one request in eight badly: a dropped or cut connection, a delay, 500, 503. */
+/** A proxy in front of a server that treats a share of the requests badly: a dropped or cut connection, a delay, 500, 503. */
 export async function startFaultyProxy(
   endpoint: string,
+  share = 1 / 8,
 ): Promise<{ url: string; faults: () => number; stop: () => Promise<void> }> {
   const target = new URL(endpoint);
   const agent = new Agent({ keepAlive: true, maxSockets: 64 });
@@ -192,7 +197,7 @@ export async function startFaultyProxy(
   const random = () => (seed = (seed * 1103515245 + 12345) % 2147483648) / 2147483648;
   let faults = 0;
   const proxy = createHttpServer((incoming, outgoing) => {
-    const fault = random() < 1 / 8 ? Math.floor(random() * 6) : -1;
+    const fault = random() < share ? Math.floor(random() * 6) : -1;
     if (fault >= 0) faults++;
     if (fault === 0) return void incoming.destroy();
     if (fault === 1 || fault === 2) {

@@ -14,7 +14,14 @@ import { Option } from 'commander';
 import type { Define } from '../command.js';
 import { type Context, note, print, printJson } from '../context.js';
 import { RunnerError } from '../exit.js';
-import { open, openTarget, readText, type StoreOptions, storeOptions } from './mirror/shared.js';
+import {
+  assertSignable,
+  open,
+  openTarget,
+  readText,
+  type StoreOptions,
+  storeOptions,
+} from './mirror/shared.js';
 
 interface CreateOptions {
   readonly email?: string;
@@ -71,6 +78,7 @@ export const define: Define = (command, context) => {
     .option('--json', 'print {"mirror","keys":[FINGERPRINT]}')
     .action(async (url: string, files: string[], options: StoreOptions & { json?: boolean }) => {
       const mirror = await openTarget(context, url, options);
+      assertSignable(mirror, 'Publish the keys elsewhere.');
       try {
         const keys: string[] = [];
         for (const file of files) {

@@ -38,8 +38,9 @@ export const define: Define = (command, context) => {
     'after',
     `
 A mirror is a path, or a URL: file:///PATH, s3://BUCKET/PREFIX, or
-http(s)://HOST/PATH (to read only). list, index and copy also take
-oci://REGISTRY/REPOSITORY (oci+http:// without TLS). For S3 servers other than
-Amazon's set S3_ENDPOINT_URL.`,
+http(s)://HOST/PATH (to read only), oci://REGISTRY/REPOSITORY (oci+http://
+without TLS). For S3 servers other than Amazon's set S3_ENDPOINT_URL. A registry
+has no place for signatures: all commands but sign, publish (to read) and
+migrate take one, and those that verify want --unsigned then.`,
   );
 };

@@ -1,7 +1,8 @@
-import { type Mirror, openMirror, type Signer } from '@stackwright/buildcache';
+import { type AnyMirror, isOciUrl, openAnyMirror, type Signer } from '@stackwright/buildcache';
 import { type Environment, resolvePath } from '@stackwright/spack-env';
 import { ciConfigOf } from '../ci-config.js';
 import type { Context } from '../context.js';
+import { RunnerError } from '../exit.js';
 import { mirrorOptions } from '../mirror-options.js';
 import type { Stack } from '../stack.js';
 import { ensureFolder, runMirrorUrl, runPolicy } from './mirror.js';
@@ -24,7 +25,7 @@ export function installRootOf({ config, folder, variables }: Environment): strin
 
 /** The mirror of a run, and the keys that go with it. */
 export interface Access {
-  mirror: Mirror;
+  mirror: AnyMirror;
   readonly url: string;
   /** The mirror got something new that its index does not have yet. */
   readonly reseeded: boolean;
@@ -45,6 +46,13 @@ export async function openAccess(
     given: options.mirror,
     configured: own?.push,
   });
+  if (isOciUrl(url) && !options.unsigned) {
+    throw new RunnerError(
+      'input',
+      `${url}: packages in a registry carry no signatures.`,
+      'To take and push them all the same, checked by checksum only: --unsigned',
+    );
+  }
   const signer = await findSigner(context, work);
   const { policy, files } = await runPolicy(context, stack, {
     ...options,
@@ -55,7 +63,7 @@ export async function openAccess(
     options.mirror === undefined ? own?.connection?.push : undefined,
     context.env,
   );
-  const mirror = await openMirror(url, { ...connection, policy, signal: context.signal });
+  const mirror = await openAnyMirror(url, { ...connection, policy, signal: context.signal });
   return { mirror, url, reseeded, trusted: files };
 }
 
@@ -70,7 +78,7 @@ export async function openForWriting(
   options: AccessOptions,
   access: Access,
   keyless: () => Promise<Signer>,
-): Promise<{ mirror: Mirror; signer: Signer | undefined; trusted: readonly string[] }> {
+): Promise<{ mirror: AnyMirror; signer: Signer | undefined; trusted: readonly string[] }> {
   await ensureFolder(access.url);
   if (options.unsigned) return { mirror: access.mirror, signer: undefined, trusted: [] };
   const signer = (await findSigner(context, work)) ?? (await keyless());

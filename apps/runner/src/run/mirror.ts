@@ -2,10 +2,10 @@ import { copyFile, mkdir, readdir, readFile, rename, stat, writeFile } from 'nod
 import { dirname, isAbsolute, join, relative, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import {
+  type AnyMirror,
   describe,
   folderOf,
   hasCode,
-  type Mirror,
   type PackageManifest,
   readKeyFiles,
   type SignaturePolicy,
@@ -120,7 +120,7 @@ export type MirrorState = ReadonlyMap<string, PackageManifest>;
  * @throws BuildcacheError for the first that is there and not as it should be
  */
 export async function readMirrorState(
-  mirror: Mirror,
+  mirror: AnyMirror,
   graph: JobGraph,
   options: { readonly signal: AbortSignal; readonly onProgress: (done: number, all: number) => void },
 ): Promise<MirrorState> {
@@ -158,7 +158,7 @@ export async function readMirrorState(
  * @throws the first error, naming the package and the file
  */
 export async function verifyBlobs(
-  mirror: Mirror,
+  mirror: AnyMirror,
   nodes: readonly ConcreteNode[],
   state: MirrorState,
   options: {
@@ -168,7 +168,7 @@ export async function verifyBlobs(
     readonly onProgress: (done: number, all: number) => void;
   },
 ): Promise<void> {
-  const local = folderOf(mirror.store) !== undefined;
+  const local = folderOf(mirror) !== undefined;
   const relied = nodes.flatMap((node) => {
     const manifest = state.get(node.hash);
     return manifest ? [{ node, manifest }] : [];

@@ -1,15 +1,13 @@
-import { copyKeys, copyPackages, describe, type Mirror, updateIndex } from '@stackwright/buildcache';
+import { copyAny, copyKeys, describe, Mirror, updateAnyIndex } from '@stackwright/buildcache';
 import type { Command } from 'commander';
 import type { Define } from '../../command.js';
 import { type Context, note, printJson } from '../../context.js';
-import { RunnerError } from '../../exit.js';
 import {
+  assertSignable,
   count,
   failures,
   findSigner,
-  isOci,
   open,
-  openOci,
   openTarget,
   repeatable,
   type SignerOptions,
@@ -60,26 +58,26 @@ export async function copy(
   options: CopyOptions,
   onlyTrusted: boolean,
 ): Promise<void> {
-  if (isOci(fromUrl)) return copyFromOci(context, fromUrl, toUrl, options);
   const from = await trusted(context, await open(context, fromUrl, options), options);
-  if (isOci(toUrl)) return copyToOci(context, from, toUrl, specs, options);
   const to = await openTarget(context, toUrl, options);
   const progress = ticker(context, 'copied');
   try {
+    if (options.sign) assertSignable(to, 'Leave --sign out.');
     const refs = await select(context, from, specs, options.stack, options.dependencies);
-    const { outcomes, failed } = await copyPackages(from, to, refs, {
+    const settings = {
       signer: options.sign ? await findSigner(context, options) : undefined,
       force: options.force,
       onlyTrusted,
       signal: context.signal,
       onProgress: progress.tick,
-    });
+    };
+    const { outcomes, failed } = await copyAny(from, to, refs, settings);
     progress.end();
     const tally = (wanted: string) => [...outcomes.values()].filter((one) => one === wanted).length;
     // Also when nothing was left to copy: an earlier run may have ended before it came to this.
     if (tally('copied') + tally('present') > 0) {
-      if (!options.sign) await copyKeys(from, to, context.signal);
-      if (options.index) await updateIndex(to, { signal: context.signal });
+      if (!options.sign && to instanceof Mirror) await copyKeys(from, to, context.signal);
+      if (options.index) await updateAnyIndex(to, { signal: context.signal });
     }
     if (options.json) {
       printJson(context, {
@@ -100,48 +98,6 @@ export async function copy(
   } finally {
     progress.end();
     await from.close();
-    await to.close();
-  }
-}
-
-async function copyToOci(
-  context: Context,
-  from: Mirror,
-  url: string,
-  specs: readonly string[],
-  options: CopyOptions,
-): Promise<void> {
-  const cache = openOci(context, url);
-  const refs = await select(context, from, specs, options.stack, options.dependencies);
-  const { signal } = context;
-  const { copied, present } = await cache.copyFrom(from, refs, { force: options.force, signal });
-  if (options.index && copied.length > 0) await cache.updateIndex({ signal });
-  if (options.json) printJson(context, { from: from.url, to: url, copied, present });
-  note(context, `${count(copied.length, 'package')} copied, ${present.length} there before: ${url}`);
-}
-
-async function copyFromOci(
-  context: Context,
-  url: string,
-  toUrl: string,
-  options: CopyOptions,
-): Promise<void> {
-  if (!options.unsigned) {
-    throw new RunnerError(
-      'input',
-      'Packages in a registry carry no signatures.',
-      'To take them all the same: --unsigned (with --sign they are signed on the way).',
-    );
-  }
-  const to = await openTarget(context, toUrl, options);
-  try {
-    const signer = options.sign ? await findSigner(context, options) : undefined;
-    const { copied, present } = await openOci(context, url).copyTo(to, { signer, signal: context.signal });
-    if (options.index && copied.length + present.length > 0)
-      await updateIndex(to, { signal: context.signal });
-    if (options.json) printJson(context, { from: url, to: to.url, copied, present });
-    note(context, `${count(copied.length, 'package')} copied, ${present.length} there before: ${to.url}`);
-  } finally {
     await to.close();
   }
 }

@@ -1,8 +1,8 @@
-import { updateIndex, updateKeyIndex } from '@stackwright/buildcache';
+import { updateAnyIndex, updateKeyIndex } from '@stackwright/buildcache';
 import type { Define } from '../../command.js';
 import { note, printJson } from '../../context.js';
 import { exitCode } from '../../exit.js';
-import { count, isOci, open, openOci, type StoreOptions, storeOptions, ticker } from './shared.js';
+import { assertSignable, count, open, type StoreOptions, storeOptions, ticker } from './shared.js';
 
 interface Options extends StoreOptions {
   readonly full?: boolean;
@@ -19,26 +19,21 @@ export const define: Define = (command, context) => {
     .option('--keys', 'also write the index of the public keys')
     .option('--json', 'print {"packages","added","removed","kept","broken","outcome"}')
     .action(async (url: string, options: Options) => {
-      if (isOci(url)) {
-        const result = await openOci(context, url).updateIndex({
-          full: options.full,
-          signal: context.signal,
-        });
-        if (options.json) printJson(context, result);
-        note(context, `${count(result.packages, 'package')} in the index, ${result.added} new: ${url}`);
-        return;
-      }
       const mirror = await open(context, url, options);
       const progress = ticker(context, 'read');
       try {
-        const result = await updateIndex(mirror, {
+        if (options.keys) assertSignable(mirror, 'Leave --keys out.');
+        const result = await updateAnyIndex(mirror, {
           full: options.full,
           skipBroken: options.skipBroken,
           signal: context.signal,
           onProgress: progress.tick,
         });
         progress.end();
-        if (options.keys) await updateKeyIndex(mirror, context.signal);
+        if (options.keys) {
+          assertSignable(mirror, '');
+          await updateKeyIndex(mirror, context.signal);
+        }
         if (result.note) note(context, result.note);
         for (const one of result.broken) note(context, `left out ${one.package}: ${one.reason}`);
         if (options.json) printJson(context, result);

@@ -1,13 +1,11 @@
 import { presentPackages } from '@stackwright/buildcache';
-import { type ConcreteNode, concreteSpec, format, satisfies } from '@stackwright/spack-env';
+import { type ConcreteNode, concreteSpec, format } from '@stackwright/spack-env';
 import type { Define } from '../../command.js';
-import { type Context, note, print, printJson } from '../../context.js';
+import { note, print, printJson } from '../../context.js';
 import {
   count,
   eachNode,
-  isOci,
   open,
-  openOci,
   repeatable,
   type StoreOptions,
   select,
@@ -31,7 +29,6 @@ export const define: Define = (command, context) => {
     .option('-l, --long', 'whole hashes, architecture and variants')
     .option('--json', 'print {"mirror","packages":[{"name","version","hash","arch"}]}')
     .action(async (url: string, specs: string[], options: Options) => {
-      if (isOci(url)) return listOci(context, url, specs, options);
       const mirror = await open(context, url, options);
       try {
         const filtered = specs.length > 0 || options.stack.length > 0;
@@ -68,20 +65,3 @@ export const define: Define = (command, context) => {
       }
     });
 };
-
-async function listOci(
-  context: Context,
-  url: string,
-  specs: readonly string[],
-  options: Options,
-): Promise<void> {
-  const { hashes, nodes } = await openOci(context, url).index(context.signal);
-  const found = [...hashes]
-    .map((hash) => nodes.get(hash)!)
-    .filter((node) => specs.length === 0 || specs.some((spec) => satisfies(node, spec, nodes)));
-  const refs = sorted(found.map(({ name, version, hash }) => ({ name, version, hash })));
-  if (options.json) return printJson(context, { mirror: url, packages: refs });
-  for (const ref of refs)
-    print(context, `${ref.name}@${ref.version}  /${options.long ? ref.hash : ref.hash.slice(0, 7)}`);
-  note(context, `${count(refs.length, 'package')} in ${url}`);
-}

@@ -1,4 +1,5 @@
 import {
+  isOciUrl,
   Mirror,
   migrateV2,
   readPublicKeys,
@@ -9,6 +10,7 @@ import {
 import { openStore, readObject } from '@stackwright/storage';
 import type { Define } from '../../command.js';
 import { note, printJson } from '../../context.js';
+import { RunnerError } from '../../exit.js';
 import {
   count,
   failures,
@@ -34,6 +36,14 @@ export const define: Define = (command, context) => {
     .argument('[to]', 'mirror to write; the same place when left out')
     .option('--json', 'print {"from","to","migrated","present","failed"}')
     .action(async (url: string, toUrl: string | undefined, options: Options) => {
+      const registry = [url, toUrl ?? ''].find(isOciUrl);
+      if (registry) {
+        throw new RunnerError(
+          'input',
+          `${registry} is a build cache in a registry, which has neither layout v2 nor v3.`,
+          'To fill it from a mirror of any layout: stackwright mirror copy FROM TO',
+        );
+      }
       const from = await openStore(url, openOptions(context, options));
       const to = new Mirror(await openStore(toUrl ?? url, openOptions(context, options)), {
         kind: 'unsigned',

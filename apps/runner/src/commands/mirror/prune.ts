@@ -1,4 +1,4 @@
-import { describe, isHash, type PruneOptions, planPrune, prune } from '@stackwright/buildcache';
+import { describe, isHash, type PruneOptions, planAnyPrune, pruneAny } from '@stackwright/buildcache';
 import type { Define } from '../../command.js';
 import { type Context, note, print, printJson } from '../../context.js';
 import { RunnerError } from '../../exit.js';
@@ -23,7 +23,10 @@ export const define: Define = (command, context) => {
     .option('--grace <age>', 'leave blobs alone that are younger: someone may be pushing', '24h')
     .option('--delete', 'delete; without it nothing is, only shown')
     .option('--json', 'print {"mirror","packages","blobs","bytes","deleted"}')
-    .addHelpText('after', '\nWithout --stack, --keep and --older-than all packages stay and only orphans go.')
+    .addHelpText(
+      'after',
+      '\nWithout --stack, --keep and --older-than all packages stay and only orphans go.\nA registry (oci://) collects its orphans itself: say what to keep.',
+    )
     .action((url: string, options: Options) => run(context, url, options));
 };
 
@@ -36,8 +39,8 @@ async function run(context: Context, url: string, options: Options): Promise<voi
   };
   const mirror = await open(context, url, options);
   try {
-    const plan = await planPrune(mirror, settings);
-    if (options.delete) await prune(mirror, plan, settings);
+    const plan = await planAnyPrune(mirror, settings);
+    if (options.delete) await pruneAny(mirror, plan, settings);
     if (options.json) {
       return printJson(context, {
         mirror: mirror.url,

@@ -1,3 +1,4 @@
+import { isOciUrl } from '@stackwright/buildcache';
 import type { Define } from '../../command.js';
 import { RunnerError } from '../../exit.js';
 import { type CopyOptions, copy, copyOptions } from './copy.js';
@@ -6,6 +7,13 @@ export const define: Define = (command, context) => {
   copyOptions(command)
     .addHelpText('after', '\nPackages that no trusted key has signed are left out and reported.')
     .action((from: string, to: string, specs: string[], options: CopyOptions) => {
+      if (isOciUrl(from)) {
+        throw new RunnerError(
+          'input',
+          `${from}: packages in a registry carry no signatures, and only signed ones are published.`,
+          'To copy them all the same: stackwright mirror copy --unsigned',
+        );
+      }
       if (options.unsigned) {
         throw new RunnerError(
           'input',

@@ -1,12 +1,5 @@
-import { join, resolve } from 'node:path';
-import {
-  describe,
-  extractEntries,
-  hasCode,
-  readBuildInfo,
-  relocatedEntries,
-  tarEntries,
-} from '@stackwright/buildcache';
+import { resolve } from 'node:path';
+import { describe, pullPackage } from '@stackwright/buildcache';
 import pLimit from 'p-limit';
 import type { Define } from '../../command.js';
 import { note, printJson } from '../../context.js';
@@ -55,22 +48,9 @@ export const define: Define = (command, context) => {
               const { signal } = context;
               try {
                 signal.throwIfAborted();
-                const what = describe(ref);
-                const manifest = await mirror.manifest(ref, signal);
-                const options = { what, signal };
-                const { info, prefix } = await readBuildInfo(await mirror.tarball(manifest, signal), options);
-                const entries = tarEntries(await mirror.tarball(manifest, signal), options);
-                const moved = relocatedEntries(entries, info, prefix, { root, what });
-                const destination = join(to, info.relativePrefix);
-                let outcome = 'unpacked';
-                try {
-                  await extractEntries(moved, join(root, info.relativePrefix), destination, signal);
-                } catch (error) {
-                  if (!hasCode(error, 'install-tree')) throw error;
-                  outcome = 'present';
-                }
-                packages.push({ ...ref, prefix: destination, outcome });
-                note(context, `${outcome.padEnd(8)} ${what}`);
+                const { prefix, outcome } = await pullPackage(mirror, ref, { to, root, signal });
+                packages.push({ ...ref, prefix, outcome });
+                note(context, `${outcome.padEnd(8)} ${describe(ref)}`);
               } catch (error) {
                 failed.push({ package: ref, error: error as Error });
               }

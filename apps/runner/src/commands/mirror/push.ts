@@ -4,11 +4,18 @@ import {
   describe,
   type InstallTree,
   installedPackage,
+  isOciUrl,
+  OciMirror,
+  type OciPushOptions,
+  type PushOptions,
   pushPackages,
+  pushToRegistry,
   readInstalled,
   readInstallTree,
-  updateIndex,
+  updateAnyIndex,
 } from '@stackwright/buildcache';
+import { openBase } from '@stackwright/image';
+import { parseReference } from '@stackwright/oci';
 import { paddedRoot } from '@stackwright/spack';
 import type { Define } from '../../command.js';
 import { type Context, note, printJson } from '../../context.js';
@@ -34,6 +41,8 @@ interface Options extends StoreOptions, SignerOptions {
   readonly unsigned?: boolean;
   readonly index: boolean;
   readonly spackRoot?: string;
+  readonly tag?: string;
+  readonly baseImage?: string;
   readonly jobs: string;
   readonly json?: boolean;
 }
@@ -49,6 +58,8 @@ export const define: Define = (command, context) => {
     .option('--no-index', 'leave the index as it is')
     .option('--spack-root <dir>', 'the Spack that installed them (else SPACK_ROOT, else on PATH)')
     .option('-j, --jobs <n>', 'packages at once', '3')
+    .option('--tag <name>', 'oci://: also an image of these packages together, under this tag')
+    .option('--base-image <image>', 'oci://: image to put the packages on: oci:FOLDER[:TAG] or a reference')
     .option('--json', 'print {"mirror","packages":[{"name","version","hash","outcome","digest","size"}]}')
     .action((url: string, packages: string[], options: Options) => run(context, url, packages, options));
 };
@@ -59,8 +70,10 @@ async function run(
   packages: readonly string[],
   options: Options,
 ): Promise<void> {
-  const signer = options.unsigned ? undefined : await findSigner(context, options);
-  if (!signer && !options.unsigned) {
+  assertApplicable(url, options);
+  const unsigned = options.unsigned || isOciUrl(url);
+  const signer = unsigned ? undefined : await findSigner(context, options);
+  if (!signer && !unsigned) {
     throw new RunnerError(
       'missing',
       'There is no key to sign with.',
@@ -68,7 +81,7 @@ async function run(
     );
   }
   const tree = await readInstallTree(await paddedRoot(resolve(context.cwd, options.tree)));
-  const prefixes = await choose(context, tree, packages, options.stack);
+  const { prefixes, roots } = await choose(context, tree, packages, options.stack);
   const spackRoot = options.spackRoot ?? findSpack(context) ?? '';
   const sources = prefixes.map((prefix) => installedPackage(prefix, tree, spackRoot));
   const mirror = await openTarget(context, url, options);
@@ -76,7 +89,7 @@ async function run(
   const total = String(sources.length);
   const report = (text: string) => note(context, `[${String(done).padStart(total.length)}/${total}] ${text}`);
   try {
-    const { pushed, failed } = await pushPackages(mirror, sources, {
+    const settings: PushOptions & OciPushOptions = {
       signer,
       force: options.force,
       parallel: Math.max(1, Number(options.jobs) || 3),
@@ -86,10 +99,17 @@ async function run(
         if (outcome instanceof Error) report(`failed   ${describe(ref)}`);
         else if (outcome.tarball) report(`pushed   ${describe(ref)}  ${bytes(outcome.tarball.size)}`);
       },
-    });
+    };
+    const { pushed, failed } =
+      mirror instanceof OciMirror
+        ? await pushToRegistry(mirror, sources, {
+            ...settings,
+            ...imagesOf(context, mirror, roots, options),
+          })
+        : await pushPackages(mirror, sources, settings);
     const fresh = pushed.filter((one) => one.outcome === 'pushed').length;
     // Also when nothing was left to push: an earlier run may have ended before it came to this.
-    if (options.index && pushed.length > 0) await updateIndex(mirror, { signal: context.signal });
+    if (options.index && pushed.length > 0) await updateAnyIndex(mirror, { signal: context.signal });
     if (options.json) {
       printJson(context, {
         mirror: mirror.url,
@@ -107,21 +127,76 @@ async function run(
   }
 }
 
-/** Prefixes of what is meant. */
+/** What only images can be: `--tag` and `--base-image`, both checked before anything is sent. */
+function imagesOf(
+  context: Context,
+  { repository, url }: OciMirror,
+  roots: readonly string[],
+  { tag, baseImage }: Options,
+): Pick<OciPushOptions, 'base' | 'combined'> {
+  if (tag !== undefined) parseReference(`${repository.name}:${tag}`);
+  if (tag?.endsWith('.spack'))
+    throw new RunnerError('input', `The tag "${tag}" is one of a package or the index.`, 'Give another.');
+  if (tag !== undefined && roots.length === 0)
+    throw new RunnerError('input', 'There is no package to make an image of.', 'Name packages or a stack.');
+  return {
+    ...(tag === undefined ? {} : { combined: { tag, roots } }),
+    ...(baseImage === undefined
+      ? {}
+      : {
+          base: (architecture) =>
+            openBase(baseImage, {
+              cwd: context.cwd,
+              env: context.env,
+              platform: { os: 'linux', architecture },
+              ...(url.startsWith('oci+http:') ? { plainHttp: repository.registry } : {}),
+              signal: context.signal,
+            }),
+        }),
+  };
+}
+
+function assertApplicable(url: string, options: Options): void {
+  const [inapplicable] = (
+    isOciUrl(url)
+      ? ([
+          ['--key', options.key],
+          ['--gpg', options.gpg],
+        ] as const)
+      : ([
+          ['--tag', options.tag],
+          ['--base-image', options.baseImage],
+        ] as const)
+  ).filter(([, value]) => value !== undefined);
+  if (!inapplicable) return;
+  throw new RunnerError(
+    'input',
+    isOciUrl(url)
+      ? `${url}: a registry has no place for signatures and keys.`
+      : `${inapplicable[0]} is for registries, and ${url} is none.`,
+    `Leave ${inapplicable[0]} out.`,
+  );
+}
+
+/** Prefixes of what is meant, and hashes of those that were asked for by name, or by users of the tree. */
 async function choose(
   context: Context,
   tree: InstallTree,
   packages: readonly string[],
   stacks: readonly string[],
-): Promise<string[]> {
+): Promise<{ prefixes: string[]; roots: string[] }> {
   const chosen = new Set<string>();
+  const roots = new Set<string>();
   for (const stack of stacks) {
     const lock = await readLock(await stackFolder(context, stack));
     for (const hash of lock.nodes.keys()) if (tree.installed.has(hash)) chosen.add(tree.prefixes.get(hash)!);
+    for (const { hash } of lock.roots) if (tree.installed.has(hash)) roots.add(hash);
   }
   for (const one of packages) {
     if (existsSync(join(resolve(context.cwd, one), '.spack', 'spec.json'))) {
-      chosen.add(resolve(context.cwd, one));
+      const { prefix, document } = readInstalled(resolve(context.cwd, one));
+      chosen.add(prefix);
+      roots.add(document.root.hash);
       continue;
     }
     const matches = [...tree.installed].filter((hash) =>
@@ -136,12 +211,16 @@ async function choose(
         'Give a prefix, a name, or /HASH.',
       );
     }
-    for (const hash of matches) chosen.add(tree.prefixes.get(hash)!);
+    for (const hash of matches) {
+      chosen.add(tree.prefixes.get(hash)!);
+      roots.add(hash);
+    }
   }
   if (packages.length === 0 && stacks.length === 0) {
     for (const hash of tree.installed) chosen.add(tree.prefixes.get(hash)!);
+    for (const hash of tree.explicit) roots.add(hash);
   }
-  return [...chosen].sort();
+  return { prefixes: [...chosen].sort(), roots: [...roots].sort() };
 }
 
 /** The Spack that the environment names; its path stands in each package's metadata. */

@@ -2,12 +2,14 @@ import { setMaxListeners } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import {
+  type AnyMirror,
   GpgSigner,
   KeySigner,
   type Mirror,
   type MirrorIndex,
-  OciCache,
-  openMirror,
+  OciMirror,
+  openAnyMirror,
+  type PackageMirror,
   type PackageRef,
   presentPackages,
   readSecretKey,
@@ -15,7 +17,6 @@ import {
   type Signer,
   trustOf,
 } from '@stackwright/buildcache';
-import { storedCredentials } from '@stackwright/oci';
 import { type ConcreteNode, parseSpec, satisfies } from '@stackwright/spack-env';
 import { type Command, Option } from 'commander';
 import { type Context, note } from '../../context.js';
@@ -77,41 +78,27 @@ export function repeatable(flags: string, description: string): Option {
   return option.default([], 'none');
 }
 
-/** Whether an address is that of a build cache in a registry. */
-export function isOci(url: string): boolean {
-  return /^oci(\+http)?:\/\//.test(url);
+/** Opens a mirror of any kind that is there, without looking at signatures. */
+export function open(context: Context, url: string, options: StoreOptions): Promise<AnyMirror> {
+  return openAnyMirror(url, { ...openOptions(context, options), existing: true });
 }
 
-/** Opens a build cache in a registry, with the credentials that `docker login` and its kin left. */
-export function openOci(context: Context, url: string): OciCache {
-  const host = url.replace(/^oci(\+http)?:\/\//, '').split('/')[0]!;
-  return OciCache.open(url, { credentials: () => storedCredentials(host, context.env) });
+/** Opens a mirror of any kind to write to; it may be a new one. */
+export function openTarget(context: Context, url: string, options: StoreOptions): Promise<AnyMirror> {
+  return openAnyMirror(url, openOptions(context, options));
 }
 
-/** Opens a mirror that is there, without looking at signatures. */
-export function open(context: Context, url: string, options: StoreOptions): Promise<Mirror> {
-  return openAt(context, url, options, true);
-}
-
-/** Opens a mirror to write to; it may be a new one. */
-export function openTarget(context: Context, url: string, options: StoreOptions): Promise<Mirror> {
-  return openAt(context, url, options, false);
-}
-
-async function openAt(
-  context: Context,
-  url: string,
-  options: StoreOptions,
-  existing: boolean,
-): Promise<Mirror> {
-  if (isOci(url)) {
+/**
+ * Makes sure that a mirror can hold signatures and keys.
+ * @param instead what to do where it cannot
+ */
+export function assertSignable(mirror: AnyMirror, instead: string): asserts mirror is Mirror {
+  if (mirror instanceof OciMirror)
     throw new RunnerError(
       'input',
-      `${url} is a build cache in a registry, which this command does not know.`,
-      'Its commands are: mirror list, mirror index, mirror copy.',
+      `${mirror.url}: a registry has no place for signatures and keys.`,
+      instead,
     );
-  }
-  return openMirror(url, { ...openOptions(context, options), existing, policy: { kind: 'unsigned' } });
 }
 
 export function openOptions(context: Context, options: StoreOptions) {
@@ -133,13 +120,19 @@ export function openOptions(context: Context, options: StoreOptions) {
 }
 
 /** A mirror whose packages must be signed as the options say. */
-export async function trusted(context: Context, mirror: Mirror, options: TrustOptions): Promise<Mirror> {
-  return mirror.withPolicy(await policyOf(context, mirror, options));
+export async function trusted<M extends AnyMirror>(
+  context: Context,
+  mirror: M,
+  options: TrustOptions,
+): Promise<M> {
+  if (!options.unsigned)
+    assertSignable(mirror, 'To take its packages all the same, checked by checksum only: --unsigned');
+  return mirror.withPolicy(await policyOf(context, mirror, options)) as M;
 }
 
 export async function policyOf(
   context: Context,
-  published: Mirror | undefined,
+  published: PackageMirror | undefined,
   options: TrustOptions,
 ): Promise<SignaturePolicy> {
   if (options.unsigned) return { kind: 'unsigned' };
@@ -197,7 +190,7 @@ export async function requireSigner(context: Context, options: SignerOptions): P
  */
 export async function select(
   context: Context,
-  mirror: Mirror,
+  mirror: PackageMirror,
   specs: readonly string[],
   stacks: readonly string[] = [],
   withDependencies = false,
@@ -239,7 +232,7 @@ export async function select(
 
 /** Nodes by hash: from the index, and for what it lacks from the packages themselves. */
 async function nodesOf(
-  mirror: Mirror,
+  mirror: PackageMirror,
   present: ReadonlyMap<string, PackageRef>,
   signal: AbortSignal,
 ): Promise<MirrorIndex> {
@@ -250,12 +243,12 @@ async function nodesOf(
 
 /** The same, one after the other; of what the index has also those that are not asked for. */
 export async function* eachNode(
-  mirror: Mirror,
+  mirror: PackageMirror,
   present: ReadonlyMap<string, PackageRef>,
   signal: AbortSignal,
 ): AsyncGenerator<ConcreteNode> {
   const seen = new Set<string>();
-  if (await mirror.indexManifest(signal)) {
+  if (await mirror.hasIndex(signal)) {
     for await (const { node } of mirror.indexEntries(signal)) {
       seen.add(node.hash);
       yield node;

@@ -2,6 +2,7 @@ import { signPackages } from '@stackwright/buildcache';
 import type { Define } from '../../command.js';
 import { note, printJson } from '../../context.js';
 import {
+  assertSignable,
   count,
   failures,
   open,
@@ -32,7 +33,12 @@ export const define: Define = (command, context) => {
     .addHelpText('after', '\n--trust says who must have signed before, --key or --gpg who signs now.')
     .action(async (url: string, specs: string[], options: Options) => {
       const signer = await requireSigner(context, options);
-      const mirror = await trusted(context, await open(context, url, options), options);
+      const opened = await open(context, url, options);
+      assertSignable(
+        opened,
+        'Copy to a mirror that has, and sign there: stackwright mirror copy --unsigned --sign FROM TO',
+      );
+      const mirror = await trusted(context, opened, options);
       const progress = ticker(context, 'signed');
       try {
         const refs = await select(context, mirror, specs, options.stack);

@@ -1,4 +1,12 @@
-import { copyKeys, copyPackages, type Mirror, planPrune, prune, updateIndex } from '@stackwright/buildcache';
+import {
+  type AnyMirror,
+  copyAny,
+  copyKeys,
+  Mirror,
+  planAnyPrune,
+  pruneAny,
+  updateAnyIndex,
+} from '@stackwright/buildcache';
 import type { Define } from '../../command.js';
 import { type Context, note, printJson } from '../../context.js';
 import { RunnerError } from '../../exit.js';
@@ -63,13 +71,13 @@ async function sync(
         'See: stackwright mirror list',
       );
     }
-    const { outcomes, failed } = await copyPackages(from, to, refs, { signal, onProgress: progress.tick });
+    const { outcomes, failed } = await copyAny(from, to, refs, { signal, onProgress: progress.tick });
     progress.end();
     // Half a copy is no reason to delete anything.
     failures(failed);
-    await copyKeys(from, to, signal);
+    if (to instanceof Mirror) await copyKeys(from, to, signal);
     const deleted = options.delete ? await deleteOthers(to, new Set(refs.map((ref) => ref.hash)), signal) : 0;
-    await updateIndex(to, { keepReplaced: options.delete ? 0 : undefined, signal });
+    await updateAnyIndex(to, { keepReplaced: options.delete ? 0 : undefined, signal });
     if (options.json) {
       printJson(context, {
         from: from.url,
@@ -91,9 +99,9 @@ async function sync(
 }
 
 /** Deletes packages that are not to be kept, and blobs that no manifest names. Returns how many packages went. */
-async function deleteOthers(to: Mirror, keep: ReadonlySet<string>, signal: AbortSignal): Promise<number> {
+async function deleteOthers(to: AnyMirror, keep: ReadonlySet<string>, signal: AbortSignal): Promise<number> {
   const settings = { keep, grace: 0, signal };
-  const plan = await planPrune(to, settings);
-  await prune(to, plan, settings);
+  const plan = await planAnyPrune(to, settings);
+  await pruneAny(to, plan, settings);
   return plan.packages.length;
 }

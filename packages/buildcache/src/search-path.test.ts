@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { searchPaths } from './environment.js';
+import { searchPaths } from './search-path.js';
 
 describe('searchPaths', () => {
   const packages = [

@@ -1,0 +1,214 @@
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { openMirror, v3 } from '@stackwright/buildcache';
+import { RegistryRepository, readImage } from '@stackwright/oci';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { baseImage } from '../../../packages/buildcache/test/base-image.js';
+import { has, startRegistry } from '../../../packages/oci/test/docker-registry.js';
+import { call } from './call.js';
+
+const missing = has('docker-registry')
+  ? ''
+  : ' (skipped: needs docker-registry; apt-get install docker-registry)';
+const quickstart = fileURLToPath(new URL('../../../stacks/quickstart', import.meta.url));
+const mirror = join(quickstart, 'mirror');
+const trust = ['--trust', join(quickstart, 'keys', 'quickstart.pub')];
+
+describe.skipIf(missing !== '')(`stackwright mirror with a registry${missing}`, () => {
+  const cwd = mkdtempSync(join(tmpdir(), 'oci-mirror-'));
+  let registry: Awaited<ReturnType<typeof startRegistry>>;
+  let count = 0;
+  const fresh = () => `oci+http://${registry.host}/cache-${++count}`;
+  const repository = (url: string) => new RegistryRepository(registry.host, url.split('/').at(-1)!);
+  const run = async (...args: string[]) => {
+    const result = await call(['mirror', ...args], { cwd, env: { HOME: cwd } });
+    process.exitCode = undefined;
+    return result;
+  };
+  const done = { code: 0 };
+
+  beforeAll(async () => {
+    registry = await startRegistry();
+    await installTree();
+  });
+  afterAll(async () => {
+    await registry?.stop();
+    rmSync(cwd, { recursive: true, force: true });
+  });
+
+  /** The quickstart's packages as if Spack had installed them in the folder `tree`. */
+  async function installTree() {
+    const pulled = await run('pull', mirror, '--to', 'tree', ...trust, '--json');
+    const prefixes = new Map<string, string>(
+      JSON.parse(pulled.stdout).packages.map((one: { hash: string; prefix: string }) => [
+        one.hash,
+        one.prefix,
+      ]),
+    );
+    const { record } = (await (await openMirror(mirror)).indexManifest())!;
+    const database = JSON.parse(readFileSync(join(mirror, v3.blob(record.checksum)), 'utf8'));
+    for (const [hash, entry] of Object.entries<Record<string, unknown>>(database.database.installs)) {
+      const prefix = prefixes.get(hash);
+      Object.assign(entry, {
+        path: prefix ?? null,
+        installed: prefix !== undefined,
+        explicit: /\/hello-2/.test(prefix ?? ''),
+      });
+    }
+    mkdirSync(join(cwd, 'tree', '.spack-db'));
+    writeFileSync(join(cwd, 'tree', '.spack-db', 'index.json'), JSON.stringify(database));
+  }
+
+  it('copies, lists, verifies, pulls, indexes, signs on the way back', async () => {
+    const url = fresh();
+    expect(await run('copy', mirror, url, ...trust)).toMatchObject(done);
+    expect((await run('list', url)).stdout).toMatch(/^chorus@1\.1 +\/mzh2ynz\n/);
+    expect((await run('list', url, 'hello@2:', '--long')).stdout).toMatch(
+      /^hocoygz.* hello@2\.0 .*arch=linux/,
+    );
+    expect(await run('verify', url, '--unsigned')).toMatchObject({ code: 0, stdout: '' });
+    const pulled = await run('pull', url, 'hello', '--to', 'pulled', '--unsigned', '--json');
+    expect(JSON.parse(pulled.stdout).packages).toHaveLength(3);
+    expect((await run('index', url)).stderr).toContain('9 packages in the index, 0 new');
+    await call(['key', 'create', 'Notary', '-o', 'secret', '--public', 'notary.pub'], { cwd });
+    expect(await run('copy', url, 'back', '--unsigned', '--sign', '--key', 'secret')).toMatchObject(done);
+    expect(await run('verify', 'back', '--trust', 'notary.pub')).toMatchObject({ code: 0, stdout: '' });
+    expect(await run('copy', url, fresh(), '--unsigned')).toMatchObject(done);
+  });
+
+  it('copy brings the index up to date although nothing was left to copy', async () => {
+    const url = fresh();
+    await run('copy', mirror, url, ...trust, '--no-index');
+    expect((await run('copy', mirror, url, ...trust)).stderr).toContain('0 packages copied, 9 there before');
+    expect(await run('verify', url, '--unsigned')).toMatchObject({ code: 0, stdout: '' });
+  });
+
+  it('sync and prune delete what is not wanted, and publish leaves out what is not trusted', async () => {
+    const url = fresh();
+    expect(await run('publish', mirror, url, ...trust)).toMatchObject(done);
+    writeFileSync(join(cwd, 'keep'), '/hocoygzxdt3joeunr4qllim24bqkuvhh\n');
+    expect((await run('prune', url, '--keep', 'keep')).stderr).toContain('Would delete 6 packages');
+    expect((await run('list', url)).stderr).toContain('9 packages');
+    expect((await run('prune', url, '--keep', 'keep', '--delete')).stderr).toContain('kept 3 packages');
+    expect((await run('list', url)).stderr).toContain('3 packages');
+    expect(await run('verify', url, '--unsigned')).toMatchObject({ code: 0, stdout: '' });
+    const synced = await run('sync', mirror, url, 'libgreet', ...trust, '--json');
+    expect(JSON.parse(synced.stdout)).toMatchObject({ deleted: 1 });
+    expect((await run('list', url)).stdout).toMatch(/^gcc-runtime.*\nlibgreet.*\n$/);
+  });
+
+  it('push makes images of packages, on a base image, and one of all together', async () => {
+    const url = fresh();
+    const bases = new RegistryRepository(registry.host, 'bases/small');
+    const { layer, config } = baseImage();
+    for (const blob of [layer, config]) await bases.putBlob(blob, () => blob.open());
+    const manifest = { schemaVersion: 2, config: config.descriptor, layers: [layer.descriptor] };
+    await bases.putManifest(
+      '1',
+      Buffer.from(JSON.stringify(manifest)),
+      'application/vnd.oci.image.manifest.v1+json',
+    );
+    const push = [
+      'push',
+      url,
+      '--tree',
+      'tree',
+      '--tag',
+      'everything',
+      '--base-image',
+      `${registry.host}/bases/small:1`,
+    ];
+    expect((await run(...push)).stderr).toContain('9 packages pushed');
+    expect((await run(...push)).stderr).toContain('0 packages pushed, 9 there before');
+    expect(await run('verify', url, '--unsigned')).toMatchObject({ code: 0, stdout: '' });
+    const image = await readImage(repository(url), 'everything');
+    // The base, and what the one package that users asked for needs.
+    expect(image.manifest.layers).toHaveLength(4);
+    expect(image.config.history).toHaveLength(4);
+    expect(image.config.config?.Env?.[0]).toMatch(/^PATH=\S+\/hello-2\.0-\w+\/bin:.*:?\/usr\/bin:\/bin$/);
+  });
+
+  it.each([
+    ['a base image that is not there', ['--base-image', 'REGISTRY/bases/none:1'], /has no image "1"/],
+    ['a tag that is none', ['--tag', 'no tag'], /is not a tag/],
+    ['the tag of a package', ['--tag', 'index.spack'], /Give another/],
+    ['a key', ['--key', 'secret'], /no place for signatures/],
+  ])('push refuses %s before it sends anything', async (_what, args, message) => {
+    const url = fresh();
+    const { code, stderr } = await run(
+      ...['push', url, '--tree', 'tree'],
+      ...args.map((arg) => arg.replace('REGISTRY', registry.host)),
+    );
+    expect([code, stderr]).toEqual([2, expect.stringMatching(message)]);
+    expect((await run('list', url)).code).toBe(3);
+  });
+
+  it.each([
+    ['sign', ['sign', 'URL', '--unsigned', '--key', 'secret'], 2, /mirror copy --unsigned --sign/],
+    ['verify', ['verify', 'URL', ...trust], 2, /--unsigned/],
+    ['publish', ['publish', 'URL', 'elsewhere', ...trust], 2, /mirror copy --unsigned/],
+    ['prune', ['prune', 'URL'], 2, /Say which packages are to be kept/],
+    ['index', ['index', 'URL', '--keys'], 2, /Leave --keys out/],
+    ['copy', ['copy', mirror, 'URL', ...trust, '--sign'], 2, /Leave --sign out/],
+    ['migrate', ['migrate', 'URL'], 2, /mirror copy/],
+    ['migrate', ['migrate', mirror, 'URL'], 2, /mirror copy/],
+    ['push', ['push', 'folder', '--tree', 'tree', '--unsigned', '--tag', 'x'], 2, /Leave --tag out/],
+    ['list', ['list', 'NOWHERE'], 3, /is no mirror: it has no package/],
+  ])('%s where it makes no sense says what to do instead', async (_name, args, expected, message) => {
+    const url = fresh();
+    await run('copy', mirror, url, ...trust, 'libgreet');
+    await call(['key', 'create', 'Notary', '-o', 'secret'], { cwd });
+    const { code, stderr } = await run(
+      ...args.map((arg) => arg.replace('URL', url).replace('NOWHERE', `${url}/typo`)),
+    );
+    expect([code, stderr]).toEqual([expected, expect.stringMatching(message)]);
+  });
+});
+
+describe.skipIf(missing !== '')(`a stack with a mirror in a registry${missing}`, () => {
+  const folder = mkdtempSync(join(tmpdir(), 'oci-stack-'));
+  let registry: Awaited<ReturnType<typeof startRegistry>>;
+  let url: string;
+  const plain = { PATH: '/usr/bin:/bin', HOME: folder };
+  const run = (...args: string[]) => call(args, { cwd: folder, env: plain });
+
+  beforeAll(async () => {
+    registry = await startRegistry();
+    url = `oci+http://${registry.host}/quickstart`;
+    await run('mirror', 'copy', mirror, url, ...trust, '--no-index');
+  });
+  afterAll(async () => {
+    await registry?.stop();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  it.each([
+    ['run', ['run', quickstart, '--work', 'work-run']],
+    ['rebuild', ['rebuild', quickstart, '--hash', 'hocoygz', '--work', 'work-rebuild']],
+    ['image build', ['image', 'build', quickstart, '--work', 'work-image']],
+  ])('%s takes its packages, when told that they carry no signatures', async (_name, args) => {
+    const refused = await run(...args, '--mirror', url);
+    expect([refused.code, refused.stderr]).toEqual([
+      2,
+      expect.stringMatching(/no signatures.*\n?.*--unsigned/),
+    ]);
+    expect(await run(...args, '--mirror', url, '--unsigned')).toMatchObject({ code: 0 });
+  });
+
+  it('generate leaves out what is there, with an index or without', async () => {
+    const stack = join(folder, 'stack');
+    cpSync(quickstart, stack, { recursive: true });
+    const file = join(stack, 'spack.yaml');
+    writeFileSync(file, readFileSync(file, 'utf8').replace('url: ./mirror', `url: ${url}`));
+    const generate = async (...more: string[]) => {
+      const { code, stderr } = await run('generate', stack, '--output-file', 'pipeline.yml', ...more);
+      expect([code, stderr]).toEqual([0, expect.anything()]);
+      return readFileSync(join(folder, 'pipeline.yml'), 'utf8');
+    };
+    expect(await generate()).toContain('no-specs-to-rebuild');
+    await run('mirror', 'index', url);
+    expect(await generate('--check-index-only')).toContain('no-specs-to-rebuild');
+  });
+});

@@ -1,0 +1,93 @@
+import { mediaTypes } from '@stackwright/oci';
+import pLimit from 'p-limit';
+import type { CopyOptions, CopyOutcome } from '../copy.js';
+import { hasCode } from '../error.js';
+import { readLayerFacts } from '../layer-facts.js';
+import { describe, type PackageRef } from '../layout.js';
+import type { PackageManifest } from '../mirror.js';
+import type { PackageMirror } from '../package-mirror.js';
+import { OciMirror } from './mirror.js';
+import { inspectedIn, type PackageLayer } from './package.js';
+import { type PublishOptions, publish, sameRegistry, type Upload } from './publish.js';
+
+/**
+ * Copies packages from any mirror into a registry, each verified by the source's policy. Signatures stay behind: a
+ * registry has no place for them. Within one registry nothing is sent.
+ */
+export async function copyToRegistry(
+  from: PackageMirror,
+  to: OciMirror,
+  refs: readonly PackageRef[],
+  options: Omit<CopyOptions, 'signer'> & Pick<PublishOptions, 'base'> = {},
+): Promise<{ outcomes: Map<string, CopyOutcome>; failed: { package: PackageRef; error: Error }[] }> {
+  const { signal } = options;
+  const outcomes = new Map<string, CopyOutcome>();
+  const failed: { package: PackageRef; error: Error }[] = [];
+  const progress = () => options.onProgress?.(outcomes.size + failed.length, refs.length);
+  const limit = pLimit(options.parallel ?? 8);
+  const uploads: Upload[] = [];
+  await Promise.all(
+    refs.map((ref) =>
+      limit(async () => {
+        try {
+          signal?.throwIfAborted();
+          const manifest = await from.manifest(ref, signal);
+          uploads.push(await uploadOf(from, to, manifest, signal));
+        } catch (error) {
+          const untrusted = hasCode(error, 'signature-missing', 'signature-untrusted', 'signature-expired');
+          if (options.onlyTrusted && untrusted) outcomes.set(ref.hash, 'left-out');
+          else failed.push({ package: ref, error: error as Error });
+          progress();
+        }
+      }),
+    ),
+  );
+  signal?.throwIfAborted();
+  const published = await publish(to, uploads, {
+    ...options,
+    onDone: ({ hash, ...ref }, outcome) => {
+      if (outcome instanceof Error) failed.push({ package: { hash, ...ref }, error: outcome });
+      else outcomes.set(hash, outcome === 'pushed' ? 'copied' : 'present');
+      progress();
+    },
+  });
+  if (published.failed.length > 0) signal?.throwIfAborted();
+  return { outcomes, failed };
+}
+
+async function uploadOf(
+  from: PackageMirror,
+  to: OciMirror,
+  manifest: PackageManifest,
+  signal?: AbortSignal,
+): Promise<Upload> {
+  const what = describe(manifest);
+  const { checksum, contentLength } = manifest.tarball;
+  const digest = `sha256:${checksum}` as const;
+  const descriptor = { mediaType: mediaTypes.layerGzip, digest, size: contentLength };
+  return {
+    document: await from.spec(manifest, signal),
+    digest,
+    put: async () => {
+      const known = from instanceof OciMirror ? await knownLayer(from, manifest, signal) : undefined;
+      // Read to its end before a byte is sent: nothing wrong gets into the registry.
+      const facts = known ?? (await readLayerFacts(await from.tarball(manifest, signal), what, signal));
+      await to.repository.putBlob(descriptor, () => from.tarball(manifest, signal), {
+        from: from instanceof OciMirror ? sameRegistry(to, from.repository) : undefined,
+        signal,
+      });
+      return { descriptor, diffId: facts.diffId, inspected: facts };
+    },
+  };
+}
+
+/** What a registry knows of a layer without reading it. */
+async function knownLayer(
+  from: OciMirror,
+  manifest: PackageManifest,
+  signal?: AbortSignal,
+): Promise<(Pick<PackageLayer, 'diffId'> & NonNullable<ReturnType<typeof inspectedIn>>) | undefined> {
+  const found = await from.packageOf(manifest, signal);
+  const inspected = inspectedIn(found);
+  return inspected && { diffId: found.layer.diffId, ...inspected };
+}

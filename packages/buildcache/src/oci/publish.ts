@@ -1,0 +1,272 @@
+import { type Digest, type ImageConfig, mediaTypes } from '@stackwright/oci';
+import type { ConcreteNode } from '@stackwright/spack-env';
+import pLimit from 'p-limit';
+import { goArchitecture } from '../architecture.js';
+import { BuildcacheError } from '../error.js';
+import { readLayerFacts } from '../layer-facts.js';
+import { describe, type PackageRef } from '../layout.js';
+import type { InspectedPrefix } from '../search-path.js';
+import type { SpecDocument } from '../spec-document.js';
+import {
+  annotationsOf,
+  type BaseImage,
+  baseDescriptors,
+  imageConfig,
+  packageConfig,
+  putBytes,
+  putImage,
+  type StackedLayer,
+} from './image.js';
+import type { OciMirror } from './mirror.js';
+import { deepestFirst } from './order.js';
+import { inspectedIn, type OciPackage, type PackageLayer } from './package.js';
+import { tagOf } from './tag.js';
+
+/** A package on its way into a registry. */
+export interface Upload {
+  readonly document: SpecDocument;
+  /** The tarball's digest, where it is known before the tarball is made. */
+  readonly digest?: Digest;
+  /** Makes the tarball, uploads it, and tells what it is. */
+  put(): Promise<PackageLayer & { readonly inspected: InspectedPrefix }>;
+}
+
+export interface PublishOptions {
+  /** Upload also what is there already. */
+  readonly force?: boolean;
+  /** The image below the packages, for an architecture in OCI's words; asked for all of them before anything is written. */
+  readonly base?: (architecture: string) => Promise<BaseImage | undefined>;
+  /** Also an image of these packages and all that they need, under a tag of its own. */
+  readonly combined?: { readonly tag: string; readonly roots: readonly string[] };
+  readonly parallel?: number;
+  readonly signal?: AbortSignal;
+  readonly onDone?: (ref: PackageRef, outcome: 'pushed' | 'present' | Error) => void;
+}
+
+export interface Published {
+  readonly outcomes: ReadonlyMap<string, 'pushed' | 'present'>;
+  readonly failed: readonly { readonly package: PackageRef; readonly error: Error }[];
+}
+
+/**
+ * Puts packages into a registry. A package's manifest, which names the layers of all that it links or runs too, is
+ * written once these layers are there. Goes on after a failure and reports it. The same packages always give the same
+ * manifests: no time of the day is in them.
+ */
+export async function publish(
+  mirror: OciMirror,
+  uploads: readonly Upload[],
+  options: PublishOptions,
+): Promise<Published> {
+  const publication = new Publication(mirror, uploads, await openBases(uploads, options), options);
+  const outcomes = new Map<string, 'pushed' | 'present'>();
+  const failed: { package: PackageRef; error: Error }[] = [];
+  await Promise.all(
+    uploads.map(async (upload) => {
+      const { name, version, hash } = upload.document.root;
+      let outcome: 'pushed' | 'present' | Error;
+      try {
+        outcome = await publication.publish(upload);
+        outcomes.set(hash, outcome);
+      } catch (error) {
+        outcome = error as Error;
+        failed.push({ package: { name, version, hash }, error: outcome });
+      }
+      options.onDone?.({ name, version, hash }, outcome);
+    }),
+  );
+  options.signal?.throwIfAborted();
+  if (options.combined && failed.length === 0) await publication.combine(options.combined);
+  return { outcomes, failed };
+}
+
+/** One call of `publish`: each layer is made once, whoever needs it. */
+class Publication {
+  readonly #sending;
+  readonly #looking = pLimit(16);
+  readonly #uploads: ReadonlyMap<string, Upload>;
+  readonly #there = memo((node: ConcreteNode) =>
+    this.#looking(() => packageThere(this.mirror, node, this.options.signal)),
+  );
+  readonly #layer = memo((node: ConcreteNode) => this.#makeLayer(node));
+  readonly #base = memo(({ hash }: { readonly hash: string }) => this.#copyBase(this.bases.get(hash)));
+
+  constructor(
+    private readonly mirror: OciMirror,
+    uploads: readonly Upload[],
+    private readonly bases: ReadonlyMap<string, BaseImage>,
+    private readonly options: PublishOptions,
+  ) {
+    this.#sending = pLimit(options.parallel ?? 4);
+    this.#uploads = new Map(uploads.map((upload) => [upload.document.root.hash, upload]));
+  }
+
+  async publish({ document }: Upload): Promise<'pushed' | 'present'> {
+    const { root, nodes } = document;
+    const { stack } = await this.#stack([root], nodes);
+    const there = this.options.force ? undefined : await this.#there(root);
+    if (there && holds(there, stack)) return 'present';
+    return this.#sending(async (): Promise<'pushed'> => {
+      this.options.signal?.throwIfAborted();
+      const own = stack.at(-1)!;
+      const config = (image: ImageConfig) => packageConfig(document, own, image);
+      await this.#putImage(tagOf(root), root, stack, config, annotationsOf(document));
+      return 'pushed';
+    });
+  }
+
+  async combine({ tag, roots: hashes }: NonNullable<PublishOptions['combined']>): Promise<void> {
+    const nodes = new Map([...this.#uploads.values()].flatMap(({ document }) => [...document.nodes]));
+    const roots = hashes.flatMap((hash) => nodes.get(hash) ?? []);
+    const { stack, missing } = await this.#stack(roots, nodes);
+    if (missing.length > 0) throw incomplete(this.mirror, tag, missing);
+    await this.#putImage(tag, roots[0]!, stack, (image) => image);
+  }
+
+  /** The layers of an image of these packages, and which of them there are none of. */
+  async #stack(
+    roots: readonly ConcreteNode[],
+    nodes: ReadonlyMap<string, ConcreteNode>,
+  ): Promise<{ stack: StackedLayer[]; missing: ConcreteNode[] }> {
+    const order = deepestFirst(roots, nodes);
+    const layers = await Promise.all(
+      order.map((node) => {
+        // What fails is reported by its own name; an image without it still serves those who install from it.
+        return roots.includes(node) ? this.#layer(node) : this.#layer(node).catch(() => undefined);
+      }),
+    );
+    const stack = layers.filter((layer) => layer !== undefined);
+    return { stack, missing: order.filter((_, index) => !layers[index]) };
+  }
+
+  async #makeLayer(node: ConcreteNode): Promise<StackedLayer | undefined> {
+    const { force, signal } = this.options;
+    const upload = this.#uploads.get(node.hash);
+    const there = upload && force ? undefined : await this.#there(node);
+    if (there && (!upload?.digest || upload.digest === there.layer.descriptor.digest))
+      return { ...there.layer, node, inspected: await inspect(this.mirror, there, signal) };
+    if (!upload) return undefined;
+    return this.#sending(async () => {
+      signal?.throwIfAborted();
+      return { ...(await upload.put()), node };
+    });
+  }
+
+  async #putImage(
+    tag: string,
+    { arch }: ConcreteNode,
+    stack: readonly StackedLayer[],
+    configOf: (image: ImageConfig) => object,
+    annotations?: Record<string, string>,
+  ): Promise<void> {
+    const { mirror, options } = this;
+    const architecture = goArchitecture(arch.target);
+    const base = this.bases.get(architecture);
+    await this.#base({ hash: architecture });
+    const config = Buffer.from(JSON.stringify(configOf(imageConfig(architecture, stack, base))));
+    const parts = {
+      config: await putBytes(mirror.repository, config, mediaTypes.config, options.signal),
+      layers: [...baseDescriptors(base), ...stack.map((layer) => layer.descriptor)],
+      annotations,
+    };
+    await putImage(mirror.repository, tag, parts, options.signal);
+  }
+
+  async #copyBase(base: BaseImage | undefined): Promise<void> {
+    if (!base) return;
+    const { signal } = this.options;
+    const from = sameRegistry(this.mirror, base.source);
+    for (const descriptor of base.image.manifest.layers) {
+      await this.mirror.repository.putBlob(descriptor, () => base.source.blob(descriptor, signal), {
+        from,
+        signal,
+      });
+    }
+  }
+}
+
+/** `work` once for each `hash`, however often it is asked for. */
+function memo<K extends { readonly hash: string }, T>(work: (key: K) => Promise<T>): (key: K) => Promise<T> {
+  const running = new Map<string, Promise<T>>();
+  return (key) => {
+    let one = running.get(key.hash);
+    if (!one) {
+      one = work(key);
+      // Whoever needs it waits for it, and hears of a failure there.
+      one.catch(() => {});
+      running.set(key.hash, one);
+    }
+    return one;
+  };
+}
+
+async function openBases(
+  uploads: readonly Upload[],
+  { base }: PublishOptions,
+): Promise<Map<string, BaseImage>> {
+  const bases = new Map<string, BaseImage>();
+  for (const architecture of new Set(
+    uploads.map(({ document }) => goArchitecture(document.root.arch.target)),
+  )) {
+    const found = await base?.(architecture);
+    if (!found) continue;
+    const { source, image } = found;
+    const refuse = (why: string) => {
+      throw new BuildcacheError('input', 'unsupported', `The base image of ${source.name} ${why}.`, {
+        hint: 'Nothing was sent. Give another base image.',
+      });
+    };
+    if (image.config.architecture !== architecture)
+      refuse(`is for ${image.config.architecture}, the packages are for ${architecture}`);
+    if (image.config.rootfs?.diff_ids?.length !== image.manifest.layers.length)
+      refuse('does not tell the digests of all its layers');
+    bases.set(architecture, found);
+  }
+  return bases;
+}
+
+/** The package's own tag where it can be used; one that is broken is replaced. */
+async function packageThere(
+  mirror: OciMirror,
+  node: ConcreteNode,
+  signal?: AbortSignal,
+): Promise<OciPackage | undefined> {
+  try {
+    const found = await mirror.package(tagOf(node), signal);
+    return found?.hash === node.hash ? found : undefined;
+  } catch (error) {
+    if (error instanceof BuildcacheError) return undefined;
+    throw error;
+  }
+}
+
+async function inspect(mirror: OciMirror, found: OciPackage, signal?: AbortSignal): Promise<InspectedPrefix> {
+  const known = inspectedIn(found);
+  if (known) return known;
+  const manifest = await mirror.withPolicy({ kind: 'unsigned' }).manifest(found, signal);
+  return readLayerFacts(await mirror.tarball(manifest, signal), describe(found), signal);
+}
+
+/** Whether an image has all these layers, its own last. */
+function holds(there: OciPackage, stack: readonly StackedLayer[]): boolean {
+  const digests = there.manifest.layers.map((layer) => layer.digest);
+  return (
+    digests.at(-1) === stack.at(-1)?.descriptor.digest &&
+    stack.every((layer) => digests.includes(layer.descriptor.digest))
+  );
+}
+
+/** The repository that a base comes from, where its blobs can be mounted instead of sent. */
+export function sameRegistry(mirror: OciMirror, source: object): string | undefined {
+  const { registry, repository } = source as { registry?: string; repository?: string };
+  return registry === mirror.repository.registry ? repository : undefined;
+}
+
+function incomplete(mirror: OciMirror, tag: string, missing: readonly ConcreteNode[]): BuildcacheError {
+  return new BuildcacheError(
+    'missing',
+    'missing-package',
+    `The image ${mirror.repository.name}:${tag} would lack ${missing.map(describe).join(', ')}.`,
+    { mirror: mirror.url, hint: 'Push these packages too.' },
+  );
+}

@@ -1,0 +1,143 @@
+import { digestOf, mediaTypes } from '@stackwright/oci';
+import pLimit from 'p-limit';
+import { countedEdges, databaseFrame, formatEntry } from '../database.js';
+import { BuildcacheError } from '../error.js';
+import type { MirrorIndex } from '../mirror.js';
+import type { IndexOptions, IndexResult } from '../reindex.js';
+import type { SpecDocument } from '../spec-document.js';
+import { putBytes, putImage } from './image.js';
+import type { OciMirror } from './mirror.js';
+import { indexTag } from './tag.js';
+
+type Node = SpecDocument['root'];
+
+/** How often the index is written again because others have pushed or deleted meanwhile. */
+const tries = 20;
+
+/**
+ * Brings the index up to date: only packages that it lacks are read. A registry knows no conditional writes, so the tags
+ * are listed again after each write, and the index is written again until it names exactly what is there: whoever
+ * writes last has seen all packages whose pusher does not write the index after that.
+ */
+export async function updateOciIndex(mirror: OciMirror, options: IndexOptions = {}): Promise<IndexResult> {
+  const { signal } = options;
+  const first = options.full ? undefined : await indexBefore(mirror, signal);
+  let before = first;
+  let listed = await tagsOf(mirror, signal);
+  let written = false;
+  for (let attempt = 1; ; attempt++) {
+    const made = await makeIndex(mirror, listed, before, options);
+    const digest = digestOf(made.bytes);
+    if ((await mirror.indexLayer(signal))?.digest !== digest) {
+      // Spack calls the index a layer of this type too, though it is plain JSON.
+      const layer = await putBytes(mirror.repository, made.bytes, mediaTypes.layerGzip, signal);
+      const config = await putBytes(mirror.repository, Buffer.from('{}'), mediaTypes.config, signal);
+      await putImage(mirror.repository, indexTag, { config, layers: [layer] }, signal);
+      written = true;
+    }
+    const now = await tagsOf(mirror, signal);
+    if (now.size === listed.size && [...now.keys()].every((hash) => listed.has(hash))) {
+      const { hashes } = made.index;
+      const had = first?.hashes ?? new Set<string>();
+      const kept = [...hashes].filter((hash) => had.has(hash)).length;
+      return {
+        packages: hashes.size,
+        added: hashes.size - kept,
+        removed: had.size - kept,
+        kept,
+        broken: made.broken,
+        outcome: written ? 'written' : 'unchanged',
+      };
+    }
+    if (attempt === tries) {
+      throw new BuildcacheError('failed', 'conflict', `Others keep on writing the index of ${mirror.url}.`, {
+        mirror: mirror.url,
+        hint: 'Update it again later.',
+      });
+    }
+    before = made.index;
+    listed = now;
+  }
+}
+
+async function indexBefore(mirror: OciMirror, signal?: AbortSignal): Promise<MirrorIndex | undefined> {
+  return (await mirror.hasIndex(signal)) ? mirror.index(signal) : undefined;
+}
+
+/** Tags of packages by hash. */
+async function tagsOf(mirror: OciMirror, signal?: AbortSignal): Promise<Map<string, string>> {
+  const tags = new Map<string, string>();
+  for await (const { tag, hash } of mirror.tags(signal)) tags.set(hash, tag);
+  return tags;
+}
+
+async function makeIndex(
+  mirror: OciMirror,
+  tags: ReadonlyMap<string, string>,
+  before: MirrorIndex | undefined,
+  options: IndexOptions,
+): Promise<{ bytes: Buffer; index: MirrorIndex; broken: IndexResult['broken'] }> {
+  const { signal } = options;
+  const nodes = new Map<string, Node>();
+  const hashes = new Set<string>();
+  const broken: { package: string; reason: string }[] = [];
+  const add = (root: string, all: ReadonlyMap<string, Node>) => {
+    hashes.add(root);
+    const queue = [root];
+    for (let hash = queue.pop(); hash !== undefined; hash = queue.pop()) {
+      const node = all.get(hash);
+      if (!node || nodes.has(hash)) continue;
+      nodes.set(hash, node);
+      queue.push(...node.dependencies.map((edge) => edge.hash));
+    }
+  };
+  const limit = pLimit(options.parallel ?? 8);
+  const reading: Promise<void>[] = [];
+  let done = 0;
+  for (const [hash, tag] of tags) {
+    if (options.exclude?.has(hash)) continue;
+    if (before?.hashes.has(hash)) {
+      add(hash, before.nodes);
+      done++;
+      continue;
+    }
+    const job = limit(async () => {
+      signal?.throwIfAborted();
+      try {
+        const one = await mirror.package(tag, signal);
+        // Deleted since it was listed.
+        if (one) add(one.hash, one.document.nodes);
+      } catch (error) {
+        if (!options.skipBroken || !(error instanceof BuildcacheError)) throw error;
+        broken.push({ package: tag, reason: error.message });
+      }
+      options.onProgress?.(++done, tags.size);
+    });
+    // Awaited below, all together; a failure before that must not count as unhandled.
+    job.catch(() => {});
+    reading.push(job);
+  }
+  try {
+    await Promise.all(reading);
+  } finally {
+    limit.clearQueue();
+  }
+  return { bytes: formatIndex(nodes, hashes), index: { nodes, hashes }, broken };
+}
+
+/** The database's JSON: the same for the same packages. */
+function formatIndex(nodes: ReadonlyMap<string, Node>, present: ReadonlySet<string>): Buffer {
+  const counts = new Map<string, number>();
+  for (const node of nodes.values())
+    for (const edge of countedEdges(node)) counts.set(edge, (counts.get(edge) ?? 0) + 1);
+  const parts: Buffer[] = [databaseFrame.head];
+  for (const hash of [...nodes.keys()].sort()) {
+    const state = { refCount: counts.get(hash) ?? 0, inBuildcache: present.has(hash) };
+    parts.push(
+      databaseFrame.key(hash, parts.length === 1),
+      formatEntry(JSON.stringify(nodes.get(hash)!.raw), state),
+    );
+  }
+  parts.push(databaseFrame.end);
+  return Buffer.concat(parts);
+}

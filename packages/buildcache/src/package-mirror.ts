@@ -1,0 +1,49 @@
+import type { Readable } from 'node:stream';
+import type { PublicKey } from 'openpgp';
+import type { ParsedEntry } from './database.js';
+import type { PackageRef } from './layout.js';
+import type { MirrorIndex, PackageManifest, SignaturePolicy } from './mirror.js';
+import type { SpecDocument } from './spec-document.js';
+
+/** What every mirror answers to those who take packages from it, whatever its layout. */
+export interface PackageMirror {
+  readonly url: string;
+  readonly policy: SignaturePolicy;
+  /** Whether it can say by itself what it holds; else its index has to. */
+  readonly canList: boolean;
+  /** The same mirror with other rules for signatures. */
+  withPolicy(policy: SignaturePolicy): PackageMirror;
+  /**
+   * What a package consists of, its signature checked by the policy.
+   * @throws BuildcacheError `missing-package`, `manifest`, `signature-…`
+   */
+  manifest(ref: PackageRef, signal?: AbortSignal): Promise<PackageManifest>;
+  /** Whether a package is there; says nothing of its blobs. */
+  has(ref: PackageRef, signal?: AbortSignal): Promise<boolean>;
+  spec(manifest: PackageManifest, signal?: AbortSignal): Promise<SpecDocument>;
+  /** The spec as bytes that `manifest.spec` describes, verified while they stream. */
+  specBlob(manifest: PackageManifest, signal?: AbortSignal): Promise<Readable>;
+  /** The package's tarball, gzip-compressed, verified while it streams. */
+  tarball(manifest: PackageManifest, signal?: AbortSignal): Promise<Readable>;
+  /** Every package that is there, from a listing. */
+  packages(signal?: AbortSignal): AsyncGenerator<PackageRef>;
+  hasIndex(signal?: AbortSignal): Promise<boolean>;
+  /** Entries of the index, streamed. @throws BuildcacheError `missing-index`, `index`, `checksum` */
+  indexEntries(signal?: AbortSignal): AsyncGenerator<ParsedEntry>;
+  /** The whole index in memory: for graphs, which need all of it. */
+  index(signal?: AbortSignal): Promise<MirrorIndex>;
+  /** Public keys that the mirror publishes. They say nothing of whose they are. */
+  publishedKeys(signal?: AbortSignal): Promise<PublicKey[]>;
+  close(): Promise<void>;
+}
+
+/** The index of a mirror in memory. */
+export async function readIndex(mirror: PackageMirror, signal?: AbortSignal): Promise<MirrorIndex> {
+  const hashes = new Set<string>();
+  const nodes: Map<string, ParsedEntry['node']> = new Map();
+  for await (const { node, inBuildcache } of mirror.indexEntries(signal)) {
+    if (inBuildcache) hashes.add(node.hash);
+    nodes.set(node.hash, node);
+  }
+  return { hashes, nodes };
+}

@@ -1,0 +1,196 @@
+import { createHash } from 'node:crypto';
+import { createServer, type RequestListener, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { Readable } from 'node:stream';
+import { afterEach, describe, expect, it } from 'vitest';
+import { startFaultyProxy } from '../../storage/src/testing-s3.js';
+import { digestOf, mediaTypes, OciError, RegistryRepository, readAll } from '../src/index.js';
+import { has, startRegistry } from './docker-registry.js';
+
+const reason = has('docker-registry')
+  ? ''
+  : ' (skipped: needs docker-registry; apt-get install docker-registry)';
+
+/** Bytes that are always the same for a number, from a few to some hundred thousand. */
+function content(number: number): Buffer {
+  const seed = createHash('sha256').update(String(number)).digest();
+  return Buffer.concat(Array.from({ length: number % 50 === 0 ? 8000 : 1 + (number % 9) }, () => seed));
+}
+
+async function inParallel(count: number, workers: number, work: (number: number) => Promise<void>) {
+  let next = 0;
+  const worker = async () => {
+    for (let number = next++; number < count; number = next++) await work(number);
+  };
+  await Promise.all(Array.from({ length: workers }, worker));
+}
+
+describe.skipIf(reason !== '')(`a registry behind a faulty proxy${reason}`, { timeout: 300_000 }, () => {
+  it('gets 2,000 objects whole and gives them back, whatever is dropped, delayed, cut off or answered with 500 and 503', async () => {
+    const registry = await startRegistry();
+    const proxy = await startFaultyProxy(`http://${registry.host}`);
+    try {
+      const faulty = new RegistryRepository(new URL(proxy.url).host, 'faulty');
+      const blobs = Array.from({ length: 1900 }, (_, number) => {
+        const bytes = content(number);
+        return { bytes, mediaType: mediaTypes.layerGzip, digest: digestOf(bytes), size: bytes.length };
+      });
+      const put = (one: (typeof blobs)[number]) => faulty.putBlob(one, () => Readable.from([one.bytes]));
+      await inParallel(blobs.length, 16, async (number) => void (await put(blobs[number]!)));
+      const manifest = (number: number) => {
+        const { bytes, ...layer } = blobs[number]!;
+        return Buffer.from(
+          JSON.stringify({
+            schemaVersion: 2,
+            mediaType: mediaTypes.manifest,
+            config: layer,
+            layers: [layer],
+          }),
+        );
+      };
+      await inParallel(
+        100,
+        16,
+        async (number) =>
+          void (await faulty.putManifest(`tag-${number}`, manifest(number), mediaTypes.manifest)),
+      );
+      expect(proxy.faults()).toBeGreaterThan(500);
+
+      await inParallel(blobs.length, 16, async (number) => {
+        const { bytes, ...descriptor } = blobs[number]!;
+        expect(bytes.equals(await readAll(await faulty.blob(descriptor)))).toBe(true);
+      });
+      await inParallel(100, 16, async (number) => {
+        expect((await faulty.manifest(`tag-${number}`))?.bytes.equals(manifest(number))).toBe(true);
+      });
+      const tags: string[] = [];
+      for await (const tag of faulty.tags()) tags.push(tag);
+      expect(tags.sort()).toEqual(Array.from({ length: 100 }, (_, number) => `tag-${number}`).sort());
+
+      // The registry itself, without the proxy, has nothing but what was sent, and all of it.
+      const direct = new RegistryRepository(registry.host, 'faulty');
+      await inParallel(blobs.length, 16, async (number) => {
+        const { bytes, ...descriptor } = blobs[number]!;
+        expect((await readAll(await direct.blob(descriptor))).length).toBe(bytes.length);
+      });
+    } finally {
+      await proxy.stop();
+      await registry.stop();
+    }
+  });
+});
+
+describe('a registry that does not do what it should', () => {
+  let server: Server;
+  afterEach(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const serve = async (listener: RequestListener, attempts = 3) => {
+    server = createServer(listener);
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    return new RegistryRepository(host, 'x', { attempts });
+  };
+  const bytes = content(50);
+  const descriptor = { mediaType: mediaTypes.layerGzip, digest: digestOf(bytes), size: bytes.length };
+
+  it.each([
+    ['takes up a download where it broke off', true],
+    ['reads again from the start what a server without ranges breaks off', false],
+  ])('%s', async (_name, ranges) => {
+    const asked: (string | undefined)[] = [];
+    const repository = await serve((request, response) => {
+      const { range } = request.headers;
+      asked.push(range);
+      const from = ranges ? Number(/\d+/.exec(range ?? '0')![0]) : 0;
+      response.writeHead(from > 0 ? 206 : 200, { 'content-length': bytes.length - from });
+      if (asked.length === 3) response.end(bytes.subarray(from));
+      else response.write(bytes.subarray(from, from + 1000 * asked.length), () => request.socket.destroy());
+    });
+    expect(bytes.equals(await readAll(await repository.blob(descriptor)))).toBe(true);
+    expect(asked).toHaveLength(3);
+    expect(asked[1]).toMatch(/^bytes=[1-9]\d*-$/);
+  });
+
+  it('is given up after some attempts, and the error says so', async () => {
+    let asked = 0;
+    const repository = await serve((request, response) => {
+      asked += 1;
+      response.writeHead(200, { 'content-length': bytes.length });
+      response.write(bytes.subarray(0, 0), () => request.socket.destroy());
+    });
+    await expect(repository.blob(descriptor).then(readAll)).rejects.toThrow(OciError);
+    expect(asked).toBe(3);
+  });
+
+  it('is not asked again for a blob of another length', async () => {
+    let asked = 0;
+    const repository = await serve((_request, response) => {
+      asked += 1;
+      response.end(bytes.subarray(10));
+    });
+    await expect(repository.blob(descriptor).then(readAll)).rejects.toThrow(/has \d+ bytes instead of/);
+    expect(asked).toBe(1);
+  });
+
+  it('is asked again when it wants so, and what it says last is told', async () => {
+    let asked = 0;
+    const repository = await serve((_request, response) => {
+      asked += 1;
+      const retryAfter = asked === 1 ? '0' : new Date().toUTCString();
+      response.writeHead(429, { 'retry-after': retryAfter }).end('{"errors":[{"code":"TOOMANYREQUESTS"}]}');
+    });
+    await expect(repository.manifest('latest')).rejects.toThrow(/429 TOOMANYREQUESTS\. Tried 3 times\./);
+    expect(asked).toBe(3);
+  });
+
+  it('gets an upload anew whose session it has lost', async () => {
+    let sessions = 0;
+    const repository = await serve((request, response) => {
+      request.resume().on('end', () => {
+        if (request.method === 'HEAD') response.writeHead(404).end();
+        else if (request.method === 'POST')
+          response.writeHead(202, { location: `/upload/${++sessions}` }).end();
+        else
+          response.writeHead(sessions === 1 ? 404 : 201).end('{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}');
+      });
+    });
+    expect(await repository.putBlob(descriptor, () => Readable.from([bytes]))).toBe(true);
+    expect(sessions).toBe(2);
+  });
+
+  it('ends an upload whose content cannot be read, and says why', async () => {
+    let sessions = 0;
+    const repository = await serve((request, response) => {
+      request.resume();
+      if (request.method === 'HEAD') response.writeHead(404).end();
+      else if (request.method === 'POST')
+        response.writeHead(202, { location: `/upload/${++sessions}` }).end();
+    });
+    const broken = async function* () {
+      yield bytes.subarray(0, 10);
+      throw new Error('the disk is gone');
+    };
+    await expect(repository.putBlob(descriptor, () => Readable.from(broken()))).rejects.toThrow(
+      'the disk is gone',
+    );
+    expect(sessions).toBe(1);
+  });
+
+  it('asks for a token once, however many requests want to be let in', async () => {
+    let tokens = 0;
+    const repository = await serve((request, response) => {
+      if (request.url?.startsWith('/token')) {
+        tokens += 1;
+        setTimeout(() => response.end('{"token":"secret"}'), 20);
+      } else if (request.headers.authorization === 'Bearer secret') response.writeHead(404).end();
+      else {
+        const challenge = `Bearer realm="http://${request.headers.host}/token",service="x"`;
+        response.writeHead(401, { 'www-authenticate': challenge }).end();
+      }
+    });
+    await Promise.all(Array.from({ length: 20 }, (_, number) => repository.manifest(`tag-${number}`)));
+    expect(tokens).toBe(1);
+  });
+});
