@@ -1,9 +1,9 @@
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError, Help } from 'commander';
 import { commands } from './commands/index.js';
 import type { Context } from './context.js';
 import { describeError, exitCode, exitCodeOf } from './exit.js';
 import { secretsOf, withoutSecrets } from './secrets.js';
+import { version } from './version.js';
 
 /**
  * Runs `stackwright ARGS` and returns its exit code.
@@ -89,8 +89,4 @@ export function configure(command: Command, context: Context): Command {
 
 function capitalise(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1);
-}
-
-function version(): string {
-  return JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).version;
 }

@@ -78,7 +78,7 @@ async function look(
   inIndex: boolean,
   signal: AbortSignal,
 ): Promise<Location | undefined> {
-  const { hasCode } = await import('@stackwright/buildcache');
+  const { hasCode, isUnvouched } = await import('@stackwright/buildcache');
   try {
     const manifest = await mirror.manifest(spec, signal);
     return signed && !manifest.signed ? { refused: `not signed on ${fetch}` } : { mirror: fetch };
@@ -88,8 +88,10 @@ async function look(
     }
     if (hasCode(error, 'signature-missing')) return { refused: `not signed on ${fetch}` };
     if (hasCode(error, 'signature-wrong')) return { refused: `wrongly signed on ${fetch}` };
-    if (hasCode(error, 'signature-expired')) return { refused: `signature expired on ${fetch}` };
     if (hasCode(error, 'signature-untrusted')) return { refused: `signed by no trusted key on ${fetch}` };
+    if (hasCode(error, 'signature-expired', 'key-expired'))
+      return { refused: `signature expired on ${fetch}` };
+    if (isUnvouched(error)) return { refused: `its signature on ${fetch} does not count (${error.code})` };
     if (hasCode(error, 'manifest')) return { refused: `broken manifest on ${fetch}` };
     throw error;
   }

@@ -190,7 +190,10 @@ describe.skipIf(missing !== '')(`a stack with a mirror in a registry${missing}`,
     ['image build', ['image', 'build', quickstart, '--work', 'work-image']],
   ])('%s takes its packages, when told that they carry no signatures', async (_name, args) => {
     const refused = await run(...args, '--mirror', url);
-    expect([refused.code, refused.stderr]).toEqual([2, expect.stringMatching(/no signatures.*\n?.*--unsigned/)]);
+    expect([refused.code, refused.stderr]).toEqual([
+      2,
+      expect.stringMatching(/no signatures.*\n?.*--unsigned/),
+    ]);
     expect(await run(...args, '--mirror', url, '--unsigned')).toMatchObject({ code: 0 });
   });
 

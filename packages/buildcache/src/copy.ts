@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import { isPreconditionFailed } from '@stackwright/storage';
 import pLimit from 'p-limit';
-import { BuildcacheError, hasCode } from './error.js';
+import { BuildcacheError, isUnvouched } from './error.js';
 import { describe, mediaType, type PackageRef, v3 } from './layout.js';
 import type { Mirror, PackageManifest } from './mirror.js';
 import type { PackageMirror } from './package-mirror.js';
@@ -63,11 +63,7 @@ async function copyPackage(
   try {
     manifest = await from.manifest(ref, signal);
   } catch (error) {
-    if (
-      options.onlyTrusted &&
-      hasCode(error, 'signature-missing', 'signature-untrusted', 'signature-expired')
-    )
-      return 'left-out';
+    if (options.onlyTrusted && isUnvouched(error)) return 'left-out';
     throw error;
   }
   if (!options.force && (await isThere(to, manifest, options))) return 'present';

@@ -14,6 +14,11 @@ export type BuildcacheErrorCode =
   | 'signature-wrong'
   | 'signature-expired'
   | 'signature-untrusted'
+  | 'signature-weak'
+  | 'signature-unsupported'
+  | 'key-expired'
+  | 'key-revoked'
+  | 'key-usage'
   | 'key'
   | 'passphrase'
   | 'gpg'
@@ -54,4 +59,22 @@ export class BuildcacheError extends Error {
 /** Whether `error` has this code. */
 export function hasCode(error: unknown, ...codes: BuildcacheErrorCode[]): error is BuildcacheError {
   return error instanceof BuildcacheError && codes.includes(error.code);
+}
+
+/**
+ * Whether `error` says that a signature is missing or does not count: nothing was tampered with, but nobody trusted
+ * vouches for it.
+ */
+export function isUnvouched(error: unknown): error is BuildcacheError {
+  return hasCode(
+    error,
+    'signature-missing',
+    'signature-untrusted',
+    'signature-expired',
+    'signature-weak',
+    'signature-unsupported',
+    'key-expired',
+    'key-revoked',
+    'key-usage',
+  );
 }

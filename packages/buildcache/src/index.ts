@@ -10,7 +10,7 @@ export {
 export { goArchitecture } from './architecture.js';
 export { type BuildInfo, formatBuildInfo, parseBuildInfo } from './buildinfo.js';
 export { type CopyOptions, type CopyOutcome, copyKeys, copyPackages, signPackages } from './copy.js';
-export { BuildcacheError, type BuildcacheErrorCode, hasCode } from './error.js';
+export { BuildcacheError, type BuildcacheErrorCode, hasCode, isUnvouched } from './error.js';
 export { GpgSigner } from './gpg.js';
 export {
   type InstalledPackage,

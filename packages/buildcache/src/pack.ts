@@ -150,7 +150,7 @@ export async function* packedBytes(
   let tarSize = 0;
   let size = 0;
   const counted = async function* () {
-    for await (const chunk of batched(tarBytes(items))) {
+    for await (const chunk of tarBytes(items)) {
       plain.update(chunk);
       tarSize += chunk.length;
       yield chunk;
@@ -162,22 +162,6 @@ export async function* packedBytes(
     yield chunk;
   }
   done({ checksum: packed.digest('hex'), size, diffId: plain.digest('hex'), tarSize });
-}
-
-/** Joins small chunks: headers and little files would each cost a turn of everything that follows. */
-async function* batched(source: AsyncIterable<Buffer>, wanted = 256 * 1024): AsyncGenerator<Buffer> {
-  let waiting: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of source) {
-    waiting.push(chunk);
-    length += chunk.length;
-    if (length >= wanted) {
-      yield waiting.length === 1 ? chunk : Buffer.concat(waiting, length);
-      waiting = [];
-      length = 0;
-    }
-  }
-  if (length > 0) yield Buffer.concat(waiting, length);
 }
 
 function folder(path: string): TarItem {

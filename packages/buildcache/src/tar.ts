@@ -45,8 +45,10 @@ export function tarEnd(size: number): Buffer {
   return Buffer.alloc(2 * blockSize + ((recordSize - (end % recordSize)) % recordSize));
 }
 
+const isAscii = (text: string) => /^[\0-\x7f]*$/.test(text);
+
 function needsPax(text: string): boolean {
-  return !/^[\0-\x7f]*$/.test(text) || text.length > 100;
+  return text.length > 100 || !isAscii(text);
 }
 
 function block(name: string, mode: number, size: number, type: string, target: string): Buffer {
@@ -73,6 +75,7 @@ function octal(value: number, digits: number): string {
 
 /** The nearest ASCII, for readers that know no pax records. */
 function ascii(text: string): string {
+  if (isAscii(text)) return text;
   return [...text].map((char) => (char.codePointAt(0)! < 128 ? char : '?')).join('');
 }
 

@@ -1,5 +1,6 @@
 export type { Attributes } from './attributes.js';
 export { toAttributes } from './attributes.js';
+export { cdashBuildName } from './cdash-name.js';
 export type { CiSection, GenSection, Locate, Path } from './ci-section.js';
 export { parseCi } from './ci-section.js';
 export type { DownstreamOptions } from './downstream.js';
@@ -48,5 +49,5 @@ export type { Forecast, ForecastOptions, Run, Simulation, SimulationOptions, Str
 export { forecast, simulate, worthwhile } from './simulate.js';
 export type { SlurmOptions } from './slurm.js';
 export { slurmScript } from './slurm.js';
-export { architectureOf, specText, variantsOf } from './spec-text.js';
+export { architectureOf, compilerOf, specText, variantsOf } from './spec-text.js';
 export { toYaml } from './yaml-text.js';

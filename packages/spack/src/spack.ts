@@ -1,8 +1,10 @@
 import { createWriteStream } from 'node:fs';
-import { access, constants, mkdir } from 'node:fs/promises';
+import { access, constants, mkdir, open } from 'node:fs/promises';
+import { homedir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { execa } from 'execa';
+import { cloneSpack } from './clone.js';
 import { SpackError } from './error.js';
 
 export interface SpackOptions {
@@ -37,6 +39,7 @@ export interface InstallOptions extends RunOptions {
 }
 
 export interface RunResult {
+  /** Empty where a log took it. */
   readonly stdout: string;
   /** Seconds of wall time. */
   readonly seconds: number;
@@ -44,7 +47,8 @@ export interface RunResult {
 
 const howToGetSpack =
   'Install Spack 1.x (git clone https://github.com/spack/spack, then put its bin/ on PATH or set SPACK_ROOT),\n' +
-  'or let Stackwright clone it with --spack-repo and --spack-ref (SPACK_REPO, SPACK_REF).';
+  'or have it cloned: set SPACK_REF (a branch, tag or commit) and, for another repository, SPACK_REPO.';
+const usualRepository = 'https://github.com/spack/spack';
 
 /** A Spack that was found and answered. */
 export class Spack {
@@ -85,9 +89,23 @@ export class Spack {
     return new Spack(executable, version, env);
   }
 
-  /** Like `find`, for when it can't be done without. @param why completes "Spack is needed to …" */
+  /**
+   * Like `find`, for when it can't be done without. Where `SPACK_REPO` or `SPACK_REF` is set and `SPACK_ROOT` is not, that
+   * Spack is cloned into `~/.cache/stackwright/spack`.
+   * @param why completes "Spack is needed to …"
+   */
   static async require(why: string, options: SpackOptions): Promise<Spack> {
-    const found = await Spack.find(options);
+    const { env, signal } = options;
+    const cloned =
+      !env.SPACK_ROOT && (env.SPACK_REPO || env.SPACK_REF)
+        ? await cloneSpack(
+            env.SPACK_REPO || usualRepository,
+            env.SPACK_REF || 'develop',
+            join(env.XDG_CACHE_HOME || join(env.HOME || homedir(), '.cache'), 'stackwright', 'spack'),
+            signal,
+          )
+        : undefined;
+    const found = await Spack.find(cloned ? { ...options, env: { ...env, SPACK_ROOT: cloned } } : options);
     if (!found)
       throw new SpackError(
         'missing',
@@ -116,7 +134,8 @@ export class Spack {
       extendEnv: false,
       reject: false,
       all: true,
-      buffer: { stdout: true, all: true },
+      // A build's output can be larger than memory should be: what goes into a log is read from there.
+      buffer: log === undefined,
       maxBuffer: 64 * 1024 * 1024,
       cancelSignal: signal,
       // Spack passes an interrupt on to its builds; a kill would leave them behind.
@@ -130,9 +149,10 @@ export class Spack {
     const seconds = (performance.now() - started) / 1000;
     signal?.throwIfAborted();
     if (result.failed) {
+      const output = log ? await tailOf(log) : result.all;
       throw new SpackError(
         'failed',
-        `spack ${args.slice(0, 2).join(' ')} failed:\n${explain(String(result.all ?? result.shortMessage))}`,
+        `spack ${args.slice(0, 2).join(' ')} failed:\n${explain(String(output || result.shortMessage))}`,
         {
           log,
           exitCode: result.exitCode,
@@ -161,6 +181,8 @@ export class Spack {
       '--only-concrete',
       `--use-buildcache=package:never,dependencies:${options.fresh ? 'never' : 'auto'}`,
       '--fail-fast',
+      // What the build says is the log.
+      '--verbose',
       ...(options.overwrite ? ['--overwrite', '--yes-to-all'] : []),
       ...(options.tests ? ['--test=root'] : []),
       ...(options.jobs ? [`--jobs=${options.jobs}`] : []),
@@ -200,8 +222,26 @@ async function forEachLine(lines: AsyncIterable<unknown>, onLine: (line: string)
 /** The part of Spack's output that says why: from its first "Error:" on, at most twenty lines. */
 function explain(output: string): string {
   const lines = output.trimEnd().split('\n');
-  const first = lines.findIndex((line) => /\bError: /.test(line));
+  // Spack's own errors; a compiler's before them are in the log.
+  const own = lines.findIndex((line) => /^==> Error: /.test(line));
+  const first = own >= 0 ? own : lines.findIndex((line) => /\bError: /.test(line));
   return (first >= 0 ? lines.slice(first, first + 20) : lines.slice(-20)).join('\n');
+}
+
+/** The end of a file that may be large. */
+async function tailOf(file: string): Promise<string> {
+  const length = 256 * 1024;
+  const handle = await open(file);
+  try {
+    const { size } = await handle.stat();
+    const { buffer, bytesRead } = await handle.read({
+      buffer: Buffer.alloc(Math.min(size, length)),
+      position: Math.max(0, size - length),
+    });
+    return buffer.toString('utf8', 0, bytesRead);
+  } finally {
+    await handle.close();
+  }
 }
 
 function lastLines(text: string, count: number): string {

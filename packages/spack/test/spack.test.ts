@@ -1,8 +1,18 @@
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { cloneSpack, paddedRoot, Spack, SpackError, writeBuildEnvironment } from '../src/index.js';
 
@@ -99,6 +109,51 @@ describe('writeBuildEnvironment', () => {
 });
 
 describe('cloneSpack', () => {
+  const repository = join(folder, 'repository');
+  const git = (...args: string[]) =>
+    execFileSync('git', ['-C', repository, '-c', 'user.name=a', '-c', 'user.email=a@b.c', ...args], {
+      encoding: 'utf8',
+    }).trim();
+  const commit = (version: string) => {
+    writeFileSync(join(repository, 'bin/spack'), `#!/bin/sh\necho ${version}\n`, { mode: 0o755 });
+    git('add', '.');
+    git('commit', '--quiet', '-m', version);
+    return git('rev-parse', 'HEAD');
+  };
+  beforeAll(() => {
+    mkdirSync(join(repository, 'bin'), { recursive: true });
+    git('init', '--quiet', '--initial-branch=develop');
+    git('config', 'uploadpack.allowAnySHA1InWant', 'true');
+  });
+
+  it('gets a branch, an annotated tag or a commit, each into a folder of its commit, and once', async () => {
+    const parent = join(folder, 'clones');
+    const first = commit('1.1.0');
+    git('tag', '-a', '-m', 'release', 'v1.1.0');
+    const second = commit('1.2.0');
+    expect(await cloneSpack(repository, 'v1.1.0', parent)).toBe(join(parent, first));
+    const both = await Promise.all([1, 2].map(() => cloneSpack(repository, 'develop', parent)));
+    expect(both).toEqual([join(parent, second), join(parent, second)]);
+    writeFileSync(join(parent, first, 'kept'), '');
+    expect(await cloneSpack(repository, first, parent)).toBe(join(parent, first));
+    expect(existsSync(join(parent, first, 'kept'))).toBe(true);
+    expect(readdirSync(parent).sort()).toEqual([first, second].sort());
+  });
+
+  it('is what SPACK_REPO and SPACK_REF ask for, unless SPACK_ROOT says where Spack is', async () => {
+    commit('1.3.0');
+    const env = { PATH: process.env.PATH, XDG_CACHE_HOME: join(folder, 'cache'), SPACK_REPO: repository };
+    expect((await Spack.require('test', { env })).version).toBe('1.3.0');
+    expect((await Spack.require('test', { env: { ...env, SPACK_REF: 'v1.1.0' } })).version).toBe('1.1.0');
+    const root = await cloneSpack(repository, 'v1.1.0', join(folder, 'clones'));
+    expect((await Spack.require('test', { env: { ...env, SPACK_ROOT: root } })).version).toBe('1.1.0');
+  });
+
+  it('says which reference there is not', async () => {
+    const cloning = cloneSpack(repository, 'v9', join(folder, 'clones'));
+    await expect(cloning).rejects.toMatchObject({ kind: 'missing', message: expect.stringContaining('v9') });
+  });
+
   it('says which reference git could not get, without the password of the address', async () => {
     const cloning = cloneSpack(
       `file://user:secret@${folder}/no-such-repository`,

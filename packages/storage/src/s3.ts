@@ -55,17 +55,22 @@ export class S3Store implements ObjectStore {
     }
     // The SDK warns on stderr, at each start, that it will want a newer Node one day.
     process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
-    const config = configOf(options);
+    const { config, credentials } = await configOf(options);
     let anonymous = options.anonymous ?? false;
     let client = new S3Client(anonymous ? unsigned(config) : config);
-    if (!anonymous && !config.credentials) {
+    if (!anonymous) {
       try {
         await client.config.credentials();
       } catch (error) {
-        if (options.profile) {
-          throw new StorageError('denied', `Profile "${options.profile}": ${(error as Error).message}.`);
-        }
         client.destroy();
+        if (credentials) {
+          throw new StorageError(
+            'denied',
+            `No S3 credentials: ${(error as Error).message.replace(/\.$/, '')}.`,
+            { store: url, hint: 'To read a public bucket without any: --anonymous' },
+            { cause: error },
+          );
+        }
         anonymous = true;
         client = new S3Client(unsigned(config));
       }
@@ -392,11 +397,12 @@ export class S3Store implements ObjectStore {
       return new StorageError(
         'precondition',
         `${at} was written by another process meanwhile.`,
-        details,
+        // 409: the other one has not finished, and may fail.
+        { ...details, transient: status === 409 },
         options,
       );
     }
-    if (status === 401 || status === 403) {
+    if (status === 401 || status === 403 || /^(Expired|Invalid)Token/.test(name)) {
       const hint = this.anonymous
         ? 'No credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE.'
         : 'Check the credentials and what they allow.';

@@ -58,6 +58,11 @@ export const commands: readonly CommandEntry[] = [
     load: () => import('./rebuild.js'),
   },
   {
+    name: 'report',
+    summary: "send a run's builds to CDash, put a status on the commit",
+    load: () => import('./report.js'),
+  },
+  {
     name: 'mirror',
     summary: 'list, verify, push, pull, index, copy, prune, sign, publish and migrate mirrors',
     load: () => import('./mirror.js'),

@@ -1,21 +1,28 @@
 import { copyFile, mkdir, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { describe, hasCode } from '@stackwright/buildcache';
+import { describe, hasCode, isUnvouched } from '@stackwright/buildcache';
+import { cdashFiles } from '@stackwright/cdash';
 import { graphOf, type Job, type JobGraph } from '@stackwright/job-graph';
+import type { Environment } from '@stackwright/spack-env';
+import { ciConfigOf } from '../ci-config.js';
 import type { Define } from '../command.js';
 import { type Context, note, print, printJson } from '../context.js';
-import { RunnerError } from '../exit.js';
+import { describeError, RunnerError } from '../exit.js';
 import { progressFor } from '../progress.js';
+import { cdashClient, cdashTarget, packageReport } from '../report/cdash.js';
+import { readRecords } from '../report/record.js';
 import { type AccessOptions, installRootOf, openAccess, openForWriting } from '../run/access.js';
-import { buildAndPush } from '../run/build.js';
+import { buildAndRecord } from '../run/build.js';
 import { openSite } from '../run/site.js';
-import { openWork } from '../run/work.js';
+import { openWork, type WorkFolder } from '../run/work.js';
+import { secretsOf, withoutSecrets } from '../secrets.js';
 import { openStack, readEnvironment, readLock } from '../stack.js';
 
 interface Options extends AccessOptions {
   readonly hash?: string;
   readonly force?: boolean;
   readonly tests?: boolean;
+  readonly cdash: boolean;
   readonly work?: string;
   readonly json?: boolean;
 }
@@ -29,6 +36,7 @@ export const define: Define = (command, context) => {
     .option('--tests', "run the package's own tests")
     .option('--trust <file>', 'public key whose signatures count (repeatable)', collect, [])
     .option('--unsigned', 'take and push packages without signatures')
+    .option('--no-cdash', "do not report to the stack's CDash")
     .option('--work <folder>', 'where logs and state go (.stackwright/STACK)')
     .option('--json', 'print what was done as JSON')
     .action((stack: string | undefined, options: Options) => run(context, stack, options));
@@ -39,7 +47,8 @@ async function run(context: Context, argument: string | undefined, options: Opti
   const stack = await openStack(context, argument ?? (await jobFolder(context)));
   const environment = await readEnvironment(context, stack.folder);
   const lock = await readLock(stack.folder);
-  const { spec } = findJob(graphOf(lock), options.hash ?? env.SPACK_JOB_SPEC_DAG_HASH);
+  const graph = graphOf(lock);
+  const { spec } = findJob(graph, options.hash ?? env.SPACK_JOB_SPEC_DAG_HASH);
   const what = describe(spec);
   const tell = (outcome: string) => {
     if (options.json)
@@ -56,7 +65,7 @@ async function run(context: Context, argument: string | undefined, options: Opti
     const there = await access.mirror.manifest(spec, signal).catch((error: unknown) => {
       if (hasCode(error, 'missing-package')) return undefined;
       // A binary that may not be used is as good as none, but why is worth knowing.
-      if (hasCode(error, 'signature-missing', 'signature-untrusted', 'signature-expired')) {
+      if (isUnvouched(error)) {
         note(context, `Built again: ${error.message}`);
         refused = true;
         return undefined;
@@ -88,7 +97,7 @@ async function run(context: Context, argument: string | undefined, options: Opti
         resume: true,
         signal,
       });
-      const outcome = await buildAndPush(site, mirror, spec, {
+      const outcome = await buildAndRecord(context, work, site, mirror, spec, {
         signer,
         log,
         again: options.force === true || refused,
@@ -99,6 +108,7 @@ async function run(context: Context, argument: string | undefined, options: Opti
     });
   } finally {
     await keepLog(context, log);
+    if (options.cdash) await tellCdash(context, environment, work, graph, spec.hash);
   }
   tell('pushed');
 }
@@ -143,6 +153,39 @@ async function keyNeeded(): Promise<never> {
     'There is no key to sign with.',
     'Set SPACK_SIGNING_KEY (stackwright key create makes one), or push without signatures (--unsigned).',
   );
+}
+
+/**
+ * Reports the build to the stack's CDash, where it names one. That CDash is away does not make the job fail, since all
+ * that depend on it would be cancelled: what is not reported stays in the work folder for `stackwright report`.
+ */
+async function tellCdash(
+  context: Context,
+  environment: Environment,
+  work: WorkFolder,
+  graph: JobGraph,
+  hash: string,
+): Promise<void> {
+  const record = (await readRecords(work)).find((one) => one.hash === hash);
+  if (!record || context.signal.aborted) return;
+  try {
+    const target = cdashTarget(context, ciConfigOf(environment).cdash, {});
+    if (!target) return;
+    const report = await packageReport(context, target, graph, record, new Date(record.started));
+    const { link, warnings } = await cdashClient(context, target).submit(
+      report.build,
+      cdashFiles(report),
+      context.signal,
+    );
+    note(context, `CDash: ${link}`);
+    for (const warning of warnings) note(context, `Warning: CDash: ${warning}`);
+  } catch (error) {
+    const text = withoutSecrets(describeError(error), secretsOf(context.env));
+    note(
+      context,
+      `Warning: not reported to CDash. ${text}\nTo report it later: stackwright report STACK --work ${work.show(work.root)}`,
+    );
+  }
 }
 
 /** The log goes to the job's artifacts too. */

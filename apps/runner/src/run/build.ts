@@ -21,6 +21,7 @@ import type { ConcreteNode } from '@stackwright/spack-env';
 import type { Context } from '../context.js';
 import { describeError, RunnerError } from '../exit.js';
 import type { PhaseReport } from '../progress.js';
+import { type BuildRecord, forgetBuilds, phaseTimes, recordBuild } from '../report/record.js';
 import { secretsOf, withoutSecrets } from '../secrets.js';
 import type { Stack } from '../stack.js';
 import { type BuildSite, openSite } from './site.js';
@@ -74,6 +75,7 @@ export async function buildMissing(
     resume: options.resume,
     signal,
   });
+  if (!options.resume) await forgetBuilds(work);
   const history = await readHistory(work);
   const secrets = secretsOf(context.env);
   // Installed by an earlier run or by hand, and now only packed.
@@ -85,7 +87,7 @@ export async function buildMissing(
     pruned.graph,
     async ({ hash, spec }, jobSignal) => {
       const log = join(work.logs, `${spec.name}-${hash}.txt`);
-      const outcome = await buildAndPush(site, mirror, spec, {
+      const outcome = await buildAndRecord(context, work, site, mirror, spec, {
         signer,
         log,
         again: options.rebuild,
@@ -149,7 +151,7 @@ export interface BuildOneOptions {
 }
 
 /** Builds one package unless it is installed, and pushes it: tarball and spec first, the signed manifest last. */
-export async function buildAndPush(
+async function buildAndPush(
   site: BuildSite,
   mirror: AnyMirror,
   { name, hash }: ConcreteNode,
@@ -172,6 +174,39 @@ export async function buildAndPush(
     signal,
   });
   return build ? 'built' : 'was installed';
+}
+
+/** Builds and pushes one package, and writes down what became of it. What was installed already is no build. */
+export async function buildAndRecord(
+  context: Context,
+  work: WorkFolder,
+  ...[site, mirror, node, options]: Parameters<typeof buildAndPush>
+): ReturnType<typeof buildAndPush> {
+  const { hash } = node;
+  const started = new Date();
+  const record = (more: Pick<BuildRecord, 'outcome' | 'failure' | 'times'>) =>
+    recordBuild(work, {
+      hash,
+      started: started.toISOString(),
+      seconds: (Date.now() - started.getTime()) / 1000,
+      log: options.log,
+      ...more,
+    });
+  try {
+    const outcome = await buildAndPush(site, mirror, node, options);
+    const prefix = (await site.installed())?.prefixes.get(hash);
+    if (outcome === 'built')
+      await record({ outcome: 'passed', ...(prefix ? { times: await phaseTimes(prefix) } : {}) });
+    return outcome;
+  } catch (error) {
+    // What was stopped has not failed.
+    if (!options.signal.aborted)
+      await record({
+        outcome: 'failed',
+        failure: withoutSecrets(describeError(error), secretsOf(context.env)),
+      });
+    throw error;
+  }
 }
 
 async function readHistory(work: WorkFolder) {

@@ -17,6 +17,8 @@ export interface WorkFolder {
   /** Spack's installation tree where the stack's own can't be written to. */
   readonly tree: string;
   readonly logs: string;
+  /** What became of each build, for reports. */
+  readonly builds: string;
   readonly pipeline: string;
   readonly report: string;
   readonly bill: string;
@@ -46,6 +48,7 @@ export async function openWork(
     environment: join(root, 'environment'),
     tree: join(root, 'opt'),
     logs: join(root, 'logs'),
+    builds: join(root, 'builds'),
     pipeline: join(root, 'pipeline.gitlab-ci.yml'),
     report: join(root, 'report.html'),
     bill: join(root, 'image.spdx.json'),

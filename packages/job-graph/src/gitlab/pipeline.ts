@@ -1,4 +1,5 @@
 import { type Attributes, isList, merge, toAttributes, toPlain, type Value } from '../attributes.js';
+import { cdashBuildName } from '../cdash-name.js';
 import type { CiSection } from '../ci-section.js';
 import { JobGraphError } from '../error.js';
 import { byName, type Job, type JobGraph } from '../graph.js';
@@ -7,7 +8,6 @@ import { commands, noScript } from '../job-script.js';
 import { levels } from '../order.js';
 import type { Pruned } from '../prune.js';
 import { artifactPaths, type Settings } from '../settings.js';
-import { architectureOf, compilerOf } from '../spec-text.js';
 import { type Joint, maximumNeeds, needsOf } from './needs.js';
 
 /** The mirrors that a pipeline names. */
@@ -191,7 +191,7 @@ export function jobVariables(
   return {
     SPACK_SPEC_NEEDS_REBUILD: needsRebuild(job) ? 'True' : 'False',
     ...(cdash && {
-      SPACK_CDASH_BUILD_NAME: cdashName(pruned, job, cdash.buildGroup),
+      SPACK_CDASH_BUILD_NAME: cdashBuildName(pruned.full, job.hash, cdash.buildGroup),
       SPACK_CDASH_BUILD_STAMP: cdash.buildStamp,
     }),
   };
@@ -241,17 +241,6 @@ class Memo {
     if (!made.has(value)) made.set(value, make(value ?? null));
     return made.get(value) as T;
   }
-}
-
-/** The name under which a build stands in CDash; Spack writes `none` where there is no compiler. */
-function cdashName({ full }: Pruned, { spec, hash }: Job, group: string): string {
-  const compiler = compilerOf(spec, (other) => full.jobs.get(other)?.spec);
-  const by = compiler
-    ? compiler.hash
-      ? `%${compiler.name}@${compiler.version}/${compiler.hash}`
-      : `%${compiler.name}@=${compiler.version}`
-    : 'none';
-  return `${spec.name}@${spec.version}${by} hash=${hash} arch=${architectureOf(spec)} (${group})`;
 }
 
 function strings(value: Value): string[] {

@@ -1,0 +1,193 @@
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { call } from './call.js';
+
+const quickstart = fileURLToPath(new URL('../../../stacks/quickstart', import.meta.url));
+const [hello, libgreet] = ['hocoygzxdt3joeunr4qllim24bqkuvhh', 'lxymk2z6d2wwfnlqcpxtqd2vynx2ohhv'];
+let folder: string;
+let work: string;
+let server: Server | undefined;
+let url: string;
+/** What the server got: method, path, body. */
+let got: {
+  readonly path: string;
+  readonly query: URLSearchParams;
+  readonly body: string;
+  readonly headers: object;
+}[];
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'report-'));
+  work = join(folder, 'work');
+  cpSync(join(quickstart, 'spack.lock'), join(folder, 'stack/spack.lock'));
+  mkdirSync(join(work, 'builds'), { recursive: true });
+  mkdirSync(join(work, 'logs'));
+  got = [];
+  server = createServer(async (request, response) => {
+    let body = '';
+    for await (const chunk of request) body += chunk;
+    const { pathname: path, searchParams: query } = new URL(request.url!, 'http://127.0.0.1');
+    got.push({ path, query, body, headers: request.headers });
+    if (path === '/submit.php') {
+      if (query.get('project') !== 'Stacks')
+        return response.writeHead(404).end('{"description":"No such project."}');
+      return response.end('<cdash><message></message><status>OK</status><buildId>4</buildId></cdash>');
+    }
+    if (path === '/api/v1/buildgroup.php') return response.writeHead(401).end('{"requirelogin":1}');
+    response.writeHead(path.includes('/statuses/') ? 201 : 404).end('{}');
+  });
+  await new Promise<void>((resolve) => server!.listen(0, '127.0.0.1', resolve));
+  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  manifest(`  cdash: { build-group: Nightly, url: "${url}", project: Stacks, site: lab }\n`);
+});
+afterEach(() => {
+  server?.closeAllConnections();
+  server?.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+function manifest(cdash: string) {
+  const text = readFileSync(join(quickstart, 'spack.yaml'), 'utf8').replace(/\n {2}repos:[\s\S]*$/, '\n');
+  writeFileSync(join(folder, 'stack/spack.yaml'), `${text}${cdash}`);
+}
+
+function record(name: string, hash: string, outcome: 'passed' | 'failed', log: string) {
+  const file = join(work, 'logs', `${name}.txt`);
+  writeFileSync(file, log);
+  const started = outcome === 'passed' ? '2026-11-24T08:00:59.000Z' : '2026-11-24T08:01:30.000Z';
+  const build = {
+    hash,
+    outcome,
+    started,
+    seconds: 12.5,
+    log: file,
+    ...(outcome === 'failed' ? { failure: 'No luck.' } : {}),
+  };
+  writeFileSync(join(work, 'builds', `${hash}.json`), JSON.stringify(build));
+}
+
+const report = (args: string[] = [], env: NodeJS.ProcessEnv = {}) =>
+  call(['report', join(folder, 'stack'), '--work', work, ...args], { env, cwd: folder });
+const sent = (kind: string) => got.filter(({ body }) => body.includes(`<${kind}`)).map(({ body }) => body);
+
+describe('stackwright report', () => {
+  it('tells CDash of every build, as one run, and hides what is secret', async () => {
+    record(
+      'libgreet',
+      libgreet,
+      'passed',
+      "==> libgreet: Executing phase: 'install'\ngreet.c:1:2: warning: unused\n",
+    );
+    const others = 'greet.c:1:2: error: of a dependency\n';
+    const own = `==> Installing hello-2.0-${hello} [2/2]\nhello.c:7:1: error: token is t0ps3cret\n`;
+    record('hello', hello, 'failed', others + own);
+    const { code, stdout, stderr } = await report([], { CDASH_AUTH_TOKEN: 't0ps3cret' });
+    expect({ code, stdout }).toEqual({
+      code: 0,
+      stdout: `libgreet@1.2.0/lxymk2z passed: ${url}/builds/4\nhello@2.0/hocoygz failed: ${url}/builds/4\n`,
+    });
+    expect(stderr).toContain('group Experimental');
+    expect(got.map(({ headers }) => headers)).toEqual(
+      got.map(() => expect.objectContaining({ authorization: 'Bearer t0ps3cret' })),
+    );
+    const builds = got.filter(({ path }) => path === '/submit.php');
+    expect(new Set(builds.map(({ query }) => query.get('stamp')))).toEqual(
+      new Set(['20261124-0800-Nightly']),
+    );
+    expect(new Set(builds.map(({ query }) => query.get('build')))).toEqual(
+      new Set([
+        `libgreet@1.2.0%gcc@12.2.0/${compiler()} hash=${libgreet} arch=linux-debian12-x86_64 (Nightly)`,
+        `hello@2.0%gcc@12.2.0/${compiler()} hash=${hello} arch=linux-debian12-x86_64 (Nightly)`,
+      ]),
+    );
+    const [passed, failed] = sent('Build>');
+    expect(passed).toContain('<Warning>');
+    expect(passed).not.toContain('<Error>');
+    expect(failed).toContain('<Text>hello.c:7:1: error: token is ***</Text>');
+    expect(failed).not.toContain('of a dependency');
+    expect(sent('Upload>')).toHaveLength(2);
+    expect(sent('Done>')).toHaveLength(2);
+  });
+
+  it('writes the files instead, when told to', async () => {
+    record('hello', hello, 'failed', '');
+    const { code, stdout } = await report(['--write', 'out']);
+    expect({ code, stdout }).toEqual({ code: 0, stdout: `${folder}/out/hello-${hello}\n` });
+    expect(readFileSync(join(folder, 'out', `hello-${hello}`, 'Build.xml'), 'utf8')).toContain(
+      '<Text>No luck.</Text>',
+    );
+    expect(got).toEqual([]);
+  });
+
+  it('puts a status on the commit of the job', async () => {
+    manifest('');
+    record('libgreet', libgreet, 'passed', '');
+    record('hello', hello, 'failed', '');
+    const { code, stderr } = await report([], {
+      GITHUB_API_URL: url,
+      GITHUB_REPOSITORY: 'me/stack',
+      GITHUB_SHA: '0123456789abcdef',
+      GITHUB_TOKEN: 'ghs_secret',
+      GITHUB_SERVER_URL: 'https://github.com',
+      GITHUB_RUN_ID: '5',
+    });
+    expect({ code, stderr }).toEqual({
+      code: 0,
+      stderr: expect.stringContaining('Status on 0123456789 at GitHub: 1 failed (hello), 1 built in 25 s'),
+    });
+    expect(got).toMatchObject([
+      { path: '/repos/me/stack/statuses/0123456789abcdef', headers: { authorization: 'Bearer ghs_secret' } },
+    ]);
+    expect(JSON.parse(got[0]!.body)).toEqual({
+      state: 'failure',
+      context: 'stackwright/stack',
+      description: '1 failed (hello), 1 built in 25 s',
+      target_url: 'https://github.com/me/stack/actions/runs/5',
+    });
+  });
+
+  it('puts it on the commit of a GitLab job, too', async () => {
+    manifest('');
+    record('hello', hello, 'passed', '');
+    const { code } = await report([], {
+      CI_API_V4_URL: `${url}/api/v4`,
+      CI_PROJECT_ID: '12',
+      CI_COMMIT_SHA: 'fedcba9876543210',
+      CI_PIPELINE_URL: 'https://gitlab.example/p/1',
+      GITLAB_TOKEN: 'glpat-secret',
+    });
+    expect(code).toBe(0);
+    expect(got).toMatchObject([
+      { path: '/api/v4/projects/12/statuses/fedcba9876543210', headers: { 'private-token': 'glpat-secret' } },
+    ]);
+    expect(JSON.parse(got[0]!.body)).toMatchObject({
+      state: 'success',
+      name: 'stackwright/stack',
+      target_url: 'https://gitlab.example/p/1',
+    });
+  });
+
+  it.each([
+    ['no builds', () => {}, [], 2, /has no builds to report/],
+    ['no CDash and no commit', () => manifest(''), [], 2, /nobody to report to/],
+    ['no project', () => manifest(`  cdash: { build-group: N, url: "${url}" }\n`), [], 2, /no project there/],
+    ['a project that CDash lacks', () => {}, ['--project', 'Other'], 2, /no project "Other"/],
+  ])('says what is wrong with %s', async (what, change, args, expected, message) => {
+    if (what !== 'no builds') record('hello', hello, 'passed', '');
+    change();
+    const { code, stderr } = await report(args);
+    expect(stderr).toMatch(message);
+    expect(code).toBe(expected);
+  });
+});
+
+/** The lock's own hash of the compiler. */
+function compiler(): string {
+  const lock = JSON.parse(readFileSync(join(quickstart, 'spack.lock'), 'utf8'));
+  return Object.entries<{ name: string }>(lock.concrete_specs).find(([, spec]) => spec.name === 'gcc')![0];
+}

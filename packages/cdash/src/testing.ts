@@ -1,0 +1,96 @@
+import { createHash } from 'node:crypto';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { readBuildLog } from './log.js';
+import type { PackageReport } from './report.js';
+
+export const log = `==> zlib: Executing phase: 'configure'
+==> [2026-11-23-20:19:24.820223] './configure' '--prefix=/opt/zlib'
+checking for error: no
+configure: \u001b[33mWARNING: no zstd\u001b[0m
+==> zlib: Executing phase: 'build'
+==> [2026-11-23-20:19:30.820223] '/usr/bin/make' '-j2'
+cc -Werror -c a.c
+a.c:3:2: warning: x < y && "z" [-Wcompare]
+src/b.c:12:7: error: 'w' undeclared
+make: *** [Makefile:7: b.o] Error 1
+`;
+
+export function report(over: Partial<PackageReport> = {}): PackageReport {
+  return {
+    build: {
+      project: 'Stacks',
+      site: 'Big & small <site>',
+      name: "zlib@1.3.1 %gcc hash=abcdef (it's)",
+      stamp: '20261123-2300-Nightly',
+    },
+    generator: 'stackwright 0.1.0',
+    host: { name: 'node1', system: 'Linux', release: '6.1', platform: 'x86_64', target: 'zen2' },
+    started: new Date('2026-11-23T23:00:00Z'),
+    seconds: 60,
+    outcome: 'failed',
+    command: "stackwright rebuild --hash abcdef && echo 'a' < b",
+    log: readBuildLog(log),
+    labels: ['zlib', 'a & b'],
+    ...over,
+  };
+}
+
+interface Request {
+  readonly method: string;
+  readonly url: URL;
+  readonly headers: NodeJS.Dict<string | string[]>;
+  readonly body: string;
+}
+/** What a stand-in for CDash does with a request: answers, or `drop`s the connection. */
+type Behaviour = (request: Request, at: number) => { status?: number; body?: string } | 'drop' | undefined;
+
+/**
+ * A server that keeps what it gets and answers as CDash 5.3 does, unless told otherwise: it checks the MD5, and a file
+ * that comes after `Done` starts a new build, whose id only the next answer has.
+ */
+export async function startServer(
+  behave: Behaviour = () => undefined,
+): Promise<{ url: string; requests: Request[]; kinds: () => string[]; close: () => Promise<void> }> {
+  const requests: Request[] = [];
+  let id = 7;
+  let next = 7;
+  const server: Server = createServer(async (incoming, response) => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of incoming) chunks.push(chunk as Buffer);
+    const body = Buffer.concat(chunks);
+    const request: Request = {
+      method: incoming.method!,
+      url: new URL(incoming.url!, 'http://127.0.0.1'),
+      headers: incoming.headers,
+      body: body.toString(),
+    };
+    requests.push(request);
+    const told = behave(request, requests.length);
+    if (told === 'drop') return void incoming.socket.destroy();
+    if (told) return void response.writeHead(told.status ?? 200).end(told.body ?? '');
+    const md5 = request.url.searchParams.get('MD5');
+    if (md5 !== createHash('md5').update(body).digest('hex')) {
+      return void response.writeHead(400).end('{"status":1,"description":"md5 mismatch."}');
+    }
+    const answered = id;
+    id = next;
+    if (request.body.includes('<Done>')) next++;
+    response.end(
+      `<cdash version="5.3.0">\n <message></message>\n <status>OK</status>\n <buildId>${answered}</buildId>\n</cdash>`,
+    );
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    requests,
+    kinds: () =>
+      requests.map(
+        ({ body }) => /<(Update|Configure|Build|Testing|Notes|Upload|Done)[ >]/.exec(body)?.[1] ?? body,
+      ),
+    close: async () => {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
