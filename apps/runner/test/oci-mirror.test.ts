@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { RegistryRepository, readImage } from '@stackwright/oci';
+import { Spack } from '@stackwright/spack';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { baseImage } from '../../../packages/buildcache/test/base-image.js';
 import { hostBase, runImage } from '../../../packages/image/test/quickstart.js';
@@ -14,6 +15,8 @@ import { call } from './call.js';
 const missing = has('docker-registry')
   ? ''
   : ' (skipped: needs docker-registry; apt-get install docker-registry)';
+const spack = await Spack.find({ env: process.env }).catch(() => undefined);
+const hello = 'hocoygzxdt3joeunr4qllim24bqkuvhh';
 const quickstart = fileURLToPath(new URL('../../../stacks/quickstart', import.meta.url));
 const mirror = join(quickstart, 'mirror');
 const trust = ['--trust', join(quickstart, 'keys', 'quickstart.pub')];
@@ -74,7 +77,7 @@ describe.skipIf(missing !== '')(`stackwright mirror with a registry${missing}`, 
   it('sync and prune delete what is not wanted, and publish leaves out what is not trusted', async () => {
     const url = fresh();
     expect(await run('publish', mirror, url, ...trust)).toMatchObject(done);
-    writeFileSync(join(cwd, 'keep'), '/hocoygzxdt3joeunr4qllim24bqkuvhh\n');
+    writeFileSync(join(cwd, 'keep'), `/${hello}\n`);
     expect((await run('prune', url, '--keep', 'keep')).stderr).toContain('Would delete 6 packages');
     expect((await run('list', url)).stderr).toContain('9 packages');
     expect((await run('prune', url, '--keep', 'keep', '--delete')).stderr).toContain('kept 3 packages');
@@ -124,7 +127,7 @@ describe.skipIf(missing !== '')(`stackwright mirror with a registry${missing}`, 
       await hostBase(join(cwd, 'base'));
       const push = ['push', url, '--tree', 'tree', '--base-image', 'oci:base', '--tag', 'everything'];
       expect(await run(...push)).toMatchObject(done);
-      const tags = ['everything', 'hello-2.0-hocoygzxdt3joeunr4qllim24bqkuvhh.spack'];
+      const tags = ['everything', `hello-2.0-${hello}.spack`];
       for (const [at, tag] of tags.entries()) {
         const name = `docker://${url.replace('oci+http://', '')}:${tag}`;
         execFileSync('skopeo', ['copy', '--src-tls-verify=false', name, `oci:${join(cwd, 'from')}:${at}`]);
@@ -214,4 +217,37 @@ describe.skipIf(missing !== '')(`a stack with a mirror in a registry${missing}`,
     await run('mirror', 'index', url);
     expect(await generate('--check-index-only')).toContain('no-specs-to-rebuild');
   });
+
+  it.skipIf(!spack)(
+    'rebuild builds with Spack what the registry lacks, on top of what it has (skipped without spack on PATH)',
+    { timeout: 300_000 },
+    async () => {
+      const stack = join(folder, 'rebuilt');
+      cpSync(quickstart, stack, { recursive: true });
+      const file = join(stack, 'spack.yaml');
+      writeFileSync(file, readFileSync(file, 'utf8').replace('/opt/quickstart', join(folder, 'opt')));
+      const target = new RegistryRepository(registry.host, 'quickstart');
+      const tag = `hello-2.0-${hello}.spack`;
+      await target.deleteManifest((await target.head(tag))!.digest);
+      const rebuild = [
+        'rebuild',
+        stack,
+        '--hash',
+        hello,
+        '--mirror',
+        url,
+        '--unsigned',
+        '--work',
+        'work-spack',
+      ];
+      const options = { cwd: folder, env: { ...process.env, SPACK_JOB_LOG_DIR: folder } };
+      const { code, stderr } = await call(rebuild, options);
+      expect([code, stderr]).toEqual([0, expect.stringContaining('built, pushed to oci+http://')]);
+      expect(readFileSync(join(folder, 'stackwright-build-out.txt'), 'utf8')).toMatch(
+        /libgreet.*from binary cache/,
+      );
+      expect(await target.head(tag)).toBeDefined();
+      expect((await call(rebuild, options)).stdout).toContain('up to date');
+    },
+  );
 });
