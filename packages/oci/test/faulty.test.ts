@@ -160,6 +160,26 @@ describe('a registry that does not do what it should', () => {
     expect(sessions).toBe(2);
   });
 
+  it('gets the bytes where it does not mount them from another repository', async () => {
+    const asked: string[] = [];
+    const repository = await serve((request, response) => {
+      asked.push(`${request.method} ${request.url}`);
+      request.resume().on('end', () => {
+        if (request.method === 'HEAD') response.writeHead(404).end();
+        else if (request.url?.includes('mount')) response.writeHead(403).end();
+        else if (request.method === 'POST') response.writeHead(202, { location: '/upload/1' }).end();
+        else response.writeHead(201).end();
+      });
+    });
+    expect(await repository.putBlob(descriptor, () => Readable.from([bytes]), { from: 'secret' })).toBe(true);
+    expect(asked.map((one) => one.split('?')[0])).toEqual([
+      `HEAD /v2/x/blobs/${descriptor.digest}`,
+      'POST /v2/x/blobs/uploads/',
+      'POST /v2/x/blobs/uploads/',
+      'PUT /upload/1',
+    ]);
+  });
+
   it('ends an upload whose content cannot be read, and says why', async () => {
     let sessions = 0;
     const repository = await serve((request, response) => {
