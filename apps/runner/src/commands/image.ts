@@ -12,6 +12,7 @@ import {
   writeLayout,
 } from '@stackwright/image';
 import { parseReference, RegistryRepository, storedCredentials } from '@stackwright/oci';
+import { Option } from 'commander';
 import type { Define } from '../command.js';
 import { type Context, note, print, printJson } from '../context.js';
 import { RunnerError } from '../exit.js';
@@ -24,6 +25,8 @@ import { openStack } from '../stack.js';
 interface BuildOptions {
   readonly mirror?: string;
   readonly base?: string;
+  readonly kind?: 'software' | 'mirror';
+  readonly mirrorRoot?: string;
   readonly output: readonly string[];
   readonly installRoot?: string;
   readonly command?: string;
@@ -70,6 +73,13 @@ function shared(command: ReturnType<Parameters<Define>[0]['command']>) {
   return command
     .option('--mirror <url>', "build cache to take binaries from (the stack's own)")
     .option('--base <image>', 'image to build on: scratch, oci:FOLDER[:TAG], or a reference')
+    .addOption(
+      new Option(
+        '--kind <kind>',
+        'what it holds: the packages, installed, or a mirror to install them from',
+      ).choices(['software', 'mirror']),
+    )
+    .option('--mirror-root <folder>', 'where that mirror lies in the image (/mirror)')
     .option('--install-root <folder>', 'where packages lie in the image (where they were built)')
     .option('--command <words>', 'default command, split at spaces')
     .option('--label <name=value>', 'label of the image (repeatable)', collect, [])

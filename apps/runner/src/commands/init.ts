@@ -26,8 +26,8 @@ export const define: Define = (command, context) => {
     .addHelpText(
       'after',
       `
-Writes spack.yaml, stackwright.yaml, pipelines for GitLab and GitHub, DockerHub's
-hooks/build, .gitignore and a README. Files that are there are never replaced.`,
+Writes spack.yaml, stackwright.yaml, pipelines for GitLab and GitHub, the hook
+of DockerHub, .gitignore and a README. Files that are there are never replaced.`,
     )
     .action((folder: string, options: Options) => init(context, folder, options));
 };

@@ -1,4 +1,3 @@
-import { setMaxListeners } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import {
@@ -111,8 +110,6 @@ export function assertSignable<M extends PackageMirror>(
 
 export function openOptions(context: Context, options: StoreOptions) {
   const { env, cwd, signal } = context;
-  // Every transfer in flight listens to it. Not 0 for "any number": undici takes that for a signal that is none.
-  setMaxListeners(100_000, signal);
   if (env['S3_ENDPOIT_URL'] && !env['S3_ENDPOINT_URL']) {
     note(context, 'Warning: S3_ENDPOIT_URL is misspelled; set S3_ENDPOINT_URL.');
   }
