@@ -44,7 +44,7 @@ export async function copyToRegistry(
     ),
   );
   signal?.throwIfAborted();
-  const published = await publish(to, uploads, {
+  await publish(to, uploads, {
     ...options,
     onDone: ({ hash, ...ref }, outcome) => {
       if (outcome instanceof Error) failed.push({ package: { hash, ...ref }, error: outcome });
@@ -52,7 +52,6 @@ export async function copyToRegistry(
       progress();
     },
   });
-  if (published.failed.length > 0) signal?.throwIfAborted();
   return { outcomes, failed };
 }
 
