@@ -33,7 +33,7 @@ export async function copyToRegistry(
         try {
           signal?.throwIfAborted();
           const manifest = await from.manifest(ref, signal);
-          uploads.push(await uploadOf(from, to, manifest, signal));
+          uploads.push(uploadOf(from, to, manifest, signal));
         } catch (error) {
           const untrusted = hasCode(error, 'signature-missing', 'signature-untrusted', 'signature-expired');
           if (options.onlyTrusted && untrusted) outcomes.set(ref.hash, 'left-out');
@@ -55,17 +55,20 @@ export async function copyToRegistry(
   return { outcomes, failed };
 }
 
-async function uploadOf(
+function uploadOf(
   from: PackageMirror,
   to: OciMirror,
   manifest: PackageManifest,
   signal?: AbortSignal,
-): Promise<Upload> {
+): Upload {
   const { checksum, contentLength } = manifest.tarball;
   const digest = `sha256:${checksum}` as const;
   const descriptor = { mediaType: mediaTypes.layerGzip, digest, size: contentLength };
   return {
-    document: await from.spec(manifest, signal),
+    name: manifest.name,
+    version: manifest.version,
+    hash: manifest.hash,
+    document: () => from.spec(manifest, signal),
     digest,
     put: async () => {
       const known = from instanceof OciMirror ? await knownLayer(from, manifest, signal) : undefined;
@@ -79,9 +82,9 @@ async function uploadOf(
       const { open, dispose } = await spooled(from, manifest, { signal });
       try {
         // Read to its end before a byte is sent: nothing wrong gets into the registry.
-        const facts = await readLayerFacts(await open(), describe(manifest), signal);
+        const { diffId, prefix, folders } = await readLayerFacts(await open(), describe(manifest), signal);
         await to.repository.putBlob(descriptor, open, { signal });
-        return { descriptor, diffId: facts.diffId, inspected: facts };
+        return { descriptor, diffId, inspected: { prefix, folders } };
       } finally {
         await dispose();
       }

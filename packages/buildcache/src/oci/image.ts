@@ -8,8 +8,8 @@ import {
   mediaTypes,
   type RegistryRepository,
 } from '@stackwright/oci';
-import { type ConcreteNode, format } from '@stackwright/spack-env';
-import { describe } from '../layout.js';
+import { format } from '@stackwright/spack-env';
+import { describe, type PackageRef } from '../layout.js';
 import { type InspectedPrefix, searchPaths } from '../search-path.js';
 import type { SpecDocument } from '../spec-document.js';
 import type { PackageLayer } from './package.js';
@@ -22,7 +22,7 @@ export interface BaseImage {
 
 /** A package's layer in an image to be. */
 export interface StackedLayer extends PackageLayer {
-  readonly node: ConcreteNode;
+  readonly ref: PackageRef;
   readonly inspected: InspectedPrefix;
 }
 
@@ -56,7 +56,7 @@ export function imageConfig(
     history: [
       // An image may do without a history; one that is given has to tell of every layer.
       ...(below?.history ?? baseLayers.map(() => ({ created_by: 'base image' }))),
-      ...stack.map(({ node }) => ({ created_by: `stackwright: ${describe(node)}` })),
+      ...stack.map(({ ref }) => ({ created_by: `stackwright: ${describe(ref)}` })),
     ],
   };
 }

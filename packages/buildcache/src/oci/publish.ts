@@ -19,12 +19,13 @@ import {
 } from './image.js';
 import type { OciMirror } from './mirror.js';
 import { deepestFirst } from './order.js';
-import { inspectedIn, type OciPackage, type PackageLayer } from './package.js';
+import { inspectedIn, type PackageLayer } from './package.js';
 import { tagOf } from './tag.js';
 
 /** A package on its way into a registry. */
-export interface Upload {
-  readonly document: SpecDocument;
+export interface Upload extends PackageRef {
+  /** Its spec, read or parsed anew: those of a whole mirror would not fit into memory. */
+  document(): Promise<SpecDocument>;
   /** The tarball's digest, where it is known before the tarball is made. */
   readonly digest?: Digest;
   /** Makes the tarball, uploads it, and tells what it is. */
@@ -63,20 +64,21 @@ export async function publish(
   const publication = new Publication(mirror, uploads, await openBases(uploads, options), options);
   const outcomes = new Map<string, 'pushed' | 'present'>();
   const failed: { package: PackageRef; error: Error }[] = [];
-  await Promise.all(
-    uploads.map(async (upload) => {
-      const { name, version, hash } = upload.document.root;
-      let outcome: 'pushed' | 'present' | Error;
-      try {
-        outcome = await publication.publish(upload);
-        outcomes.set(hash, outcome);
-      } catch (error) {
-        outcome = error as Error;
-        failed.push({ package: { name, version, hash }, error: outcome });
-      }
-      options.onDone?.({ name, version, hash }, outcome);
-    }),
-  );
+  // A layer that a package waits for is made whether or not its own package has begun.
+  const limit = pLimit(16);
+  const publishOne = async (upload: Upload) => {
+    const { name, version, hash } = upload;
+    let outcome: 'pushed' | 'present' | Error;
+    try {
+      outcome = await publication.publish(upload);
+      outcomes.set(hash, outcome);
+    } catch (error) {
+      outcome = error as Error;
+      failed.push({ package: { name, version, hash }, error: outcome });
+    }
+    options.onDone?.({ name, version, hash }, outcome);
+  };
+  await Promise.all(uploads.map((upload) => limit(() => publishOne(upload))));
   options.signal?.throwIfAborted();
   if (!options.combined || failed.length > 0) return { outcomes, failed };
   return { outcomes, failed, combinedLayers: await publication.combine(options.combined) };
@@ -100,10 +102,11 @@ class Publication {
     private readonly options: PublishOptions,
   ) {
     this.#sending = pLimit(options.parallel ?? 4);
-    this.#uploads = new Map(uploads.map((upload) => [upload.document.root.hash, upload]));
+    this.#uploads = new Map(uploads.map((upload) => [upload.hash, upload]));
   }
 
-  async publish({ document }: Upload): Promise<'pushed' | 'present'> {
+  async publish(upload: Upload): Promise<'pushed' | 'present'> {
+    const document = await upload.document();
     const { root, nodes } = document;
     const { stack } = await this.#stack([root], nodes);
     const there = this.options.force ? undefined : await this.#there(root);
@@ -118,7 +121,10 @@ class Publication {
   }
 
   async combine({ tag, roots: hashes }: NonNullable<PublishOptions['combined']>): Promise<number> {
-    const nodes = new Map([...this.#uploads.values()].flatMap(({ document }) => [...document.nodes]));
+    const nodes = new Map<string, ConcreteNode>();
+    for (const hash of hashes)
+      for (const [one, node] of (await this.#uploads.get(hash)?.document())?.nodes ?? [])
+        nodes.set(one, node);
     const roots = hashes.flatMap((hash) => nodes.get(hash) ?? []);
     const { stack, missing } = await this.#stack(roots, nodes);
     if (missing.length > 0) throw incomplete(this.mirror, tag, missing);
@@ -145,12 +151,13 @@ class Publication {
     const { force, signal } = this.options;
     const upload = this.#uploads.get(node.hash);
     const there = upload && force ? undefined : await this.#there(node);
+    const ref = { name: node.name, version: node.version, hash: node.hash };
     if (there && (!upload?.digest || upload.digest === there.layer.descriptor.digest))
-      return { ...there.layer, node, inspected: await inspect(this.mirror, there, signal) };
+      return { ...there.layer, ref, inspected: there.inspected ?? (await inspect(this.mirror, ref, signal)) };
     if (!upload) return undefined;
     return this.#sending(async () => {
       signal?.throwIfAborted();
-      return { ...(await upload.put()), node };
+      return { ...(await upload.put()), ref };
     });
   }
 
@@ -209,10 +216,11 @@ async function openBases(
   { base }: PublishOptions,
 ): Promise<Map<string, BaseImage>> {
   const bases = new Map<string, BaseImage>();
-  for (const architecture of new Set(
-    uploads.map(({ document }) => goArchitecture(document.root.arch.target)),
-  )) {
-    const found = await base?.(architecture);
+  if (!base) return bases;
+  const architectures = new Set<string>();
+  for (const upload of uploads) architectures.add(goArchitecture((await upload.document()).root.arch.target));
+  for (const architecture of architectures) {
+    const found = await base(architecture);
     if (!found) continue;
     const { source, image } = found;
     const refuse = (why: string) => {
@@ -229,31 +237,43 @@ async function openBases(
   return bases;
 }
 
-/** The package's own tag where it can be used; one that is broken is replaced. */
+/** What is remembered of a package that is there: not its spec, for there may be thousands. */
+interface There {
+  readonly layer: PackageLayer;
+  /** Digests of all layers of its image. */
+  readonly digests: readonly string[];
+  readonly inspected: InspectedPrefix | undefined;
+}
+
+/** What a package's tag holds; nothing where it is broken, so that it is replaced. */
 async function packageThere(
   mirror: OciMirror,
   node: ConcreteNode,
   signal?: AbortSignal,
-): Promise<OciPackage | undefined> {
+): Promise<There | undefined> {
   try {
     const found = await mirror.package(tagOf(node), signal);
-    return found?.hash === node.hash ? found : undefined;
+    if (found?.hash !== node.hash) return undefined;
+    const digests = found.manifest.layers.map((layer) => layer.digest);
+    return { layer: found.layer, digests, inspected: inspectedIn(found) };
   } catch (error) {
     if (error instanceof BuildcacheError) return undefined;
     throw error;
   }
 }
 
-async function inspect(mirror: OciMirror, found: OciPackage, signal?: AbortSignal): Promise<InspectedPrefix> {
-  const known = inspectedIn(found);
-  if (known) return known;
-  const manifest = await mirror.withPolicy({ kind: 'unsigned' }).manifest(found, signal);
-  return readLayerFacts(await mirror.tarball(manifest, signal), describe(found), signal);
+async function inspect(mirror: OciMirror, ref: PackageRef, signal?: AbortSignal): Promise<InspectedPrefix> {
+  const manifest = await mirror.withPolicy({ kind: 'unsigned' }).manifest(ref, signal);
+  const { prefix, folders } = await readLayerFacts(
+    await mirror.tarball(manifest, signal),
+    describe(ref),
+    signal,
+  );
+  return { prefix, folders };
 }
 
 /** Whether an image has all these layers, its own last. */
-function holds(there: OciPackage, stack: readonly StackedLayer[]): boolean {
-  const digests = there.manifest.layers.map((layer) => layer.digest);
+function holds({ digests }: There, stack: readonly StackedLayer[]): boolean {
   return (
     digests.at(-1) === stack.at(-1)?.descriptor.digest &&
     stack.every((layer) => digests.includes(layer.descriptor.digest))

@@ -31,9 +31,12 @@ export async function pushToRegistry(
     tarball: tarballs.get(ref.hash),
   });
   const uploads = sources.map((source): Upload => {
-    const document = parseSpecDocument(source.specText, describe(source));
+    const { name, version, hash } = source;
     return {
-      document,
+      name,
+      version,
+      hash,
+      document: async () => parseSpecDocument(source.specText, describe(source)),
       put: () => {
         const scan = new LayerScan();
         return buffered(scanned(source.items(), scan), options, async (packed, content) => {
@@ -59,9 +62,9 @@ export async function pushToRegistry(
         outcome: outcome instanceof Error ? outcome : result(ref, outcome),
       }),
   });
-  const pushed = uploads.flatMap(({ document: { root } }) => {
-    const outcome = outcomes.get(root.hash);
-    return outcome ? [result({ name: root.name, version: root.version, hash: root.hash }, outcome)] : [];
+  const pushed = uploads.flatMap(({ name, version, hash }) => {
+    const outcome = outcomes.get(hash);
+    return outcome ? [result({ name, version, hash }, outcome)] : [];
   });
   return { pushed, failed: [...failed], combinedLayers };
 }
