@@ -1,10 +1,9 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { mediaTypes, RegistryRepository, readImage } from '@stackwright/oci';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { freePort, has, startRegistry } from '../../oci/test/docker-registry.js';
+import { has, startRegistry } from '../../oci/test/docker-registry.js';
+import { startNginx } from '../../storage/src/testing-nginx.js';
 import {
   copyToRegistry,
   installedPackage,
@@ -122,51 +121,22 @@ describe.skipIf(missing !== '')(
 
 /** TLS in front of a registry, with a certificate of its own. */
 async function startTls(folder: string, target: string) {
-  const port = await freePort();
-  const at = join(folder, 'tls');
-  mkdirSync(at);
-  const certificate = join(at, 'certificate.pem');
-  execFileSync(
-    'openssl',
-    [
-      ...['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=127.0.0.1'],
-      ...['-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', join(at, 'key.pem'), '-out', certificate],
-    ],
-    { stdio: 'ignore' },
-  );
-  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
-    .map((name) => `${name}_temp_path ${at}/${name};`)
-    .join('\n');
-  writeFileSync(
-    join(at, 'nginx.conf'),
-    `daemon off; pid ${at}/pid; error_log ${at}/error.log; worker_processes 1;
-events {}
-http {
-  access_log off; client_max_body_size 0; ${temporary}
-  server {
-    listen 127.0.0.1:${port} ssl;
-    ssl_certificate ${certificate}; ssl_certificate_key ${at}/key.pem;
-    proxy_request_buffering off; proxy_buffering off;
-    location / { proxy_pass http://${target}; proxy_set_header Host $http_host; proxy_set_header X-Forwarded-Proto https; }
-  }
-}
-`,
-  );
-  const server: ChildProcess = spawn('nginx', ['-c', join(at, 'nginx.conf')], { stdio: 'ignore' });
-  const { connect } = await import('node:net');
-  const listening = () =>
-    new Promise<boolean>((resolve) => {
-      const socket = connect(port, '127.0.0.1', () => resolve(true)).on('error', () => resolve(false));
-      socket.on('connect', () => socket.destroy());
-    });
-  for (let tries = 0; tries < 100 && !(await listening()); tries += 1) await sleep(50);
-  return {
-    host: `127.0.0.1:${port}`,
-    certificate,
-    stop: async () => {
-      const ended = new Promise((resolve) => server.once('exit', resolve));
-      server.kill('SIGQUIT');
-      await ended;
-    },
-  };
+  const certificate = join(folder, 'certificate.pem');
+  const key = join(folder, 'key.pem');
+  const self = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=127.0.0.1'];
+  const files = ['-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', certificate];
+  execFileSync('openssl', [...self, ...files], { stdio: 'ignore' });
+  const nginx = await startNginx({
+    directives: `ssl_certificate ${certificate};
+    ssl_certificate_key ${key};
+    client_max_body_size 0;
+    proxy_request_buffering off;
+    proxy_buffering off;
+    location / {
+      proxy_pass http://${target};
+      proxy_set_header Host $http_host;
+      proxy_set_header X-Forwarded-Proto https;
+    }`,
+  });
+  return { ...nginx, certificate };
 }
