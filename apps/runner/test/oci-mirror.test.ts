@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,7 +8,7 @@ import { Spack } from '@stackwright/spack';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { baseImage } from '../../../packages/buildcache/test/base-image.js';
 import { hostBase, runImage } from '../../../packages/image/test/quickstart.js';
-import { has, startRegistry } from '../../../packages/oci/test/docker-registry.js';
+import { has, htpasswd, startRegistry } from '../../../packages/oci/test/docker-registry.js';
 import { recordInstalled } from '../src/testing.js';
 import { call } from './call.js';
 
@@ -149,6 +149,32 @@ describe.skipIf(missing !== '')(`stackwright mirror with a registry${missing}`, 
     );
     expect([code, stderr]).toEqual([2, expect.stringMatching(message)]);
     expect((await run('list', url)).code).toBe(3);
+  });
+
+  it('says when a registry has no TLS', async () => {
+    const plain = await run('list', fresh().replace('oci+http:', 'oci:'));
+    expect([plain.code, plain.stderr]).toEqual([3, expect.stringContaining('Write oci+http://')]);
+  });
+
+  it('gives the credentials that docker login left, and says when there are none', async () => {
+    const locked = await startRegistry(htpasswd);
+    try {
+      const url = `oci+http://${locked.host}/locked`;
+      const copy = (HOME: string) =>
+        call(['mirror', 'copy', mirror, url, 'libgreet', ...trust], { cwd, env: { HOME } });
+      const refused = await copy(cwd);
+      expect([refused.code, refused.stderr]).toEqual([3, expect.stringContaining('docker login')]);
+      const home = mkdtempSync(join(cwd, 'home-'));
+      const auth = Buffer.from('robot:secret').toString('base64');
+      mkdirSync(join(home, '.docker'));
+      writeFileSync(
+        join(home, '.docker', 'config.json'),
+        JSON.stringify({ auths: { [locked.host]: { auth } } }),
+      );
+      expect(await copy(home)).toMatchObject(done);
+    } finally {
+      await locked.stop();
+    }
   });
 
   it.each([

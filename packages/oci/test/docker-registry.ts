@@ -15,6 +15,9 @@ export function has(program: string): boolean {
   }
 }
 
+/** The user "robot" with the password "secret", by bcrypt. */
+export const htpasswd = 'robot:$2b$05$/Be4crnuX31DqaFcWdIcxejyYZEMrMIkrtonEuRS1LwMd6YFUb9PC\n';
+
 /** A real registry on 127.0.0.1 with its storage in a folder of its own. */
 export async function startRegistry(htpasswd?: string): Promise<{ host: string; stop: () => Promise<void> }> {
   const folder = mkdtempSync(join(tmpdir(), 'registry-'));
