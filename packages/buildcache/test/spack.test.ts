@@ -108,7 +108,7 @@ describe.skipIf(missing)(`real Spack (${missing ?? 'the one on PATH'})`, { timeo
     await push(mirror);
     urls['file'] = `file://${mirror}`;
     if (!noHttp) {
-      nginx = await startNginx(mirror);
+      nginx = await startNginx({ root: mirror });
       urls['http'] = nginx.url;
     }
     if (!noS3) {
