@@ -18,7 +18,8 @@ export const spackMissing = (() => {
 export class RealSpack {
   constructor(
     readonly base: string,
-    private readonly variables: NodeJS.ProcessEnv = {},
+    /** Added to its environment. */
+    readonly variables: NodeJS.ProcessEnv = {},
   ) {
     mkdirSync(join(base, 'gpg'), { mode: 0o700, recursive: true });
   }

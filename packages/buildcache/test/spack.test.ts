@@ -1,7 +1,6 @@
-import { execFile, execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { gunzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { nginxMissing, startNginx } from '../../storage/src/testing-nginx.js';
@@ -21,22 +20,8 @@ import {
   v3,
   verifyMirror,
 } from '../src/index.js';
-import {
-  copyOf,
-  quickstart,
-  quickstartMirror,
-  removeTemporaryFolders,
-  temporaryFolder,
-} from '../src/testing.js';
-
-const missing = (() => {
-  try {
-    execFileSync('which', ['spack', 'gpg'], { stdio: 'ignore' });
-    return undefined;
-  } catch {
-    return 'needs spack and gpg on PATH: git clone https://github.com/spack/spack';
-  }
-})();
+import { copyOf, quickstartMirror, removeTemporaryFolders, temporaryFolder } from '../src/testing.js';
+import { RealSpack, spackMissing } from './real-spack.js';
 
 const noHttp = nginxMissing();
 const noS3 =
@@ -50,176 +35,153 @@ const noS3 =
     }
   })();
 
-describe.skipIf(missing)(`real Spack (${missing ?? 'the one on PATH'})`, { timeout: 600_000 }, () => {
-  let base: string;
-  let mirror: string;
-  /** Addresses of the mirror that we pushed, by scheme. */
-  const urls: Record<string, string> = {};
-  let s3: S3Server | undefined;
-  let nginx: Awaited<ReturnType<typeof startNginx>> | undefined;
-  let key: Awaited<ReturnType<typeof createKey>>;
+describe.skipIf(spackMissing)(
+  `real Spack (${spackMissing ?? 'the one on PATH'})`,
+  { timeout: 600_000 },
+  () => {
+    let base: string;
+    let mirror: string;
+    /** Addresses of the mirror that we pushed, by scheme. */
+    const urls: Record<string, string> = {};
+    let s3: S3Server | undefined;
+    let nginx: Awaited<ReturnType<typeof startNginx>> | undefined;
+    let key: Awaited<ReturnType<typeof createKey>>;
 
-  const spack = async (env: string, ...args: string[]) => {
-    const { stdout } = await promisify(execFile)('spack', ['-e', env, ...args], {
-      env: {
-        ...process.env,
-        ...s3?.env,
-        SPACK_GNUPGHOME: join(base, 'gpg'),
-        SPACK_DISABLE_LOCAL_CONFIG: '1',
+    let real: RealSpack;
+    const spack = (env: string, ...args: string[]) => real.run(env, ...args);
+
+    beforeAll(async () => {
+      base = temporaryFolder();
+      mirror = join(base, 'mirror');
+      real = new RealSpack(base);
+      key = await createKey({ name: 'Stackwright test' });
+      writeFileSync(join(base, 'key.pub'), formatPublicKey(key));
+      writeFileSync(join(base, 'key.secret'), key.armor());
+      const from = await openMirror(quickstartMirror);
+      const push = async (url: string, env?: NodeJS.ProcessEnv) => {
+        const to = await openMirror(url, { env });
+        const refs = [...(await presentPackages(from)).values()];
+        await copyPackages(from, to, refs, { signer: new KeySigner(key) });
+        await updateIndex(to);
+        await to.close();
+      };
+      await push(mirror);
+      urls['file'] = `file://${mirror}`;
+      if (!noHttp) {
+        nginx = await startNginx({ root: mirror });
+        urls['http'] = nginx.url;
+      }
+      if (!noS3) {
+        s3 = await startS3();
+        Object.assign(real.variables, s3.env);
+        await s3.createBucket('mirror');
+        urls['s3'] = 's3://mirror/of/ours';
+        await push(urls['s3'], s3.env);
+      }
+      await spack(real.environment('keys', urls['file']), 'gpg', 'trust', join(base, 'key.secret'));
+    }, 600_000);
+    afterAll(async () => {
+      await nginx?.stop();
+      await s3?.stop();
+      removeTemporaryFolders();
+    });
+
+    it.each([
+      ['file', undefined],
+      ['http', noHttp],
+      ['s3', noS3],
+    ])(
+      'lists and installs, signatures verified, from a mirror that we pushed, over %s',
+      async (scheme, lacking) => {
+        if (lacking) return console.warn(`skipped over ${scheme}: ${lacking}`);
+        const env = real.environment(scheme, urls[scheme]!);
+        const listed = await spack(env, 'buildcache', 'list', '-aL');
+        for await (const { hash } of (await openMirror(mirror)).packages()) expect(listed).toContain(hash);
+        await spack(env, 'install', '--cache-only');
+        const tree = await readInstallTree(real.treeOf(scheme));
+        expect(tree.installed.size).toBeGreaterThanOrEqual(7);
+        const hello = [...tree.prefixes.values()].find((prefix) => /\/hello-2\.0-/.test(prefix));
+        expect(execFileSync(join(hello!, 'bin', 'hello')).toString()).toContain('hello');
       },
-      maxBuffer: 1 << 26,
-    });
-    return stdout;
-  };
-  /** An environment of the quickstart stack with its own install tree and one mirror. */
-  const environment = (name: string, url: string) => {
-    const folder = join(base, name);
-    cpSync(join(quickstart, 'spack_repo'), join(folder, 'spack_repo'), { recursive: true });
-    cpSync(join(quickstart, 'spack.lock'), join(folder, 'spack.lock'));
-    const text = readFileSync(join(quickstart, 'spack.yaml'), 'utf8')
-      .replace('root: /opt/quickstart', `root: ${base}/tree-${name}`)
-      .replace('url: ./mirror', `url: ${url}`)
-      .replace(/\n {2}ci:[\s\S]*$/, '\n  bootstrap:\n    enable: true\n    sources:: []\n');
-    writeFileSync(join(folder, 'spack.yaml'), text);
-    return folder;
-  };
-  const treeOf = (name: string) => {
-    let at = join(base, `tree-${name}`);
-    while (!readdirSync(at).includes('.spack-db'))
-      at = join(at, readdirSync(at).find((one) => one.startsWith('__spack'))!);
-    return at;
-  };
-
-  beforeAll(async () => {
-    base = temporaryFolder();
-    mirror = join(base, 'mirror');
-    mkdirSync(join(base, 'gpg'), { mode: 0o700 });
-    key = await createKey({ name: 'Stackwright test' });
-    writeFileSync(join(base, 'key.pub'), formatPublicKey(key));
-    writeFileSync(join(base, 'key.secret'), key.armor());
-    const from = await openMirror(quickstartMirror);
-    const push = async (url: string, env?: NodeJS.ProcessEnv) => {
-      const to = await openMirror(url, { env });
-      const refs = [...(await presentPackages(from)).values()];
-      await copyPackages(from, to, refs, { signer: new KeySigner(key) });
-      await updateIndex(to);
-      await to.close();
-    };
-    await push(mirror);
-    urls['file'] = `file://${mirror}`;
-    if (!noHttp) {
-      nginx = await startNginx({ root: mirror });
-      urls['http'] = nginx.url;
-    }
-    if (!noS3) {
-      s3 = await startS3();
-      await s3.createBucket('mirror');
-      urls['s3'] = 's3://mirror/of/ours';
-      await push(urls['s3'], s3.env);
-    }
-    await spack(environment('keys', urls['file']), 'gpg', 'trust', join(base, 'key.secret'));
-  }, 600_000);
-  afterAll(async () => {
-    await nginx?.stop();
-    await s3?.stop();
-    removeTemporaryFolders();
-  });
-
-  it.each([
-    ['file', undefined],
-    ['http', noHttp],
-    ['s3', noS3],
-  ])(
-    'lists and installs, signatures verified, from a mirror that we pushed, over %s',
-    async (scheme, lacking) => {
-      if (lacking) return console.warn(`skipped over ${scheme}: ${lacking}`);
-      const env = environment(scheme, urls[scheme]!);
-      const listed = await spack(env, 'buildcache', 'list', '-aL');
-      for await (const { hash } of (await openMirror(mirror)).packages()) expect(listed).toContain(hash);
-      await spack(env, 'install', '--cache-only');
-      const tree = await readInstallTree(treeOf(scheme));
-      expect(tree.installed.size).toBeGreaterThanOrEqual(7);
-      const hello = [...tree.prefixes.values()].find((prefix) => /\/hello-2\.0-/.test(prefix));
-      expect(execFileSync(join(hello!, 'bin', 'hello')).toString()).toContain('hello');
-    },
-  );
-
-  it('does not install what somebody else has signed', async () => {
-    const folder = copyOf(mirror);
-    const other = new KeySigner(await createKey({ name: 'Somebody else' }));
-    const own = await openMirror(folder);
-    await copyPackages(await openMirror(mirror), own, [...(await presentPackages(own)).values()], {
-      signer: other,
-      force: true,
-    });
-    const env = environment('other', `file://${folder}`);
-    await expect(spack(env, 'install', '--cache-only')).rejects.toThrow();
-  });
-
-  it('takes what we pushed into account when it concretizes', async () => {
-    const env = environment('reuse', urls['http'] ?? urls['file']!);
-    const file = join(env, 'spack.yaml');
-    rmSync(join(env, 'spack.lock'));
-    // Anew it would be for this machine's own target; for plain x86_64 only because the mirror has it.
-    const text = readFileSync(file, 'utf8')
-      .replace(/specs:\n(?: {4}- .*\n)+/, 'specs:\n    - hello\n')
-      .replace('reuse: false', 'reuse:\n      from:\n        - type: buildcache')
-      .replace(/ {4}all:\n {6}require:\n {8}- target=x86_64\n/, '');
-    expect(text).not.toContain('target=');
-    writeFileSync(file, text);
-    await spack(env, 'concretize');
-    const lock = JSON.parse(readFileSync(join(env, 'spack.lock'), 'utf8')) as {
-      roots: { hash: string }[];
-      concrete_specs: Record<string, object>;
-    };
-    const { hashes } = await (await openMirror(mirror)).index();
-    expect(hashes).toContain(lock.roots[0]!.hash);
-  });
-
-  it('packs the same tar and spec that we pack', async () => {
-    const tree = await readInstallTree(treeOf('file'));
-    const theirs = join(base, 'theirs');
-    await spack(join(base, 'file'), 'buildcache', 'push', '--without-build-dependencies', theirs);
-    const spackRoot = (await spack(join(base, 'file'), 'location', '--spack-root')).trim();
-    const ours = await openMirror(join(base, 'ours'));
-    const sources = [...tree.installed].map((hash) =>
-      installedPackage(tree.prefixes.get(hash)!, tree, spackRoot),
     );
-    expect((await pushPackages(ours, sources)).failed).toEqual([]);
-    const other = await openMirror(theirs);
-    // Signed by Spack with the same key, through gpg.
-    const { packages, findings } = await verifyMirror(
-      other.withPolicy({ kind: 'trusted', trust: new Trust([key.toPublic()]) }),
-    );
-    expect(packages).toBeGreaterThanOrEqual(7);
-    expect(findings.filter((one) => one.code !== 'missing-index')).toEqual([]);
-    const unpacked = (folder: string, checksum: string) =>
-      gunzipSync(readFileSync(join(folder, v3.blob(checksum))));
-    let compared = 0;
-    for await (const ref of other.packages()) {
-      const [a, b] = await Promise.all([ours.manifest(ref), other.manifest(ref)]);
-      expect(
-        unpacked(join(base, 'ours'), a.tarball.checksum).equals(unpacked(theirs, b.tarball.checksum)),
-      ).toBe(true);
-      expect(unpacked(join(base, 'ours'), a.spec.checksum).equals(unpacked(theirs, b.spec.checksum))).toBe(
-        true,
+
+    it('does not install what somebody else has signed', async () => {
+      const folder = copyOf(mirror);
+      const other = new KeySigner(await createKey({ name: 'Somebody else' }));
+      const own = await openMirror(folder);
+      await copyPackages(await openMirror(mirror), own, [...(await presentPackages(own)).values()], {
+        signer: other,
+        force: true,
+      });
+      const env = real.environment('other', `file://${folder}`);
+      await expect(spack(env, 'install', '--cache-only')).rejects.toThrow();
+    });
+
+    it('takes what we pushed into account when it concretizes', async () => {
+      const env = real.environment('reuse', urls['http'] ?? urls['file']!);
+      const file = join(env, 'spack.yaml');
+      rmSync(join(env, 'spack.lock'));
+      // Anew it would be for this machine's own target; for plain x86_64 only because the mirror has it.
+      const text = readFileSync(file, 'utf8')
+        .replace(/specs:\n(?: {4}- .*\n)+/, 'specs:\n    - hello\n')
+        .replace('reuse: false', 'reuse:\n      from:\n        - type: buildcache')
+        .replace(/ {4}all:\n {6}require:\n {8}- target=x86_64\n/, '');
+      expect(text).not.toContain('target=');
+      writeFileSync(file, text);
+      await spack(env, 'concretize');
+      const lock = JSON.parse(readFileSync(join(env, 'spack.lock'), 'utf8')) as {
+        roots: { hash: string }[];
+        concrete_specs: Record<string, object>;
+      };
+      const { hashes } = await (await openMirror(mirror)).index();
+      expect(hashes).toContain(lock.roots[0]!.hash);
+    });
+
+    it('packs the same tar and spec that we pack', async () => {
+      const tree = await readInstallTree(real.treeOf('file'));
+      const theirs = join(base, 'theirs');
+      await spack(join(base, 'file'), 'buildcache', 'push', '--without-build-dependencies', theirs);
+      const spackRoot = (await spack(join(base, 'file'), 'location', '--spack-root')).trim();
+      const ours = await openMirror(join(base, 'ours'));
+      const sources = [...tree.installed].map((hash) =>
+        installedPackage(tree.prefixes.get(hash)!, tree, spackRoot),
       );
-      compared++;
-    }
-    expect(compared).toBeGreaterThanOrEqual(7);
-  });
+      expect((await pushPackages(ours, sources)).failed).toEqual([]);
+      const other = await openMirror(theirs);
+      // Signed by Spack with the same key, through gpg.
+      const { packages, findings } = await verifyMirror(
+        other.withPolicy({ kind: 'trusted', trust: new Trust([key.toPublic()]) }),
+      );
+      expect(packages).toBeGreaterThanOrEqual(7);
+      expect(findings.filter((one) => one.code !== 'missing-index')).toEqual([]);
+      const unpacked = (folder: string, checksum: string) =>
+        gunzipSync(readFileSync(join(folder, v3.blob(checksum))));
+      let compared = 0;
+      for await (const ref of other.packages()) {
+        const [a, b] = await Promise.all([ours.manifest(ref), other.manifest(ref)]);
+        expect(
+          unpacked(join(base, 'ours'), a.tarball.checksum).equals(unpacked(theirs, b.tarball.checksum)),
+        ).toBe(true);
+        expect(unpacked(join(base, 'ours'), a.spec.checksum).equals(unpacked(theirs, b.spec.checksum))).toBe(
+          true,
+        );
+        compared++;
+      }
+      expect(compared).toBeGreaterThanOrEqual(7);
+    });
 
-  it('writes an index of the same set, with the same counts', async () => {
-    const folder = copyOf(mirror);
-    const entries = async () => {
-      const all: Record<string, string> = {};
-      for await (const { node, refCount, inBuildcache } of (await openMirror(folder)).indexEntries())
-        all[node.hash] = `${refCount} ${inBuildcache}`;
-      return all;
-    };
-    await updateIndex(await openMirror(folder), { full: true });
-    const ours = await entries();
-    await spack(join(base, 'file'), 'buildcache', 'update-index', folder);
-    expect(await entries()).toEqual(ours);
-  });
-});
+    it('writes an index of the same set, with the same counts', async () => {
+      const folder = copyOf(mirror);
+      const entries = async () => {
+        const all: Record<string, string> = {};
+        for await (const { node, refCount, inBuildcache } of (await openMirror(folder)).indexEntries())
+          all[node.hash] = `${refCount} ${inBuildcache}`;
+        return all;
+      };
+      await updateIndex(await openMirror(folder), { full: true });
+      const ours = await entries();
+      await spack(join(base, 'file'), 'buildcache', 'update-index', folder);
+      expect(await entries()).toEqual(ours);
+    });
+  },
+);
