@@ -1,10 +1,12 @@
-// Mirrors, ours beside Spack's: node bench/mirror.mjs [--entries 5000,20000] [--tree DIR --env DIR] [--runs 3]
+// Mirrors, ours beside Spack's in one run, and a table: node bench/mirror.mjs [--entries 5000,20000,60000]
+//   [--spack-entries 20000] [--tree DIR --env DIR] [--runs 3] [--spack-runs 1]
 // Index, list and verify are measured on mirrors made here from one package of the quickstart stack. Push needs an
 // install tree and the Spack environment that made it. Without `spack` on PATH only ours are measured.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   cpSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -22,18 +24,18 @@ import { gunzipSync, gzipSync } from 'node:zlib';
 const { values } = parseArgs({
   options: {
     entries: { type: 'string', default: '5000,20000' },
+    'spack-entries': { type: 'string', default: '20000' },
     runs: { type: 'string', default: '3' },
+    'spack-runs': { type: 'string', default: '1' },
     tree: { type: 'string' },
     env: { type: 'string' },
-    'spack-entries': { type: 'string', default: '5000' },
   },
 });
 const root = fileURLToPath(new URL('..', import.meta.url));
-const cli = join(root, 'apps/runner/dist/cli.js');
+const cli = join(root, 'apps/runner/bundle/cli.js');
 const quickstart = join(root, 'stacks/quickstart/mirror');
 const work = mkdtempSync(join(tmpdir(), 'stackwright-bench-'));
 const hasSpack = spawnSync('which', ['spack']).status === 0;
-const rows = [];
 // Python tells what a child used, Spack's Python or our Node alike.
 const rusage = `
 import resource, subprocess, sys
@@ -42,12 +44,14 @@ used = resource.getrusage(resource.RUSAGE_CHILDREN)
 print('rusage', used.ru_utime + used.ru_stime, used.ru_maxrss // 1024)
 sys.exit(code)
 `;
+const ours = (args, allowed) => time(process.execPath, [cli, 'mirror', ...args], allowed);
+const spack = (args) => time('spack', args);
 
 try {
+  print('', ['wall s', 'CPU s', 'MB'], ['wall s', 'CPU s', 'MB'], ['wall', 'CPU']);
   for (const count of values.entries.split(',').map(Number).filter(Boolean))
-    index(count, count <= Number(values['spack-entries']));
+    index(count, hasSpack && count <= Number(values['spack-entries']));
   if (values.tree) push(values.tree, values.env);
-  print();
 } finally {
   rmSync(work, { recursive: true, force: true });
 }
@@ -55,70 +59,56 @@ try {
 function index(count, withSpack) {
   const mirror = join(work, `mirror-${count}`);
   makeMirror(mirror, count, 0);
-  const ours = (args) => time(process.execPath, [cli, 'mirror', ...args]);
-  const theirs = (args, before) =>
-    hasSpack && withSpack ? time('spack', ['buildcache', ...args], before) : undefined;
   const noIndex = () => rmSync(join(mirror, 'v3/manifests/index'), { recursive: true, force: true });
-  const full = median(() => {
-    noIndex();
-    return ours(['index', mirror]);
-  });
-  row(`full index, ${count}`, full, theirs(['update-index', mirror], noIndex));
-  ours(['index', mirror]);
   let round = 0;
-  const afterMore = (measure) => {
-    round++;
-    makeMirror(mirror, 30, round);
-    return measure();
-  };
-  const more = median(() => afterMore(() => ours(['index', mirror])));
-  const spackMore = hasSpack && withSpack ? afterMore(() => theirs(['update-index', mirror])) : undefined;
-  row(`index after 30 new, ${count}`, more, spackMore);
+  const thirtyMore = () => makeMirror(mirror, 30, ++round);
+  const beside = (what, ourArgs, theirArgs, before, allowed) =>
+    row(
+      `${what}, ${count}`,
+      () => ours([...ourArgs, mirror], allowed),
+      withSpack && theirArgs ? () => spack(theirArgs) : undefined,
+      before,
+    );
+  beside('full index', ['index'], ['buildcache', 'update-index', mirror], noIndex);
+  beside('index after 30 new', ['index'], ['buildcache', 'update-index', mirror], thirtyMore);
   ours(['index', mirror]);
-  row(
-    `list, ${count}`,
-    median(() => ours(['list', mirror])),
-    listWithSpack(mirror, withSpack),
-  );
-  // The dependencies of the package that was copied are not there: findings are expected.
-  row(
-    `verify specs, ${count}`,
-    time(process.execPath, [cli, 'mirror', 'verify', mirror, '--unsigned', '--shallow'], undefined, [0, 1]),
-    undefined,
-  );
-  rmSync(mirror, { recursive: true, force: true });
-}
-
-function listWithSpack(mirror, withSpack) {
-  if (!hasSpack || !withSpack) return undefined;
+  beside('index, nothing new', ['index']);
   const env = join(work, 'list-env');
   mkdirSync(env, { recursive: true });
   writeFileSync(
     join(env, 'spack.yaml'),
     `spack:\n  specs: []\n  view: false\n  mirrors:\n    bench: file://${mirror}\n`,
   );
-  return time('spack', ['-e', env, 'buildcache', 'list', '-al']);
+  beside('list', ['list'], ['-e', env, 'buildcache', 'list', '-al']);
+  beside('list, long', ['list', '--long'], ['-e', env, 'buildcache', 'list', '-aLv']);
+  // The dependencies of the package that was copied are not there: findings are expected.
+  beside('verify specs', ['verify', '--unsigned', '--shallow'], undefined, undefined, [0, 1]);
+  rmSync(mirror, { recursive: true, force: true });
 }
 
 function push(tree, env) {
-  const target = join(work, 'ours');
-  const ours = median(() => {
-    rmSync(target, { recursive: true, force: true });
-    return time(process.execPath, [cli, 'mirror', 'push', target, '--tree', tree, '--unsigned']);
-  });
-  const oursSize = blobBytes(target);
-  row(`push ${(oursSize / 1e6).toFixed(0)} MB compressed`, ours, undefined);
+  const [target, other] = [join(work, 'ours'), join(work, 'theirs')];
+  const args = ['push', target, '--tree', tree, '--unsigned'];
+  row(
+    'push',
+    () => ours(args),
+    hasSpack && env ? () => spack(['-e', env, 'buildcache', 'push', '--unsigned', other]) : undefined,
+    () => {
+      for (const folder of [target, other]) rmSync(folder, { recursive: true, force: true });
+      // Neither is to be the one that reads the tree from the disk.
+      spawnSync('tar', ['cf', '/dev/null', '-C', tree, '.']);
+    },
+  );
   row(
     'push again, nothing to do',
-    time(process.execPath, [cli, 'mirror', 'push', target, '--tree', tree, '--unsigned']),
-    undefined,
+    () => ours(args),
+    existsSync(other) ? () => spack(['-e', env, 'buildcache', 'push', '--unsigned', other]) : undefined,
   );
-  if (!hasSpack || !env) return;
-  const other = join(work, 'theirs');
-  const theirs = time('spack', ['-e', env, 'buildcache', 'push', '--unsigned', '--update-index', other]);
-  rows.at(-2).theirs = theirs;
-  const size = blobBytes(other);
-  rows.push({ what: `size beside Spack's: ${(oursSize / size).toFixed(4)}` });
+  row('verify', () => ours(['verify', '--unsigned', target], [0, 1]));
+  const size = blobBytes(target);
+  console.log(`pushed ${(size / 1e6).toFixed(1)} MB`);
+  if (existsSync(other))
+    console.log(`  ${(size / blobBytes(other)).toFixed(4)} times what Spack makes of it`);
 }
 
 /** N packages with specs of their own and one tarball, as big mirrors look to an index. */
@@ -157,8 +147,7 @@ function makeMirror(mirror, count, round) {
 }
 
 /** Wall time, CPU time and peak memory of a command. */
-function time(program, args, before, allowed = [0]) {
-  before?.();
+function time(program, args, allowed = [0]) {
   const started = performance.now();
   const run = spawnSync('python3', ['-c', rusage, program, ...args], { encoding: 'utf8' });
   const wall = (performance.now() - started) / 1000;
@@ -168,13 +157,28 @@ function time(program, args, before, allowed = [0]) {
   return { wall, cpu: Number(used?.[1]), memory: Number(used?.[2]) };
 }
 
-function median(work) {
-  const all = Array.from({ length: Number(values.runs) }, work).sort((a, b) => a.wall - b.wall);
-  return all[all.length >> 1];
+/** Measures both in turns, so that what else the machine does hits both. */
+function row(what, one, other, before = () => {}) {
+  const found = { ours: [], theirs: [] };
+  const rounds = { ours: Number(values.runs), theirs: other ? Number(values['spack-runs']) : 0 };
+  for (let round = 0; round < Math.max(rounds.ours, rounds.theirs); round++) {
+    for (const [who, measure] of [
+      ['ours', one],
+      ['theirs', other],
+    ]) {
+      if (round >= rounds[who]) continue;
+      before();
+      found[who].push(measure());
+    }
+  }
+  const [a, b] = [median(found.ours), median(found.theirs)];
+  const columns = (x) => (x ? [x.wall.toFixed(2), x.cpu.toFixed(2), String(x.memory)] : []);
+  const times = (key) => `${(b[key] / a[key]).toFixed(1)}x`;
+  print(what, columns(a), columns(b), b ? [times('wall'), times('cpu')] : []);
 }
 
-function row(what, ours, theirs) {
-  rows.push({ what, ours, theirs });
+function median(all) {
+  return [...all].sort((a, b) => a.wall - b.wall)[all.length >> 1];
 }
 
 function blobBytes(folder) {
@@ -183,15 +187,8 @@ function blobBytes(folder) {
     .reduce((sum, entry) => sum + statSync(join(entry.parentPath, entry.name)).size, 0);
 }
 
-function print() {
-  const form = (one) =>
-    one ? `${one.wall.toFixed(2)} s, ${one.cpu.toFixed(1)} CPU s, ${one.memory} MB` : '-';
-  for (const { what, ours, theirs } of rows) {
-    if (!ours) {
-      console.log(what);
-      continue;
-    }
-    const ratio = theirs ? `${(theirs.wall / ours.wall).toFixed(1)} times faster` : '';
-    console.log(`${what.padEnd(30)} ${form(ours).padEnd(34)} ${form(theirs).padEnd(34)} ${ratio}`);
-  }
+function print(what, a, b, ratio) {
+  const cell = (texts, count) =>
+    Array.from({ length: count }, (_, i) => (texts[i] ?? '').padStart(7)).join('');
+  console.log(`${what.padEnd(30)} ${cell(a, 3)}  | ${cell(b, 3)}  | ${cell(ratio, 2)}`.trimEnd());
 }

@@ -26,7 +26,10 @@ export async function* readBlocks(path: string): AsyncGenerator<Buffer> {
 
 /** JSON of new nodes, in a temporary file; in memory only where each stands and what it depends on. */
 export class Spool {
-  readonly #nodes = new Map<string, { offset: number; length: number; edges: readonly string[] }>();
+  readonly #nodes = new Map<
+    string,
+    { readonly hash: string; readonly offset: number; readonly length: number; readonly edges: string[] }
+  >();
   readonly #packages = new Set<string>();
   #file: number | undefined;
   #waiting: Buffer[] = [];
@@ -54,7 +57,9 @@ export class Spool {
     for (const node of nodes) {
       if (this.#nodes.has(node.hash)) continue;
       const bytes = Buffer.from(node.text, 'utf8');
-      this.#nodes.set(node.hash, { offset: this.#size, length: bytes.length, edges: node.edges });
+      // Very many depend on the same few: the text of a hash is kept once.
+      const edges = node.edges.map((edge) => this.#nodes.get(edge)?.hash ?? edge);
+      this.#nodes.set(node.hash, { hash: node.hash, offset: this.#size, length: bytes.length, edges });
       this.#waiting.push(bytes);
       this.#size += bytes.length;
       if (this.#size - this.#written >= blockSize) this.#flush();

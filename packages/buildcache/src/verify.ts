@@ -1,4 +1,3 @@
-import pLimit from 'p-limit';
 import { BuildcacheError } from './error.js';
 import { describe, type PackageRef } from './layout.js';
 import type { PackageMirror } from './package-mirror.js';
@@ -33,17 +32,16 @@ export async function verifyMirror(
   const present = await presentPackages(mirror, signal);
   const chosen = options.packages ?? [...present.values()];
   const findings: MirrorFinding[] = [];
-  const limit = pLimit(options.parallel ?? 8);
   let done = 0;
-  await Promise.all(
-    chosen.map((ref) =>
-      limit(async () => {
-        signal?.throwIfAborted();
-        findings.push(...(await verifyPackage(mirror, ref, present, options)));
-        options.onProgress?.(++done, chosen.length);
-      }),
-    ),
-  );
+  const waiting = chosen.values();
+  const verifyOn = async () => {
+    for (const ref of waiting) {
+      signal?.throwIfAborted();
+      findings.push(...(await verifyPackage(mirror, ref, present, options)));
+      options.onProgress?.(++done, chosen.length);
+    }
+  };
+  await Promise.all(Array.from({ length: options.parallel ?? 8 }, verifyOn));
   if (!options.packages) findings.push(...(await verifyIndex(mirror, present, signal)));
   return { packages: chosen.length, findings };
 }

@@ -151,7 +151,7 @@ describe.skipIf(missing)(`a folder behind nginx (${missing ?? 'nginx on 127.0.0.
     const content = (i: number) =>
       Buffer.alloc(i % 100 === 0 ? 400_000 : 1000 + ((i * 977) % 4000), `object ${i} `);
     for (let i = 0; i < 2000; i++) await writeFile(join(folder, String(i)), content(i));
-    const nginx = await startNginx(folder);
+    const nginx = await startNginx({ root: folder });
     const proxy = await startFaultyProxy(nginx.url);
     const events = new Map<string, number>();
     const store = new HttpStore(proxy.url, {

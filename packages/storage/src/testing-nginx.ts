@@ -1,5 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePort, until } from './testing-s3.js';
@@ -14,8 +15,12 @@ export function nginxMissing(): string | undefined {
   }
 }
 
-/** Serves a folder with nginx on 127.0.0.1. */
-export async function startNginx(root: string): Promise<{ url: string; stop: () => Promise<void> }> {
+/** nginx on 127.0.0.1: serves a folder, or does what these directives of its `server` say, with TLS where they name a certificate. */
+export async function startNginx(
+  serves: { readonly root: string } | { readonly directives: string },
+): Promise<{ url: string; host: string; stop: () => Promise<void> }> {
+  const directives = 'root' in serves ? `root ${serves.root};` : serves.directives;
+  const ssl = directives.includes('ssl_certificate');
   const base = await mkdtemp(join(tmpdir(), 'stackwright-nginx-'));
   const port = await freePort();
   const paths = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
@@ -32,8 +37,8 @@ http {
   access_log off;
   ${paths.join('\n  ')}
   server {
-    listen 127.0.0.1:${port};
-    root ${root};
+    listen 127.0.0.1:${port}${ssl ? ' ssl' : ''};
+    ${directives}
   }
 }
 `,
@@ -42,17 +47,26 @@ http {
     stdio: 'ignore',
   });
   const ended = new Promise((resolve) => child.once('exit', resolve));
-  const url = `http://127.0.0.1:${port}`;
+  const host = `127.0.0.1:${port}`;
   const stop = async () => {
     child.kill('SIGKILL');
     await ended;
     await rm(base, { recursive: true, force: true });
   };
   try {
-    await until(() => fetch(url));
+    await until(() => reach(port));
   } catch (error) {
     await stop();
     throw error;
   }
-  return { url, stop };
+  return { url: `${ssl ? 'https' : 'http'}://${host}`, host, stop };
+}
+
+function reach(port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(port, '127.0.0.1', () => {
+      socket.destroy();
+      resolve();
+    }).once('error', reject);
+  });
 }
