@@ -1,6 +1,6 @@
 import { type ConcreteNode, readNode } from '@stackwright/spack-env';
 import { BuildcacheError } from './error.js';
-import { isHash } from './layout.js';
+import { isHash, isName } from './layout.js';
 
 /** One entry of an index, as the bytes that it is. */
 export interface DatabaseEntry {
@@ -207,6 +207,8 @@ export function parseEntry(entry: DatabaseEntry, where: string): ParsedEntry {
   } catch (error) {
     return refuseEntry(entry.hash, where, (error as Error).message);
   }
+  if (!isName(node.name) || node.hash !== entry.hash)
+    return refuseEntry(entry.hash, where, `it is ${JSON.stringify(`${node.name}/${node.hash}`)}`);
   return {
     node,
     refCount: Number(json.ref_count ?? 0),

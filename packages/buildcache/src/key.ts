@@ -171,3 +171,15 @@ export async function describeKey(key: PublicKey | PrivateKey): Promise<KeyInfo>
     secret: key.isPrivate(),
   };
 }
+
+/** The names that an index of keys lists, whatever they are. @throws BuildcacheError `key` */
+export function parseKeyIndex(text: string, where: string): string[] {
+  try {
+    const { keys } = JSON.parse(text) as { keys?: unknown };
+    if (typeof keys === 'object' && keys !== null) return Object.keys(keys);
+  } catch {}
+  throw new BuildcacheError('input', 'key', `${where}: the index of keys is none.`, {
+    key: where,
+    hint: 'Write it anew with: stackwright mirror index --keys',
+  });
+}

@@ -56,3 +56,8 @@ export function describe(ref: PackageRef): string {
 export function isHash(text: string): boolean {
   return hashPattern.test(text);
 }
+
+/** Whether a text can be a package's name: what stands in keys and paths. */
+export function isName(text: string): boolean {
+  return /^\w[\w.+-]*$/.test(text);
+}

@@ -1,3 +1,4 @@
+import { type ObjectInfo, type ObjectStore, readObject, StorageError } from '@stackwright/storage';
 import { BuildcacheError } from './error.js';
 
 /** What a manifest says of one blob (v3 layout). */
@@ -26,7 +27,27 @@ export function record(
 }
 
 /** Bytes a manifest may have at most: real ones have about 1,400. */
-export const manifestLimit = 1024 * 1024;
+const manifestLimit = 1024 * 1024;
+
+/** A manifest's bytes. @throws BuildcacheError `manifest` for more than a manifest can have; StorageError */
+export async function readManifest(
+  store: ObjectStore,
+  key: string,
+  signal?: AbortSignal,
+): Promise<{ bytes: Buffer; info: ObjectInfo }> {
+  try {
+    return await readObject(store, key, manifestLimit, signal);
+  } catch (error) {
+    if (!(error instanceof StorageError) || error.code !== 'invalid') throw error;
+    throw new BuildcacheError(
+      'input',
+      'manifest',
+      error.message,
+      { mirror: store.url, key },
+      { cause: error },
+    );
+  }
+}
 
 /** Writes a manifest as Spack does: one value a line, no spaces, no line break at the end. */
 export function formatManifest(manifest: Manifest): string {

@@ -8,14 +8,15 @@ import {
   type OpenOptions,
   openStore,
   readObject,
+  StorageError,
 } from '@stackwright/storage';
 import type { PublicKey } from 'openpgp';
 import { checkBytes, Verified } from './blob.js';
 import { databaseEntries, type ParsedEntry, parseEntry } from './database.js';
 import { BuildcacheError } from './error.js';
-import { fingerprintOf, readPublicKeys } from './key.js';
+import { fingerprintOf, parseKeyIndex, readPublicKeys } from './key.js';
 import { describe, mediaType, type PackageRef, packageOfKey, v3 } from './layout.js';
-import { type BlobRecord, type Manifest, manifestLimit, parseManifest, recordOf } from './manifest.js';
+import { type BlobRecord, type Manifest, parseManifest, readManifest, recordOf } from './manifest.js';
 import { type PackageMirror, readIndex } from './package-mirror.js';
 import { signedText, Trust, type VerifyOptions, verifySigned } from './signature.js';
 import { gunzipBytes, parseSpecDocument, type SpecDocument } from './spec-document.js';
@@ -56,6 +57,9 @@ export interface OpenMirrorOptions extends OpenOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Bytes that a spec, a key or an index of keys may have at most. */
+const smallLimit = 64 * 1024 * 1024;
+
 /** A build cache of layout v3 in some store. */
 export class Mirror implements PackageMirror {
   readonly url: string;
@@ -83,7 +87,7 @@ export class Mirror implements PackageMirror {
     const what = describe(ref);
     let read: { bytes: Buffer; info: ObjectInfo };
     try {
-      read = await readObject(this.store, key, manifestLimit, signal);
+      read = await readManifest(this.store, key, signal);
     } catch (error) {
       if (!isNotFound(error)) throw error;
       throw new BuildcacheError('missing', 'missing-package', `${this.url} has no binary of ${what}.`, {
@@ -137,13 +141,24 @@ export class Mirror implements PackageMirror {
   /** A blob that is small by its nature, whole and verified. */
   async smallBlob(record: BlobRecord, what: string, signal?: AbortSignal): Promise<Buffer> {
     const key = v3.blob(record.checksum);
+    const refuse = (why: string): never => {
+      throw new BuildcacheError('input', 'length', `${what}: ${key} ${why}.`, {
+        package: what,
+        mirror: this.url,
+        key,
+        hint: 'The blob or its manifest is broken or forged: push the package again.',
+      });
+    };
+    if (record.contentLength > smallLimit) refuse(`would have ${record.contentLength} bytes`);
     try {
-      const { bytes } = await readObject(this.store, key, record.contentLength + 1, signal);
+      const { bytes } = await readObject(this.store, key, record.contentLength, signal);
       checkBytes(bytes, record, what, key);
       return bytes;
     } catch (error) {
-      if (!isNotFound(error)) throw error;
-      throw this.#missingBlob(what, key);
+      if (isNotFound(error)) throw this.#missingBlob(what, key);
+      if (error instanceof StorageError && error.code === 'invalid')
+        refuse(`has more than ${record.contentLength} bytes, which its manifest says`);
+      throw error;
     }
   }
 
@@ -248,7 +263,7 @@ export class Mirror implements PackageMirror {
     if (index) {
       const record = recordOf(index.manifest, mediaType.keyIndex, v3.keyIndex);
       const text = (await this.smallBlob(record, 'the key index', signal)).toString('utf8');
-      for (const fingerprint of Object.keys((JSON.parse(text) as { keys?: object }).keys ?? {}))
+      for (const fingerprint of parseKeyIndex(text, `${this.url}/${v3.keyIndex}`))
         fingerprints.add(fingerprint);
     }
     if (this.store.canList) {
@@ -290,7 +305,7 @@ export class Mirror implements PackageMirror {
     signal?: AbortSignal,
   ): Promise<{ manifest: Manifest; etag: string | undefined } | undefined> {
     try {
-      const { bytes, info } = await readObject(this.store, key, manifestLimit, signal);
+      const { bytes, info } = await readManifest(this.store, key, signal);
       const where = `${this.url}/${key}`;
       return {
         manifest: parseManifest(signedText(bytes.toString('utf8'), where), where),
@@ -314,7 +329,7 @@ export async function openMirror(url: string, options: OpenMirrorOptions = {}): 
   // Read, not asked for with HEAD: only then do servers say what is wrong with a bucket or a credential.
   const has = async (key: string) => {
     try {
-      await readObject(store, key, manifestLimit, options.signal);
+      await readManifest(store, key, options.signal);
       return true;
     } catch (error) {
       if (isNotFound(error)) return false;

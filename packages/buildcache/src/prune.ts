@@ -1,7 +1,7 @@
-import { isNotFound, type ObjectInfo, readObject, StorageError } from '@stackwright/storage';
+import { isNotFound, type ObjectInfo, StorageError } from '@stackwright/storage';
 import pLimit from 'p-limit';
 import { describe, type PackageRef, packageOfKey, v3 } from './layout.js';
-import { manifestLimit, parseManifest } from './manifest.js';
+import { parseManifest, readManifest } from './manifest.js';
 import type { Mirror } from './mirror.js';
 import { type IndexResult, updateIndex } from './reindex.js';
 import { signedText } from './signature.js';
@@ -167,7 +167,7 @@ async function readNames(
       continue;
     }
     const job = limit(async () => {
-      const found = await readObject(mirror.store, key, manifestLimit, signal).catch((error: unknown) => {
+      const found = await readManifest(mirror.store, key, signal).catch((error: unknown) => {
         // Deleted since it was listed: then it names nothing.
         if (!isNotFound(error)) throw error;
       });

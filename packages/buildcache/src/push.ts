@@ -4,14 +4,14 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { finished } from 'node:stream/promises';
-import { type Content, isNotFound, isPreconditionFailed, readObject } from '@stackwright/storage';
+import { type Content, isNotFound, isPreconditionFailed } from '@stackwright/storage';
 import pLimit from 'p-limit';
 import { sha256 } from './blob.js';
 import { BuildcacheError } from './error.js';
 import { type InstallTree, packInfoOf, readInstalled } from './install-tree.js';
 import { fingerprintOf, readPublicKeys } from './key.js';
 import { layoutJson, mediaType, type PackageRef, v3 } from './layout.js';
-import { formatManifest, type Manifest, manifestLimit, record } from './manifest.js';
+import { formatManifest, type Manifest, readManifest, record } from './manifest.js';
 import type { Mirror } from './mirror.js';
 import { type PackedTarball, packedBytes, packPrefix, type TarItem } from './pack.js';
 import { isSigned, type Signer } from './signature.js';
@@ -201,7 +201,7 @@ async function textAt(
   signal?: AbortSignal,
 ): Promise<{ text?: string; etag?: string | undefined }> {
   try {
-    const { bytes, info } = await readObject(mirror.store, key, manifestLimit, signal);
+    const { bytes, info } = await readManifest(mirror.store, key, signal);
     return { text: bytes.toString('utf8'), etag: info.etag };
   } catch (error) {
     if (isNotFound(error)) return {};

@@ -1,6 +1,7 @@
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { type ConcreteNode, readNode } from '@stackwright/spack-env';
 import { BuildcacheError } from './error.js';
+import { isHash, isName } from './layout.js';
 
 /** A package's spec as the mirror keeps it: its node and all nodes it depends on. */
 export interface SpecDocument {
@@ -38,6 +39,8 @@ export function parseSpecDocument(text: string, where: string): SpecDocument {
       typeof raw['name'] !== 'string'
     )
       return refuse('has a node without name or hash');
+    if (!isName(raw['name']) || !isHash(raw['hash']))
+      return refuse(`has ${JSON.stringify(`${raw['name']}/${raw['hash']}`)}, which can name no package`);
     try {
       nodes.set(raw['hash'], readNode(raw['hash'], raw));
     } catch (error) {

@@ -6,6 +6,7 @@ import pLimit from 'p-limit';
 import { sha256 } from './blob.js';
 import { databaseEntries, parseEntry } from './database.js';
 import { BuildcacheError } from './error.js';
+import { parseKeyIndex } from './key.js';
 import { describe, mediaType, type PackageRef, v3 } from './layout.js';
 import { formatManifest, record } from './manifest.js';
 import type { Mirror, SignaturePolicy } from './mirror.js';
@@ -213,7 +214,7 @@ export async function v2Keys(store: ObjectStore, signal?: AbortSignal): Promise<
   let fingerprints: string[];
   try {
     const { bytes } = await readObject(store, 'build_cache/_pgp/index.json', undefined, signal);
-    fingerprints = Object.keys((JSON.parse(bytes.toString('utf8')) as { keys?: object }).keys ?? {});
+    fingerprints = parseKeyIndex(bytes.toString('utf8'), `${store.url}/build_cache/_pgp/index.json`);
   } catch (error) {
     if (isNotFound(error)) return [];
     throw error;
