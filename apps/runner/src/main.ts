@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { Command, CommanderError, Help } from 'commander';
 import { commands } from './commands/index.js';
 import type { Context } from './context.js';
@@ -11,6 +12,8 @@ import { version } from './version.js';
  */
 export async function main(args: readonly string[], overrides: Partial<Context> = {}): Promise<number> {
   const interrupt = new AbortController();
+  // Every transfer in flight listens to it. Not 0 for "any number": undici takes that for a signal that is none.
+  setMaxListeners(100_000, interrupt.signal);
   const context: Context = {
     stdout: process.stdout,
     stderr: process.stderr,

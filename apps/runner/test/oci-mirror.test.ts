@@ -1,17 +1,22 @@
+import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { openMirror, v3 } from '@stackwright/buildcache';
 import { RegistryRepository, readImage } from '@stackwright/oci';
+import { Spack } from '@stackwright/spack';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { baseImage } from '../../../packages/buildcache/test/base-image.js';
-import { has, startRegistry } from '../../../packages/oci/test/docker-registry.js';
+import { hostBase, runImage } from '../../../packages/image/test/quickstart.js';
+import { has, htpasswd, startRegistry } from '../../../packages/oci/test/docker-registry.js';
+import { recordInstalled } from '../src/testing.js';
 import { call } from './call.js';
 
 const missing = has('docker-registry')
   ? ''
   : ' (skipped: needs docker-registry; apt-get install docker-registry)';
+const spack = await Spack.find({ env: process.env }).catch(() => undefined);
+const hello = 'hocoygzxdt3joeunr4qllim24bqkuvhh';
 const quickstart = fileURLToPath(new URL('../../../stacks/quickstart', import.meta.url));
 const mirror = join(quickstart, 'mirror');
 const trust = ['--trust', join(quickstart, 'keys', 'quickstart.pub')];
@@ -41,24 +46,8 @@ describe.skipIf(missing !== '')(`stackwright mirror with a registry${missing}`, 
   /** The quickstart's packages as if Spack had installed them in the folder `tree`. */
   async function installTree() {
     const pulled = await run('pull', mirror, '--to', 'tree', ...trust, '--json');
-    const prefixes = new Map<string, string>(
-      JSON.parse(pulled.stdout).packages.map((one: { hash: string; prefix: string }) => [
-        one.hash,
-        one.prefix,
-      ]),
-    );
-    const { record } = (await (await openMirror(mirror)).indexManifest())!;
-    const database = JSON.parse(readFileSync(join(mirror, v3.blob(record.checksum)), 'utf8'));
-    for (const [hash, entry] of Object.entries<Record<string, unknown>>(database.database.installs)) {
-      const prefix = prefixes.get(hash);
-      Object.assign(entry, {
-        path: prefix ?? null,
-        installed: prefix !== undefined,
-        explicit: /\/hello-2/.test(prefix ?? ''),
-      });
-    }
-    mkdirSync(join(cwd, 'tree', '.spack-db'));
-    writeFileSync(join(cwd, 'tree', '.spack-db', 'index.json'), JSON.stringify(database));
+    const { packages } = JSON.parse(pulled.stdout);
+    await recordInstalled(join(cwd, 'tree'), mirror, packages, (prefix) => /\/hello-2/.test(prefix));
   }
 
   it('copies, lists, verifies, pulls, indexes, signs on the way back', async () => {
@@ -88,7 +77,7 @@ describe.skipIf(missing !== '')(`stackwright mirror with a registry${missing}`, 
   it('sync and prune delete what is not wanted, and publish leaves out what is not trusted', async () => {
     const url = fresh();
     expect(await run('publish', mirror, url, ...trust)).toMatchObject(done);
-    writeFileSync(join(cwd, 'keep'), '/hocoygzxdt3joeunr4qllim24bqkuvhh\n');
+    writeFileSync(join(cwd, 'keep'), `/${hello}\n`);
     expect((await run('prune', url, '--keep', 'keep')).stderr).toContain('Would delete 6 packages');
     expect((await run('list', url)).stderr).toContain('9 packages');
     expect((await run('prune', url, '--keep', 'keep', '--delete')).stderr).toContain('kept 3 packages');
@@ -130,6 +119,23 @@ describe.skipIf(missing !== '')(`stackwright mirror with a registry${missing}`, 
     expect(image.config.config?.Env?.[0]).toMatch(/^PATH=\S+\/hello-2\.0-\w+\/bin:.*:?\/usr\/bin:\/bin$/);
   });
 
+  const tools = ['skopeo', 'umoci', 'runc'].filter((program) => !has(program));
+  it.skipIf(tools.length > 0)(
+    `push makes images that run (skipped without skopeo, umoci and runc: apt-get install skopeo umoci runc)`,
+    async () => {
+      const url = fresh();
+      await hostBase(join(cwd, 'base'));
+      const push = ['push', url, '--tree', 'tree', '--base-image', 'oci:base', '--tag', 'everything'];
+      expect(await run(...push)).toMatchObject(done);
+      const tags = ['everything', `hello-2.0-${hello}.spack`];
+      for (const [at, tag] of tags.entries()) {
+        const name = `docker://${url.replace('oci+http://', '')}:${tag}`;
+        execFileSync('skopeo', ['copy', '--src-tls-verify=false', name, `oci:${join(cwd, 'from')}:${at}`]);
+        expect(runImage(join(cwd, 'from'), String(at), ['hello', 'you'])).toContain('hello');
+      }
+    },
+  );
+
   it.each([
     ['a base image that is not there', ['--base-image', 'REGISTRY/bases/none:1'], /has no image "1"/],
     ['a tag that is none', ['--tag', 'no tag'], /is not a tag/],
@@ -143,6 +149,32 @@ describe.skipIf(missing !== '')(`stackwright mirror with a registry${missing}`, 
     );
     expect([code, stderr]).toEqual([2, expect.stringMatching(message)]);
     expect((await run('list', url)).code).toBe(3);
+  });
+
+  it('says when a registry has no TLS', async () => {
+    const plain = await run('list', fresh().replace('oci+http:', 'oci:'));
+    expect([plain.code, plain.stderr]).toEqual([3, expect.stringContaining('Write oci+http://')]);
+  });
+
+  it('gives the credentials that docker login left, and says when there are none', async () => {
+    const locked = await startRegistry(htpasswd);
+    try {
+      const url = `oci+http://${locked.host}/locked`;
+      const copy = (HOME: string) =>
+        call(['mirror', 'copy', mirror, url, 'libgreet', ...trust], { cwd, env: { HOME } });
+      const refused = await copy(cwd);
+      expect([refused.code, refused.stderr]).toEqual([3, expect.stringContaining('docker login')]);
+      const home = mkdtempSync(join(cwd, 'home-'));
+      const auth = Buffer.from('robot:secret').toString('base64');
+      mkdirSync(join(home, '.docker'));
+      writeFileSync(
+        join(home, '.docker', 'config.json'),
+        JSON.stringify({ auths: { [locked.host]: { auth } } }),
+      );
+      expect(await copy(home)).toMatchObject(done);
+    } finally {
+      await locked.stop();
+    }
   });
 
   it.each([
@@ -211,4 +243,37 @@ describe.skipIf(missing !== '')(`a stack with a mirror in a registry${missing}`,
     await run('mirror', 'index', url);
     expect(await generate('--check-index-only')).toContain('no-specs-to-rebuild');
   });
+
+  it.skipIf(!spack)(
+    'rebuild builds with Spack what the registry lacks, on top of what it has (skipped without spack on PATH)',
+    { timeout: 300_000 },
+    async () => {
+      const stack = join(folder, 'rebuilt');
+      cpSync(quickstart, stack, { recursive: true });
+      const file = join(stack, 'spack.yaml');
+      writeFileSync(file, readFileSync(file, 'utf8').replace('/opt/quickstart', join(folder, 'opt')));
+      const target = new RegistryRepository(registry.host, 'quickstart');
+      const tag = `hello-2.0-${hello}.spack`;
+      await target.deleteManifest((await target.head(tag))!.digest);
+      const rebuild = [
+        'rebuild',
+        stack,
+        '--hash',
+        hello,
+        '--mirror',
+        url,
+        '--unsigned',
+        '--work',
+        'work-spack',
+      ];
+      const options = { cwd: folder, env: { ...process.env, SPACK_JOB_LOG_DIR: folder } };
+      const { code, stderr } = await call(rebuild, options);
+      expect([code, stderr]).toEqual([0, expect.stringContaining('built, pushed to oci+http://')]);
+      expect(readFileSync(join(folder, 'stackwright-build-out.txt'), 'utf8')).toMatch(
+        /libgreet.*from binary cache/,
+      );
+      expect(await target.head(tag)).toBeDefined();
+      expect((await call(rebuild, options)).stdout).toContain('up to date');
+    },
+  );
 });

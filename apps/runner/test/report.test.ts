@@ -172,6 +172,22 @@ describe('stackwright report', () => {
     });
   });
 
+  it('has nothing to tell of a run that found all up to date, but that all is well', async () => {
+    manifest('');
+    writeFileSync(join(work, 'report.html'), '');
+    const env = {
+      GITHUB_API_URL: url,
+      GITHUB_REPOSITORY: 'me/stack',
+      GITHUB_SHA: 'f'.repeat(40),
+      GITHUB_TOKEN: 'secret',
+    };
+    expect(await report([], env)).toMatchObject({ code: 0 });
+    expect(JSON.parse(got[0]!.body)).toMatchObject({
+      state: 'success',
+      description: 'nothing had to be built',
+    });
+  });
+
   it.each([
     ['no builds', () => {}, [], 2, /has no builds to report/],
     ['no CDash and no commit', () => manifest(''), [], 2, /nobody to report to/],

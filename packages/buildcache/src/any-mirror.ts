@@ -1,6 +1,7 @@
 import { type Credentials, storedCredentials } from '@stackwright/oci';
+import { openStore } from '@stackwright/storage';
 import { type CopyOptions, type CopyOutcome, copyPackages } from './copy.js';
-import { BuildcacheError } from './error.js';
+import { BuildcacheError, hasCode } from './error.js';
 import type { PackageRef } from './layout.js';
 import { Mirror, type OpenMirrorOptions, openMirror } from './mirror.js';
 import { copyToRegistry } from './oci/copy.js';
@@ -12,6 +13,7 @@ import type { PackageMirror } from './package-mirror.js';
 import { type PruneOptions, type PrunePlan, planPrune, prune } from './prune.js';
 import { type PackageSource, type Pushed, type PushOptions, pushPackage } from './push.js';
 import { type IndexOptions, type IndexResult, updateIndex } from './reindex.js';
+import { V2Mirror } from './v2-mirror.js';
 
 /** A mirror that can be written: of layout v3 in a store, or in a registry. */
 export type AnyMirror = Mirror | OciMirror;
@@ -38,6 +40,19 @@ export async function openAnyMirror(
     });
   }
   return mirror;
+}
+
+/** Opens a mirror to read, also one of the old layout v2. */
+export async function openToRead(
+  url: string,
+  options: OpenMirrorOptions & { readonly login?: Credentials } = {},
+): Promise<PackageMirror> {
+  try {
+    return await openAnyMirror(url, { ...options, existing: true });
+  } catch (error) {
+    if (!hasCode(error, 'layout')) throw error;
+    return new V2Mirror(await openStore(url, options), options.policy ?? { kind: 'unsigned' });
+  }
 }
 
 async function holdsSomething(mirror: OciMirror, signal?: AbortSignal): Promise<boolean> {

@@ -34,6 +34,7 @@ import {
   quickstartMirror,
   removeTemporaryFolders,
   temporaryFolder,
+  v2Mirror,
 } from './testing.js';
 
 afterEach(removeTemporaryFolders);
@@ -227,8 +228,10 @@ describe('pruning', () => {
   });
 });
 
-describe.skipIf(!golden)('a mirror of layout v2 (needs ../shared)', () => {
-  const v2 = `${golden}/mirror-v2/signed`;
+describe.each([
+  ['our own', v2Mirror, 3],
+  ...(golden ? [['the golden one', `${golden}/mirror-v2/signed`, 7] as const] : []),
+] as const)('a mirror of layout v2, %s,', (_, v2, count) => {
   const policyOf = async () => {
     const file = readdirSync(join(v2, 'build_cache/_pgp')).find((name) => name.endsWith('.pub'))!;
     const keys = [{ text: readFileSync(join(v2, 'build_cache/_pgp', file), 'utf8'), from: file }];
@@ -237,14 +240,17 @@ describe.skipIf(!golden)('a mirror of layout v2 (needs ../shared)', () => {
 
   it('is brought to v3 elsewhere, verified and signed anew', async () => {
     const from = await openStore(v2);
-    expect(await v2Packages(from)).toHaveLength(7);
+    expect(await v2Packages(from)).toHaveLength(count);
     const to = await openMirror(temporaryFolder());
     const options = { policy: await policyOf(), signer: new KeySigner(key) };
-    expect(await migrateV2(from, to, options)).toMatchObject({ migrated: { length: 7 }, failed: [] });
+    expect(await migrateV2(from, to, options)).toMatchObject({
+      migrated: { length: count },
+      failed: [],
+    });
     await updateIndex(to);
     const own = to.withPolicy({ kind: 'trusted', trust: new Trust([key.toPublic()]) });
     expect((await verifyMirror(own)).findings).toEqual([]);
-    expect(await migrateV2(from, to, options)).toMatchObject({ migrated: [], present: { length: 7 } });
+    expect(await migrateV2(from, to, options)).toMatchObject({ migrated: [], present: { length: count } });
   });
 
   it('is brought to v3 in its own place', async () => {
@@ -252,7 +258,7 @@ describe.skipIf(!golden)('a mirror of layout v2 (needs ../shared)', () => {
     const store = await openStore(folder);
     const to = new Mirror(await openStore(folder), { kind: 'unsigned' });
     const { migrated } = await migrateV2(store, to, { policy: await policyOf() });
-    expect(migrated).toHaveLength(7);
+    expect(migrated).toHaveLength(count);
     expect(existsSync(join(folder, 'build_cache/index.json'))).toBe(true);
     await updateIndex(to);
     expect((await verifyMirror(to)).findings).toEqual([]);
@@ -263,7 +269,55 @@ describe.skipIf(!golden)('a mirror of layout v2 (needs ../shared)', () => {
     const policy = { kind: 'trusted' as const, trust: new Trust([key.toPublic()]) };
     const { migrated, failed } = await migrateV2(await openStore(v2), to, { policy });
     expect(migrated).toEqual([]);
-    expect(failed).toHaveLength(7);
+    expect(failed).toHaveLength(count);
     expect(failed[0]?.error).toMatchObject({ code: 'signature-untrusted' });
   });
+
+  it('is read from a server that lists nothing, by its index', async () => {
+    const store = await openStore(v2);
+    const listless = Object.defineProperty(await openStore(v2), 'canList', { value: false });
+    const names = (await v2Packages(listless)).map((one) => one.specKey.replace(/\.sig$/, ''));
+    expect(names.sort()).toEqual(
+      (await v2Packages(store)).map((one) => one.specKey.replace(/\.sig$/, '')).sort(),
+    );
+  });
+
+  it.each([
+    [
+      'a tarball that was changed',
+      'checksum',
+      '.spack',
+      (bytes: Buffer) => Buffer.concat([bytes, Buffer.from('x')]),
+    ],
+    ['a tarball that is empty', 'missing-blob', '.spack', () => Buffer.alloc(0)],
+    [
+      'a spec that was changed',
+      'signature-wrong',
+      '.sig',
+      (bytes: Buffer) => swapped(bytes, '"version":"', '"version":"9'),
+    ],
+    [
+      'a spec that is cut off',
+      'signature-wrong',
+      '.sig',
+      (bytes: Buffer) => bytes.subarray(0, bytes.length >> 1),
+    ],
+    ['a spec that is not signed', 'signature-missing', '.sig', () => Buffer.from('{"spec":{"nodes":[]}}')],
+  ] as const)('does not bring over %s', async (_, code, ending, change) => {
+    const folder = copyOf(v2);
+    const file = readdirSync(folder, { recursive: true })
+      .map(String)
+      .find((name) => name.endsWith(ending))!;
+    writeFileSync(join(folder, file), change(readFileSync(join(folder, file))));
+    const to = await openMirror(temporaryFolder());
+    const { migrated, failed } = await migrateV2(await openStore(folder), to, { policy: await policyOf() });
+    expect(migrated).toHaveLength(count - 1);
+    expect(failed).toMatchObject([{ error: { code, kind: 'input' } }]);
+    await updateIndex(to);
+    expect((await to.index()).hashes.size).toBe(count - 1);
+  });
 });
+
+function swapped(bytes: Buffer, from: string, to: string): Buffer {
+  return Buffer.from(bytes.toString('latin1').replace(from, to), 'latin1');
+}

@@ -2,6 +2,7 @@ export {
   type AnyMirror,
   copyAny,
   openAnyMirror,
+  openToRead,
   planAnyPrune,
   pruneAny,
   pushAny,

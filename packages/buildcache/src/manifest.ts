@@ -16,6 +16,15 @@ export interface Manifest {
   readonly data: readonly BlobRecord[];
 }
 
+export function record(
+  contentLength: number,
+  type: string,
+  compression: 'gzip' | 'none',
+  checksum: string,
+): BlobRecord {
+  return { contentLength, mediaType: type, compression, checksumAlgorithm: 'sha256', checksum };
+}
+
 /** Bytes a manifest may have at most: real ones have about 1,400. */
 export const manifestLimit = 1024 * 1024;
 

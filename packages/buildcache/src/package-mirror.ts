@@ -1,9 +1,11 @@
 import type { Readable } from 'node:stream';
 import type { PublicKey } from 'openpgp';
+import { sha256 } from './blob.js';
 import type { ParsedEntry } from './database.js';
-import type { PackageRef } from './layout.js';
+import { mediaType, type PackageRef } from './layout.js';
+import { formatManifest, record } from './manifest.js';
 import type { MirrorIndex, PackageManifest, SignaturePolicy } from './mirror.js';
-import type { SpecDocument } from './spec-document.js';
+import { gzipText, type SpecDocument } from './spec-document.js';
 
 /** What every mirror answers to those who take packages from it, whatever its layout. */
 export interface PackageMirror {
@@ -35,6 +37,32 @@ export interface PackageMirror {
   /** Public keys that the mirror publishes. They say nothing of whose they are. */
   publishedKeys(signal?: AbortSignal): Promise<PublicKey[]>;
   close(): Promise<void>;
+}
+
+/** What a package of a mirror without manifests of layout v3 would have as one, unsigned. */
+export function manifestOf(
+  { name, version, hash }: PackageRef,
+  key: string,
+  tarball: { readonly checksum: string; readonly size: number },
+  specText: string,
+): PackageManifest {
+  const spec = gzipText(specText);
+  const records = [
+    record(tarball.size, mediaType.tarball, 'gzip', tarball.checksum),
+    record(spec.length, mediaType.spec, 'gzip', sha256(spec)),
+  ] as const;
+  return {
+    name,
+    version,
+    hash,
+    key,
+    tarball: records[0],
+    spec: records[1],
+    signedBy: undefined,
+    signed: false,
+    text: formatManifest({ version: 3, data: records }),
+    etag: undefined,
+  };
 }
 
 /** The index of a mirror in memory. */

@@ -60,10 +60,10 @@ export async function pullPackage(
 }
 
 /** A tarball that can be read several times: one from far away waits in a file. */
-async function spooled(
+export async function spooled(
   mirror: PackageMirror,
   manifest: PackageManifest,
-  { temporary, signal }: PullOptions,
+  { temporary, signal }: Pick<PullOptions, 'temporary' | 'signal'>,
 ): Promise<{ open: () => Promise<Readable>; dispose: () => Promise<void> }> {
   if (folderOf(mirror)) return { open: () => mirror.tarball(manifest, signal), dispose: async () => {} };
   const folder = await mkdtemp(join(temporary ?? tmpdir(), 'stackwright-pull-'));

@@ -11,7 +11,7 @@ import { BuildcacheError } from './error.js';
 import { type InstallTree, packInfoOf, readInstalled } from './install-tree.js';
 import { fingerprintOf, readPublicKeys } from './key.js';
 import { layoutJson, mediaType, type PackageRef, v3 } from './layout.js';
-import { formatManifest, type Manifest, manifestLimit } from './manifest.js';
+import { formatManifest, type Manifest, manifestLimit, record } from './manifest.js';
 import type { Mirror } from './mirror.js';
 import { type PackedTarball, packedBytes, packPrefix, type TarItem } from './pack.js';
 import { isSigned, type Signer } from './signature.js';
@@ -272,15 +272,6 @@ async function putIfAbsent(mirror: Mirror, key: string, bytes: Buffer, signal?: 
   } catch (error) {
     if (!isPreconditionFailed(error)) throw error;
   }
-}
-
-export function record(
-  contentLength: number,
-  type: string,
-  compression: 'gzip' | 'none',
-  checksum: string,
-): Manifest['data'][number] {
-  return { contentLength, mediaType: type, compression, checksumAlgorithm: 'sha256', checksum };
 }
 
 async function stateOf(

@@ -18,9 +18,9 @@ import {
 import { BuildcacheError, hasCode } from './error.js';
 import { HashedFile, readBlocks, Spool } from './index-file.js';
 import { describe, mediaType, packageOfKey, v3 } from './layout.js';
-import { formatManifest } from './manifest.js';
+import { formatManifest, record } from './manifest.js';
 import type { Mirror } from './mirror.js';
-import { preparePush, record } from './push.js';
+import { preparePush } from './push.js';
 import { SpecNodes } from './spec-nodes.js';
 
 export interface IndexOptions {

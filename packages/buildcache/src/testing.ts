@@ -10,6 +10,9 @@ export const quickstart = fileURLToPath(new URL('../../../stacks/quickstart', im
 export const quickstartMirror = join(quickstart, 'mirror');
 export const quickstartKey = () => readFileSync(join(quickstart, 'keys', 'quickstart.pub'), 'utf8');
 
+/** Three of those packages in layout v2, as Spack 0.23 laid it out, signed by gpg. */
+export const v2Mirror = fileURLToPath(new URL('../fixtures/mirror-v2', import.meta.url));
+
 const shared = fileURLToPath(new URL('../../../../shared/data/golden', import.meta.url));
 /** What real tools wrote, on machines that have it. */
 export const golden = existsSync(shared) ? shared : undefined;

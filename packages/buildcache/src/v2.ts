@@ -7,9 +7,9 @@ import { sha256 } from './blob.js';
 import { databaseEntries, parseEntry } from './database.js';
 import { BuildcacheError } from './error.js';
 import { describe, mediaType, type PackageRef, v3 } from './layout.js';
-import { formatManifest } from './manifest.js';
+import { formatManifest, record } from './manifest.js';
 import type { Mirror, SignaturePolicy } from './mirror.js';
-import { preparePush, publishKey, putBlob, record } from './push.js';
+import { preparePush, publishKey, putBlob } from './push.js';
 import { isSigned, type Signer, signedText, verifySigned } from './signature.js';
 import { gzipText, parseSpecDocument, type SpecDocument } from './spec-document.js';
 
@@ -163,8 +163,7 @@ async function migratePackage(
       );
     await putBlob(to, checksum, { size, open }, mediaType.tarball, signal);
   }
-  const { binary_cache_checksum: _, ...rest } = JSON.parse(document.text) as Record<string, unknown>;
-  const spec = gzipText(JSON.stringify({ ...rest, buildcache_layout_version: 2 }));
+  const spec = gzipText(v3SpecText(document));
   await putBlob(to, sha256(spec), spec, mediaType.spec, signal);
   const manifest = formatManifest({
     version: 3,
@@ -177,6 +176,12 @@ async function migratePackage(
   const text = options.signer ? await options.signer.sign(manifest, signal) : manifest;
   await to.store.put(v3.spec(ref), Buffer.from(text), { contentType: 'application/json', signal });
   return { ref, outcome: 'migrated' };
+}
+
+/** A v2 spec as it stands in layout v3: its manifest has the checksum there. */
+export function v3SpecText(document: SpecDocument): string {
+  const { binary_cache_checksum: _, ...rest } = JSON.parse(document.text) as Record<string, unknown>;
+  return JSON.stringify({ ...rest, buildcache_layout_version: 2 });
 }
 
 async function checkTarball(
@@ -203,7 +208,8 @@ async function checkTarball(
   }
 }
 
-async function v2Keys(store: ObjectStore, signal?: AbortSignal): Promise<string[]> {
+/** Armored public keys that a v2 mirror publishes. */
+export async function v2Keys(store: ObjectStore, signal?: AbortSignal): Promise<string[]> {
   let fingerprints: string[];
   try {
     const { bytes } = await readObject(store, 'build_cache/_pgp/index.json', undefined, signal);

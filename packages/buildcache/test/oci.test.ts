@@ -10,11 +10,13 @@ import {
   KeySigner,
   OciMirror,
   openMirror,
+  openToRead,
   type PackageMirror,
   presentPackages,
   pushToRegistry,
   Trust,
   tagOf,
+  trustOf,
   updateIndex,
   updateOciIndex,
   verifyMirror,
@@ -109,6 +111,34 @@ describe.skipIf(missing !== '')(`a build cache in a registry${missing}`, () => {
         await manifestOf(a, tagOf(madePackage(name))),
       );
   });
+
+  it.skipIf(!golden)(
+    'takes packages of a mirror of layout v2, signatures verified (needs ../shared)',
+    async () => {
+      const v2 = await openToRead(`${golden}/mirror-v2/signed`);
+      const trust = await trustOf({ published: v2 });
+      const cache = fresh();
+      const refs = await all(v2);
+      const { outcomes, failed } = await copyToRegistry(
+        v2.withPolicy({ kind: 'trusted', trust }),
+        cache,
+        refs,
+      );
+      expect([[...outcomes.values()], failed]).toEqual([refs.map(() => 'copied'), []]);
+      expect(refs.map((ref) => ref.name)).toContain('libgreet');
+      expect(await verifyMirror(cache)).toMatchObject({ packages: 7 });
+      expect(await verifyMirror(v2)).toMatchObject({ packages: 7, findings: [] });
+      const there = await openMirror(join(temporaryFolder(), 'v3'));
+      expect((await copyPackages(v2, there, refs)).failed).toEqual([]);
+      const stranger = new Trust([(await createKey({ name: 'Stranger' })).toPublic()]);
+      const refused = await copyToRegistry(
+        v2.withPolicy({ kind: 'trusted', trust: stranger }),
+        fresh(),
+        refs,
+      );
+      expect(refused.failed).toHaveLength(7);
+    },
+  );
 
   it('writes the same manifests each time', async () => {
     const mirror = await openMirror(quickstartMirror);

@@ -75,6 +75,21 @@ export class CdashClient {
     }
   }
 
+  /** Whether the server answers, and as a CDash. @throws CdashError `unavailable`, `invalid` */
+  async ping(signal?: AbortSignal): Promise<void> {
+    const response = await this.#request(`${this.base}/ping`, 'GET', undefined, 'a ping', true, signal);
+    const text = await response.text();
+    if (response.ok && text.trim() === 'OK') return;
+    throw new CdashError(
+      'invalid',
+      `${this.base} does not answer as a CDash: ${summary(response.status, '')}.`,
+      {
+        status: response.status,
+        hint: 'Check the address (cdash:url).',
+      },
+    );
+  }
+
   /**
    * Makes sure that a project has a build group: builds of a group that it lacks go to Experimental without a word.
    * @throws CdashError `denied` unless the token has full access and is of an administrator of the project
@@ -157,7 +172,7 @@ export class CdashClient {
   async #request(
     url: string,
     method: string,
-    body: string | Buffer,
+    body: string | Buffer | undefined,
     what: string,
     repeatable: boolean,
     signal: AbortSignal | undefined,
@@ -170,7 +185,7 @@ export class CdashClient {
         try {
           response = await fetch(url, {
             method,
-            body,
+            ...(body === undefined ? {} : { body }),
             headers: {
               'content-type': method === 'PUT' ? 'text/xml' : 'application/json',
               ...(token ? { authorization: `Bearer ${token}` } : {}),

@@ -2,6 +2,7 @@ import { createReadStream } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { goArchitecture, searchPaths } from '@stackwright/buildcache';
 import { type Descriptor, digestOf, type ImageConfig, mediaTypes } from '@stackwright/oci';
+import type { ConcreteNode } from '@stackwright/spack-env';
 import type { BaseImage } from './base.js';
 import { ImageError } from './error.js';
 import { keyOf, type Layer, type PackageBlob } from './layer.js';
@@ -81,11 +82,33 @@ export async function assembleImage(options: AssembleOptions): Promise<Assembled
     staging,
     signal,
   );
-  const layers = [...baseLayers, ...merged];
-  const config = describeJson(
-    imageConfig(options, packageLayers, staged, layers, baseLayers.length),
-    mediaTypes.config,
-  );
+  return {
+    ...composeImage({
+      base: options.base,
+      settings: options.settings,
+      arch: packages[0]?.node.arch,
+      env: searchPaths(shownPackages(options, packageLayers, staged), options.base?.image.config.config?.Env),
+      baseLayers,
+      layers: merged,
+    }),
+    packages: packageLayers,
+    bill: packages.map(({ node, digest }) => ({ node, digest })),
+  };
+}
+
+/** The image of these layers on those of a base: its configuration and manifest. */
+export function composeImage(parts: {
+  readonly base: BaseImage | undefined;
+  readonly settings: ImageSettings | undefined;
+  /** Of the packages, where the base does not tell. */
+  readonly arch: ConcreteNode['arch'] | undefined;
+  /** Environment, as `NAME=value`. */
+  readonly env: readonly string[];
+  readonly baseLayers: readonly Layer[];
+  readonly layers: readonly Layer[];
+}): Pick<AssembledImage, 'manifest' | 'config' | 'layers'> {
+  const layers = [...parts.baseLayers, ...parts.layers];
+  const config = describeJson(imageConfig(parts, layers), mediaTypes.config);
   const manifest = describeJson(
     {
       schemaVersion: 2,
@@ -95,8 +118,7 @@ export async function assembleImage(options: AssembleOptions): Promise<Assembled
     },
     mediaTypes.manifest,
   );
-  const bill = packages.map(({ node, digest }) => ({ node, digest }));
-  return { manifest, config, layers, packages: packageLayers, bill };
+  return { manifest, config, layers };
 }
 
 async function stageAll(
@@ -137,12 +159,9 @@ async function makeLayers(options: AssembleOptions, staged: readonly StagedBlob[
       };
     } else {
       const key = keyOf('relocated', blob.digest, moveKey(move));
-      layer = await staging.pack(
-        key,
-        () => relocatedTar(createReadStream(path), move, signal),
-        createdBy,
+      layer = await staging.pack(key, () => relocatedTar(createReadStream(path), move, signal), createdBy, {
         signal,
-      );
+      });
     }
     const ready: PackageLayer = {
       package: blob,
@@ -156,7 +175,8 @@ async function makeLayers(options: AssembleOptions, staged: readonly StagedBlob[
   return layers;
 }
 
-async function stageBase(base: BaseImage, staging: Staging, signal?: AbortSignal): Promise<Layer[]> {
+/** A base's layers as files. */
+export async function stageBase(base: BaseImage, staging: Staging, signal?: AbortSignal): Promise<Layer[]> {
   const { image, source } = base;
   const layers: Layer[] = [];
   for (const [index, descriptor] of image.manifest.layers.entries()) {
@@ -177,36 +197,39 @@ async function stageBase(base: BaseImage, staging: Staging, signal?: AbortSignal
   return layers;
 }
 
-function imageConfig(
-  { base, settings = {}, searched, packages }: AssembleOptions,
+/** The packages that the search paths list, first one first. */
+function shownPackages(
+  { searched, packages }: AssembleOptions,
   packageLayers: readonly PackageLayer[],
   staged: readonly StagedBlob[],
-  layers: readonly Layer[],
-  baseCount: number,
-): ImageConfig {
-  const below = base?.image.config;
-  const created = settings.created ?? epoch;
-  const shown = packageLayers
+) {
+  const order = searched ?? packages.map(({ node }) => node.hash);
+  return packageLayers
     .map(({ prefix, package: { node } }, index) => ({
       prefix,
       hash: node.hash,
       folders: (staged[index] as StagedBlob).facts.folders,
     }))
-    .filter(({ hash }) => !searched || searched.includes(hash));
-  const order = searched ?? packages.map(({ node }) => node.hash);
-  shown.sort((a, b) => order.indexOf(a.hash) - order.indexOf(b.hash));
-  const env = searchPaths(shown, below?.config?.Env);
+    .filter(({ hash }) => order.includes(hash))
+    .sort((a, b) => order.indexOf(a.hash) - order.indexOf(b.hash));
+}
+
+function imageConfig(
+  { base, settings = {}, arch, env, baseLayers }: Parameters<typeof composeImage>[0],
+  layers: readonly Layer[],
+): ImageConfig {
+  const below = base?.image.config;
+  const created = settings.created ?? epoch;
   const extra = Object.entries(settings.env ?? {}).map(([name, value]) => `${name}=${value}`);
   const overridden = new Set(Object.keys(settings.env ?? {}));
   const labels = { ...below?.config?.Labels, ...settings.labels };
   const entrypoint = settings.entrypoint ?? (settings.command ? undefined : below?.config?.Entrypoint);
   const command = settings.command ?? (settings.entrypoint ? undefined : below?.config?.Cmd);
-  const target = packages[0]?.node.arch;
   return {
     created,
-    architecture: below?.architecture ?? goArchitecture(target?.target ?? ''),
+    architecture: below?.architecture ?? goArchitecture(arch?.target ?? ''),
     ...(below?.variant ? { variant: below.variant } : {}),
-    os: below?.os ?? target?.platform ?? 'linux',
+    os: below?.os ?? arch?.platform ?? 'linux',
     config: {
       ...below?.config,
       Env: [...env.filter((entry) => !overridden.has(entry.slice(0, entry.indexOf('=')))), ...extra],
@@ -219,7 +242,7 @@ function imageConfig(
     rootfs: { type: 'layers', diff_ids: layers.map((layer) => layer.diffId) },
     history: [
       ...(below?.history ?? []),
-      ...layers.slice(baseCount).map((layer) => ({ created, created_by: layer.createdBy })),
+      ...layers.slice(baseLayers.length).map((layer) => ({ created, created_by: layer.createdBy })),
     ],
   };
 }

@@ -6,6 +6,8 @@ export { runtimeClosure, searchOrder } from './closure.js';
 export { ImageError } from './error.js';
 export { packageBlob, packagesOf } from './from-mirror.js';
 export type { Layer, PackageBlob } from './layer.js';
+export type { MirrorImageOptions } from './mirror-image.js';
+export { assembleMirrorImage } from './mirror-image.js';
 export type { SbomPackage } from './sbom.js';
 export { spdx } from './sbom.js';
 export type { StackImageOptions } from './stack.js';

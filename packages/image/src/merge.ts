@@ -31,7 +31,7 @@ export async function mergeLayers(
       const key = keyOf('merged', ...group.map((layer) => layer.diffId));
       const createdBy = group.map((layer) => layer.createdBy.replace('stackwright: ', '')).join(' ');
       merged.push(
-        await staging.pack(key, () => concatenate(group, signal), `stackwright: ${createdBy}`, signal),
+        await staging.pack(key, () => concatenate(group, signal), `stackwright: ${createdBy}`, { signal }),
       );
     }
   }

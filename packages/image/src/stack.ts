@@ -14,11 +14,12 @@ import {
   readStackSettings,
   SpackEnvError,
 } from '@stackwright/spack-env';
-import { type AssembledImage, type AssembleOptions, assembleImage, type ImageSettings } from './assemble.js';
+import { type AssembledImage, assembleImage, type ImageSettings } from './assemble.js';
 import { openBase } from './base.js';
 import { searchOrder } from './closure.js';
 import { ImageError } from './error.js';
 import { packagesOf } from './from-mirror.js';
+import { assembleMirrorImage } from './mirror-image.js';
 import { Staging } from './staging.js';
 
 export interface StackImageOptions {
@@ -33,6 +34,10 @@ export interface StackImageOptions {
   /** Do not look at signatures. */
   readonly unsigned?: boolean;
   readonly base?: string;
+  /** `software`: the packages, installed; `mirror`: a mirror of all of the lock's packages, to install from. */
+  readonly kind?: 'software' | 'mirror';
+  /** Absolute folder of the mirror in an image of that kind; `/mirror` when left out. */
+  readonly mirrorRoot?: string;
   readonly installRoot?: string;
   /** Over what `stackwright.yaml` says. */
   readonly settings?: ImageSettings;
@@ -59,22 +64,35 @@ export async function stackImage(folder: string, options: StackImageOptions): Pr
     ? { kind: 'unsigned' }
     : { kind: 'trusted', trust: await trustOf({ keys: await readKeyFiles(keys) }) };
   const mirror = await openStackMirror(folder, policy, options);
-  const packages = await packagesOf(mirror, lock, { signal });
   const base = options.base
     ? await openBase(options.base, { cwd, env, signal })
     : await openBase(own.base ?? 'scratch', { cwd: folder, env, signal });
-  let ready = 0;
-  const assemble: AssembleOptions = {
-    packages,
-    searched: searchOrder(lock),
+  const shared = {
     base,
-    installRoot: options.installRoot ?? own.installRoot,
     settings: { ...own, ...options.settings, labels: { ...own.labels, ...options.settings?.labels } },
     staging: await Staging.open(options.staging),
     signal,
-    onLayer: () => options.onLayer?.((ready += 1), packages.length),
   };
-  return assembleImage(assemble);
+  if ((options.kind ?? own.kind) === 'mirror') {
+    const nodes = [...lock.nodes.values()].filter((node) => !node.external);
+    const root = options.mirrorRoot ?? own.mirrorRoot ?? '/mirror';
+    if (!/^(?:\/[\w.+-]+)+$/.test(root) || root.includes('/..'))
+      throw new ImageError(
+        'input',
+        `"${root}" is no folder for a mirror.`,
+        'Give an absolute path: /mirror.',
+      );
+    return assembleMirrorImage({ ...shared, mirror, nodes, root, onLayer: options.onLayer });
+  }
+  const packages = await packagesOf(mirror, lock, { signal });
+  let ready = 0;
+  return assembleImage({
+    ...shared,
+    packages,
+    searched: searchOrder(lock),
+    installRoot: options.installRoot ?? own.installRoot,
+    onLayer: () => options.onLayer?.((ready += 1), packages.length),
+  });
 }
 
 async function openStackMirror(

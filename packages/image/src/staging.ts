@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
 import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { type Readable, Writable } from 'node:stream';
+import { PassThrough, type Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { type LayerFacts, readLayerFacts } from '@stackwright/buildcache';
@@ -59,10 +59,16 @@ export class Staging {
   }
 
   /**
-   * Compresses a tar into a layer and keeps it under the name of what it was made from.
-   * Deterministic: gzip level 6, no name, no time.
+   * Makes a layer of a tar and keeps it under the name of what it was made from. Deterministic: gzip level 6, no name,
+   * no time.
+   * @param options.plain leave it uncompressed: what is in it is compressed already
    */
-  async pack(key: string, tar: () => Readable, createdBy: string, signal?: AbortSignal): Promise<Layer> {
+  async pack(
+    key: string,
+    tar: () => Readable,
+    createdBy: string,
+    { plain = false, signal }: { readonly plain?: boolean; readonly signal?: AbortSignal } = {},
+  ): Promise<Layer> {
     const known = await this.recall<{ descriptor: Descriptor; diffId: Layer['diffId'] }>(key);
     if (
       known &&
@@ -78,13 +84,13 @@ export class Staging {
       await pipeline(
         tar(),
         uncompressed,
-        createGzip({ level: 6 }),
+        plain ? new PassThrough() : createGzip({ level: 6 }),
         compressed,
         createWriteStream(temporary),
         { signal },
       );
       const descriptor: Descriptor = {
-        mediaType: mediaTypes.layerGzip,
+        mediaType: plain ? mediaTypes.layerTar : mediaTypes.layerGzip,
         digest: compressed.digest,
         size: compressed.bytes,
       };

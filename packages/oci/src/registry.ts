@@ -257,13 +257,21 @@ export class RegistryRepository implements ImageSource {
     from: string | undefined,
     signal?: AbortSignal,
   ): Promise<URL | undefined> {
-    const mount = from ? `?mount=${digest}&from=${encodeURIComponent(from)}` : '';
-    const session = await this.#request(
-      { method: 'POST', headers: { 'content-length': '0' }, signal },
-      `blobs/uploads/${mount}`,
-      `start an upload of ${digest}`,
-      [201, 202],
-    );
+    const start = (mount: string) =>
+      this.#request(
+        { method: 'POST', headers: { 'content-length': '0' }, signal },
+        `blobs/uploads/${mount}`,
+        `start an upload of ${digest}`,
+        [201, 202],
+      );
+    let session: Response;
+    try {
+      session = await start(from ? `?mount=${digest}&from=${encodeURIComponent(from)}` : '');
+    } catch (error) {
+      // Who may not read the other repository, or asks a registry that knows no mounting, sends the bytes.
+      if (!from || !(error instanceof OciError)) throw error;
+      session = await start('');
+    }
     await session.body?.cancel();
     if (session.status === 201) return undefined;
     const location = session.headers.get('location');

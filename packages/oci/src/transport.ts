@@ -24,6 +24,8 @@ export interface Request {
 
 const passingStatuses = new Set([408, 425, 429, 500, 502, 503, 504]);
 const longestPause = 60_000;
+/** A name that nobody knows and a certificate that nobody trusts are the same the next time. */
+const lastingCodes = /^(ENOTFOUND|EPROTO|CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERR_TLS_CERT|ERR_SSL_)/;
 
 /** Requests to one repository of a registry, with what it takes to be let in, and patience. */
 export class Transport {
@@ -107,7 +109,7 @@ export class Transport {
       });
     } catch (error) {
       signal?.throwIfAborted();
-      throw new PassingFailure(this.#unreachable(error));
+      throw this.#unreachable(error);
     }
   }
 
@@ -126,7 +128,10 @@ export class Transport {
       `${this.registry}/${this.repository}: could not ${what}: ${status} ${messageOf(text) || response.statusText}.`,
       { status },
     );
-    if (!passingStatuses.has(status) && !retry.includes(status)) throw error;
+    // Some registries miss a blob for a moment while somebody else uploads the same one.
+    const passing =
+      passingStatuses.has(status) || retry.includes(status) || /MANIFEST_BLOB_UNKNOWN/.test(text);
+    if (!passing) throw error;
     throw new PassingFailure(error, response.headers.get('retry-after') ?? undefined);
   }
 
@@ -166,7 +171,7 @@ export class Transport {
       });
     } catch (error) {
       signal?.throwIfAborted();
-      throw new PassingFailure(this.#unreachable(error));
+      throw this.#unreachable(error);
     }
     await this.#checked(response, 'ask for a token', [200], []);
     const { token, access_token } = await readJson<{ token?: string; access_token?: string }>(response);
@@ -184,12 +189,18 @@ export class Transport {
     );
   }
 
-  #unreachable(error: unknown): OciError {
+  #unreachable(error: unknown): Error {
     const cause = (error as Error).cause as (Error & { code?: string }) | undefined;
     const why = cause?.message || cause?.code || (error as Error).message;
-    const noTls = /wrong version number|packet length too long|EPROTO/i.test(why);
-    const hint = noTls ? 'It has no TLS, it seems: write oci+http:// for such a registry.' : undefined;
-    return new OciError('missing', `${this.base} can't be reached: ${why}.`, { hint }, { cause: error });
+    // OpenSSL's words for an answer that is none of its own.
+    const noTls = /wrong version number/.test(why);
+    const said = new OciError(
+      'missing',
+      `${this.base} can't be reached: ${noTls ? 'it does not speak TLS' : why}.`,
+      noTls ? { hint: 'Write oci+http:// for a registry without TLS.' } : {},
+      { cause: error },
+    );
+    return lastingCodes.test(cause?.code ?? '') ? said : new PassingFailure(said);
   }
 }
 

@@ -1,9 +1,9 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort } from '../../storage/src/testing-s3.js';
 
 /** Whether a program is on PATH: tests that need it skip where it is not. */
 export function has(program: string): boolean {
@@ -14,6 +14,9 @@ export function has(program: string): boolean {
     return false;
   }
 }
+
+/** The user "robot" with the password "secret", by bcrypt. */
+export const htpasswd = 'robot:$2b$05$/Be4crnuX31DqaFcWdIcxejyYZEMrMIkrtonEuRS1LwMd6YFUb9PC\n';
 
 /** A real registry on 127.0.0.1 with its storage in a folder of its own. */
 export async function startRegistry(htpasswd?: string): Promise<{ host: string; stop: () => Promise<void> }> {
@@ -42,15 +45,4 @@ export async function startRegistry(htpasswd?: string): Promise<{ host: string; 
       rmSync(folder, { recursive: true, force: true });
     },
   };
-}
-
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
 }

@@ -3,7 +3,7 @@ import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import { afterEach, describe, expect, it } from 'vitest';
-import { startFaultyProxy } from '../../storage/src/testing-s3.js';
+import { inParallel, startFaultyProxy } from '../../storage/src/testing-s3.js';
 import { digestOf, mediaTypes, OciError, RegistryRepository, readAll } from '../src/index.js';
 import { has, startRegistry } from './docker-registry.js';
 
@@ -17,14 +17,6 @@ function content(number: number): Buffer {
   return Buffer.concat(Array.from({ length: number % 50 === 0 ? 8000 : 1 + (number % 9) }, () => seed));
 }
 
-async function inParallel(count: number, workers: number, work: (number: number) => Promise<void>) {
-  let next = 0;
-  const worker = async () => {
-    for (let number = next++; number < count; number = next++) await work(number);
-  };
-  await Promise.all(Array.from({ length: workers }, worker));
-}
-
 describe.skipIf(reason !== '')(`a registry behind a faulty proxy${reason}`, { timeout: 300_000 }, () => {
   it('gets 2,000 objects whole and gives them back, whatever is dropped, delayed, cut off or answered with 500 and 503', async () => {
     const registry = await startRegistry();
@@ -36,7 +28,8 @@ describe.skipIf(reason !== '')(`a registry behind a faulty proxy${reason}`, { ti
         return { bytes, mediaType: mediaTypes.layerGzip, digest: digestOf(bytes), size: bytes.length };
       });
       const put = (one: (typeof blobs)[number]) => faulty.putBlob(one, () => Readable.from([one.bytes]));
-      await inParallel(blobs.length, 16, async (number) => void (await put(blobs[number]!)));
+      await inParallel(blobs, 16, async (blob) => void (await put(blob)));
+      const numbers = Array.from({ length: 100 }, (_, number) => number);
       const manifest = (number: number) => {
         const { bytes, ...layer } = blobs[number]!;
         return Buffer.from(
@@ -49,28 +42,28 @@ describe.skipIf(reason !== '')(`a registry behind a faulty proxy${reason}`, { ti
         );
       };
       await inParallel(
-        100,
+        numbers,
         16,
         async (number) =>
           void (await faulty.putManifest(`tag-${number}`, manifest(number), mediaTypes.manifest)),
       );
       expect(proxy.faults()).toBeGreaterThan(500);
 
-      await inParallel(blobs.length, 16, async (number) => {
-        const { bytes, ...descriptor } = blobs[number]!;
+      await inParallel(blobs, 16, async (blob) => {
+        const { bytes, ...descriptor } = blob;
         expect(bytes.equals(await readAll(await faulty.blob(descriptor)))).toBe(true);
       });
-      await inParallel(100, 16, async (number) => {
+      await inParallel(numbers, 16, async (number) => {
         expect((await faulty.manifest(`tag-${number}`))?.bytes.equals(manifest(number))).toBe(true);
       });
       const tags: string[] = [];
       for await (const tag of faulty.tags()) tags.push(tag);
-      expect(tags.sort()).toEqual(Array.from({ length: 100 }, (_, number) => `tag-${number}`).sort());
+      expect(tags.sort()).toEqual(numbers.map((number) => `tag-${number}`).sort());
 
       // The registry itself, without the proxy, has nothing but what was sent, and all of it.
       const direct = new RegistryRepository(registry.host, 'faulty');
-      await inParallel(blobs.length, 16, async (number) => {
-        const { bytes, ...descriptor } = blobs[number]!;
+      await inParallel(blobs, 16, async (blob) => {
+        const { bytes, ...descriptor } = blob;
         expect((await readAll(await direct.blob(descriptor))).length).toBe(bytes.length);
       });
     } finally {
@@ -158,6 +151,26 @@ describe('a registry that does not do what it should', () => {
     });
     expect(await repository.putBlob(descriptor, () => Readable.from([bytes]))).toBe(true);
     expect(sessions).toBe(2);
+  });
+
+  it('gets the bytes where it does not mount them from another repository', async () => {
+    const asked: string[] = [];
+    const repository = await serve((request, response) => {
+      asked.push(`${request.method} ${request.url}`);
+      request.resume().on('end', () => {
+        if (request.method === 'HEAD') response.writeHead(404).end();
+        else if (request.url?.includes('mount')) response.writeHead(403).end();
+        else if (request.method === 'POST') response.writeHead(202, { location: '/upload/1' }).end();
+        else response.writeHead(201).end();
+      });
+    });
+    expect(await repository.putBlob(descriptor, () => Readable.from([bytes]), { from: 'secret' })).toBe(true);
+    expect(asked.map((one) => one.split('?')[0])).toEqual([
+      `HEAD /v2/x/blobs/${descriptor.digest}`,
+      'POST /v2/x/blobs/uploads/',
+      'POST /v2/x/blobs/uploads/',
+      'PUT /upload/1',
+    ]);
   });
 
   it('ends an upload whose content cannot be read, and says why', async () => {

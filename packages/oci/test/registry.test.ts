@@ -14,13 +14,11 @@ import {
   readAll,
   readImage,
 } from '../src/index.js';
-import { has, startRegistry } from './docker-registry.js';
+import { has, htpasswd, startRegistry } from './docker-registry.js';
 
 const reason = has('docker-registry')
   ? ''
   : ' (skipped: needs docker-registry; apt-get install docker-registry)';
-// bcrypt of "secret".
-const htpasswd = 'robot:$2b$05$/Be4crnuX31DqaFcWdIcxejyYZEMrMIkrtonEuRS1LwMd6YFUb9PC\n';
 
 async function image(layout: ImageLayout) {
   const tar = Buffer.alloc(1024);

@@ -26,6 +26,11 @@ describe('stackwright.yaml', () => {
       'image:\n  command: hello\n',
       /stackwright\.yaml:2:12: command has to be a list of texts/,
     ],
+    [
+      'an unknown kind',
+      'image:\n  kind: mirrors\n',
+      /stackwright\.yaml:2:9: kind has to be software or mirror/,
+    ],
     ['broken YAML', 'trust: [\n', /stackwright\.yaml:\d+:\d+: /],
     ['a name of Object', 'constructor: 1\n', /knows no "constructor"/],
   ])('refuses %s with its position', async (_name, text, message) => {

@@ -9,6 +9,10 @@ export interface StackSettings {
   /** Files of public keys whose signatures count, as written. */
   readonly trust: readonly string[];
   readonly image: {
+    /** What the image is: the packages, installed (the usual), or a mirror of them, to install from. */
+    readonly kind?: 'software' | 'mirror';
+    /** Absolute folder of the mirror in an image of that kind. */
+    readonly mirrorRoot?: string;
     /** `scratch`, `oci:FOLDER[:TAG]` or a registry's reference. */
     readonly base?: string;
     readonly command?: readonly string[];
@@ -24,11 +28,13 @@ export interface StackSettings {
 
 type Report = (offset: number, code: string, message: string) => void;
 
-type Shape = 'text' | 'texts' | 'map' | { readonly [key: string]: Shape };
+type Shape = 'text' | 'texts' | 'map' | ReadonlySet<string> | { readonly [key: string]: Shape };
 
 const shape: { readonly [key: string]: Shape } = {
   trust: 'texts',
   image: {
+    kind: new Set(['software', 'mirror']),
+    mirrorRoot: 'text',
     base: 'text',
     command: 'texts',
     entrypoint: 'texts',
@@ -74,6 +80,9 @@ function check(node: Node, wanted: Shape, name: string, report: Report): void {
     if (!isSeq(node) || node.items.some((item) => !isScalar(item) || typeof item.value !== 'string')) {
       report(at, 'wrong-type', `${name} has to be a list of texts.`);
     }
+  } else if (isChoice(wanted)) {
+    if (!isScalar(node) || !wanted.has(String(node.value)))
+      report(at, 'wrong-value', `${name} has to be ${[...wanted].join(' or ')}.`);
   } else if (!isMap(node)) {
     report(at, 'wrong-type', `${name} has to be a mapping.`);
   } else if (wanted === 'map') {
@@ -93,6 +102,10 @@ function check(node: Node, wanted: Shape, name: string, report: Report): void {
       else if (value) check(value, inner, word, report);
     }
   }
+}
+
+function isChoice(wanted: Shape): wanted is ReadonlySet<string> {
+  return wanted instanceof Set;
 }
 
 function unknownKey(name: string, word: string, known: readonly string[]): string {

@@ -1,7 +1,14 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { HttpStore, readObject, type StorageEvent } from './index.js';
+import { nginxMissing, startNginx } from './testing-nginx.js';
+import { inParallel, startFaultyProxy } from './testing-s3.js';
+
+const missing = nginxMissing();
 
 let server: Server | undefined;
 const quick = { attempts: 5, first: 1, longest: 5 };
@@ -136,4 +143,32 @@ describe('a web server as a store', () => {
     });
     await expect(store.list()[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: 'unsupported' });
   });
+});
+
+describe.skipIf(missing)(`a folder behind nginx (${missing ?? 'nginx on 127.0.0.1'})`, () => {
+  it('and a proxy that drops, delays, truncates and answers 500 and 503: 2,000 objects come whole', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'stackwright-http-'));
+    const content = (i: number) =>
+      Buffer.alloc(i % 100 === 0 ? 400_000 : 1000 + ((i * 977) % 4000), `object ${i} `);
+    for (let i = 0; i < 2000; i++) await writeFile(join(folder, String(i)), content(i));
+    const nginx = await startNginx({ root: folder });
+    const proxy = await startFaultyProxy(nginx.url);
+    const events = new Map<string, number>();
+    const store = new HttpStore(proxy.url, {
+      retry: { attempts: 12, first: 2, longest: 50 },
+      onEvent: ({ type }) => events.set(type, (events.get(type) ?? 0) + 1),
+    });
+    await inParallel([...Array(2000).keys()], 24, async (i) => {
+      const { bytes } = await readObject(store, String(i));
+      expect(bytes.equals(content(i))).toBe(true);
+      if (i % 10 === 0) expect((await store.head(String(i)))?.size).toBe(content(i).length);
+    });
+    expect(proxy.faults()).toBeGreaterThan(200);
+    expect(events.get('retry')).toBeGreaterThan(50);
+    expect(events.get('resume')).toBeGreaterThan(10);
+    await store.close();
+    await proxy.stop();
+    await nginx.stop();
+    await rm(folder, { recursive: true });
+  }, 120_000);
 });

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type ObjectStore, openStore, readObject, StorageError } from './index.js';
 import { copyParts } from './multipart.js';
 import { S3Store } from './s3.js';
-import { cephMissing, type S3Server, startFaultyProxy, startS3 } from './testing-s3.js';
+import { cephMissing, inParallel, type S3Server, startFaultyProxy, startS3 } from './testing-s3.js';
 
 const missing = cephMissing();
 const quick = { attempts: 5, first: 1, longest: 5 };
@@ -248,18 +248,5 @@ function failing(
       yield Buffer.alloc(9 << 20);
       throw error;
     })(),
-  );
-}
-
-async function inParallel<T>(
-  items: readonly T[],
-  width: number,
-  work: (item: T) => Promise<void>,
-): Promise<void> {
-  const queue = [...items];
-  await Promise.all(
-    Array.from({ length: width }, async () => {
-      for (let item = queue.pop(); item !== undefined; item = queue.pop()) await work(item);
-    }),
   );
 }

@@ -111,7 +111,8 @@ export async function startS3(): Promise<S3Server> {
   }
 }
 
-async function until(work: () => Promise<unknown>): Promise<void> {
+/** Does `work` until it succeeds, for half a minute. */
+export async function until(work: () => Promise<unknown>): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     try {
       await work();
@@ -123,7 +124,7 @@ async function until(work: () => Promise<unknown>): Promise<void> {
   }
 }
 
-function freePort(): Promise<number> {
+export function freePort(): Promise<number> {
   return new Promise((resolve) => {
     const server = createServer().listen(0, '127.0.0.1', () => {
       const address = server.address();
@@ -221,12 +222,10 @@ export async function startFaultyProxy(
         }
         outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
         if (fault === 4) {
-          answer.once('data', (chunk: Buffer) => {
-            outgoing.write(chunk.subarray(0, chunk.length >> 1), () => incoming.socket.destroy());
-            answer.resume();
-          });
-          answer.once('end', () => incoming.socket.destroy());
-          return;
+          // A moment later: else the head of the answer is often lost, too.
+          const cut = () => setTimeout(() => incoming.socket.destroy(), 5);
+          answer.once('data', (chunk: Buffer) => outgoing.write(chunk.subarray(0, chunk.length >> 1)));
+          return void answer.once('end', cut).resume();
         }
         answer.pipe(outgoing);
       },
@@ -246,4 +245,18 @@ export async function startFaultyProxy(
       await new Promise((resolve) => proxy.close(resolve));
     },
   };
+}
+
+/** Does `work` for all items, some at a time. */
+export async function inParallel<T>(
+  items: readonly T[],
+  width: number,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  const queue = [...items];
+  await Promise.all(
+    Array.from({ length: width }, async () => {
+      for (let item = queue.pop(); item !== undefined; item = queue.pop()) await work(item);
+    }),
+  );
 }

@@ -41,6 +41,7 @@ import type { Define } from '../command.js';
 import { type Context, note, printJson } from '../context.js';
 import { RunnerError } from '../exit.js';
 import { type MirrorState, readMirrorStates } from '../mirror-state.js';
+import { collect } from '../options.js';
 import { openStack, readLock } from '../stack.js';
 
 interface Options extends Omit<Flags, 'forwardVariables'> {
@@ -374,8 +375,4 @@ async function lockTime(folder: string): Promise<Date> {
 async function write(path: string, text: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
   await writeFile(path, text);
-}
-
-function collect(value: string, all: readonly string[]): string[] {
-  return [...all, value];
 }

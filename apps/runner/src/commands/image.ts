@@ -12,9 +12,11 @@ import {
   writeLayout,
 } from '@stackwright/image';
 import { parseReference, RegistryRepository, storedCredentials } from '@stackwright/oci';
+import { Option } from 'commander';
 import type { Define } from '../command.js';
 import { type Context, note, print, printJson } from '../context.js';
 import { RunnerError } from '../exit.js';
+import { collect } from '../options.js';
 import { progressFor } from '../progress.js';
 import { bytes } from '../run/report.js';
 import { openWork } from '../run/work.js';
@@ -23,6 +25,8 @@ import { openStack } from '../stack.js';
 interface BuildOptions {
   readonly mirror?: string;
   readonly base?: string;
+  readonly kind?: 'software' | 'mirror';
+  readonly mirrorRoot?: string;
   readonly output: readonly string[];
   readonly installRoot?: string;
   readonly command?: string;
@@ -69,6 +73,13 @@ function shared(command: ReturnType<Parameters<Define>[0]['command']>) {
   return command
     .option('--mirror <url>', "build cache to take binaries from (the stack's own)")
     .option('--base <image>', 'image to build on: scratch, oci:FOLDER[:TAG], or a reference')
+    .addOption(
+      new Option(
+        '--kind <kind>',
+        'what it holds: the packages, installed, or a mirror to install them from',
+      ).choices(['software', 'mirror']),
+    )
+    .option('--mirror-root <folder>', 'where that mirror lies in the image (/mirror)')
     .option('--install-root <folder>', 'where packages lie in the image (where they were built)')
     .option('--command <words>', 'default command, split at spaces')
     .option('--label <name=value>', 'label of the image (repeatable)', collect, [])
@@ -189,8 +200,4 @@ async function inspect(context: Context, text: string, options: { json?: boolean
       `layer    ${layer.digest.slice(7, 19)}  ${bytes(layer.size).padStart(7)}  ${origin}`.trimEnd(),
     );
   }
-}
-
-function collect(value: string, all: readonly string[]): string[] {
-  return [...all, value];
 }

@@ -8,6 +8,16 @@ export const commands: readonly CommandEntry[] = [
     load: () => import('./run.js'),
   },
   {
+    name: 'init',
+    summary: 'a new stack, with the files that CI needs',
+    load: () => import('./init.js'),
+  },
+  {
+    name: 'doctor',
+    summary: 'examine this machine and a stack: what is missing, and what to do',
+    load: () => import('./doctor.js'),
+  },
+  {
     name: 'concretize',
     summary: 'let Spack decide what is built, and write spack.lock',
     load: () => import('./concretize.js'),

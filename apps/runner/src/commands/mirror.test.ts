@@ -13,9 +13,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import { openMirror, v3 } from '@stackwright/buildcache';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { main } from '../index.js';
+import { recordInstalled } from '../testing.js';
 
 const quickstart = fileURLToPath(new URL('../../../../stacks/quickstart', import.meta.url));
 const mirror = join(quickstart, 'mirror');
@@ -48,16 +48,7 @@ async function run(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
 async function installTree(name: string) {
   const root = join(cwd, name);
   const pulled = await run(['mirror', 'pull', mirror, '--to', root, ...trust, '--json']);
-  const prefixes = new Map<string, string>(
-    JSON.parse(pulled.out).packages.map((one: { hash: string; prefix: string }) => [one.hash, one.prefix]),
-  );
-  const { record } = (await (await openMirror(mirror)).indexManifest())!;
-  const database = JSON.parse(readFileSync(join(mirror, v3.blob(record.checksum)), 'utf8'));
-  for (const [hash, entry] of Object.entries<Record<string, unknown>>(database.database.installs)) {
-    Object.assign(entry, { path: prefixes.get(hash) ?? null, installed: prefixes.has(hash), explicit: true });
-  }
-  mkdirSync(join(root, '.spack-db'));
-  writeFileSync(join(root, '.spack-db', 'index.json'), JSON.stringify(database));
+  await recordInstalled(root, mirror, JSON.parse(pulled.out).packages);
 }
 
 describe('stackwright mirror', () => {

@@ -8,6 +8,7 @@ import { ciConfigOf } from '../ci-config.js';
 import type { Define } from '../command.js';
 import { type Context, note, print, printJson } from '../context.js';
 import { describeError, RunnerError } from '../exit.js';
+import { collect } from '../options.js';
 import { progressFor } from '../progress.js';
 import { cdashClient, cdashTarget, packageReport } from '../report/cdash.js';
 import { readRecords } from '../report/record.js';
@@ -195,8 +196,4 @@ async function keepLog({ env, cwd }: Context, log: string): Promise<void> {
   const target = resolve(env.CI_PROJECT_DIR ?? cwd, folder);
   await mkdir(target, { recursive: true });
   await copyFile(log, join(target, 'stackwright-build-out.txt'));
-}
-
-function collect(value: string, all: readonly string[]): string[] {
-  return [...all, value];
 }

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { CdashError, cdashFiles } from '@stackwright/cdash';
@@ -52,7 +53,8 @@ async function report(context: Context, argument: string, options: Options): Pro
   const work = await openWork(context, stack, options.work);
   const graph = graphOf(await readLock(stack.folder));
   const records = (await readRecords(work)).filter(({ hash }) => graph.jobs.has(hash));
-  if (records.length === 0) {
+  // A run leaves its page also when all was up to date.
+  if (records.length === 0 && !existsSync(work.report)) {
     throw new RunnerError(
       'input',
       `${work.show(work.root)} has no builds to report.`,
@@ -69,7 +71,10 @@ async function report(context: Context, argument: string, options: Options): Pro
       'Name a CDash (section cdash with url, project and build-group in spack.yaml, or --cdash, --project and\n--group), or run in a job of GitHub (GITHUB_TOKEN) or GitLab (GITLAB_TOKEN).',
     );
   }
-  const links = target ? await toCdash(context, target, graph, records, options) : new Map<string, string>();
+  const links =
+    target && records.length > 0
+      ? await toCdash(context, target, graph, records, options)
+      : new Map<string, string>();
   if (commit) {
     const link = options.link ?? context.env.CI_PIPELINE_URL ?? actionsPage(context.env);
     await setCommitStatus(
@@ -159,6 +164,7 @@ async function makeGroup(context: Context, target: CdashTarget): Promise<void> {
 }
 
 function describe(graph: JobGraph, records: readonly BuildRecord[]): string {
+  if (records.length === 0) return 'nothing had to be built';
   const bad = records.filter(({ outcome }) => outcome === 'failed');
   const seconds = records.reduce((sum, record) => sum + record.seconds, 0);
   const built = `${records.length - bad.length} built in ${duration(seconds)}`;

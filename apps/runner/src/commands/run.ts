@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import { InvalidArgumentError } from 'commander';
 import type { Define } from '../command.js';
 import { note, print, printJson } from '../context.js';
+import { collect } from '../options.js';
 import { type RunOptions, runStack } from '../run/run.js';
 
 export const define: Define = (command, context) => {
@@ -38,8 +39,4 @@ function positive(text: string): number {
   if (!/^[1-9]\d{0,3}$/.test(text))
     throw new InvalidArgumentError('It has to be a whole number from 1 to 9999.');
   return Number(text);
-}
-
-function collect(value: string, all: readonly string[]): string[] {
-  return [...all, value];
 }

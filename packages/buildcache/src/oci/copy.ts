@@ -6,6 +6,7 @@ import { readLayerFacts } from '../layer-facts.js';
 import { describe, type PackageRef } from '../layout.js';
 import type { PackageManifest } from '../mirror.js';
 import type { PackageMirror } from '../package-mirror.js';
+import { spooled } from '../pull.js';
 import { OciMirror } from './mirror.js';
 import { inspectedIn, type PackageLayer } from './package.js';
 import { type PublishOptions, publish, sameRegistry, type Upload } from './publish.js';
@@ -61,7 +62,6 @@ async function uploadOf(
   manifest: PackageManifest,
   signal?: AbortSignal,
 ): Promise<Upload> {
-  const what = describe(manifest);
   const { checksum, contentLength } = manifest.tarball;
   const digest = `sha256:${checksum}` as const;
   const descriptor = { mediaType: mediaTypes.layerGzip, digest, size: contentLength };
@@ -70,13 +70,22 @@ async function uploadOf(
     digest,
     put: async () => {
       const known = from instanceof OciMirror ? await knownLayer(from, manifest, signal) : undefined;
-      // Read to its end before a byte is sent: nothing wrong gets into the registry.
-      const facts = known ?? (await readLayerFacts(await from.tarball(manifest, signal), what, signal));
-      await to.repository.putBlob(descriptor, () => from.tarball(manifest, signal), {
-        from: from instanceof OciMirror ? sameRegistry(to, from.repository) : undefined,
-        signal,
-      });
-      return { descriptor, diffId: facts.diffId, inspected: facts };
+      if (known) {
+        await to.repository.putBlob(descriptor, () => from.tarball(manifest, signal), {
+          from: sameRegistry(to, (from as OciMirror).repository),
+          signal,
+        });
+        return { descriptor, diffId: known.diffId, inspected: known };
+      }
+      const { open, dispose } = await spooled(from, manifest, { signal });
+      try {
+        // Read to its end before a byte is sent: nothing wrong gets into the registry.
+        const facts = await readLayerFacts(await open(), describe(manifest), signal);
+        await to.repository.putBlob(descriptor, open, { signal });
+        return { descriptor, diffId: facts.diffId, inspected: facts };
+      } finally {
+        await dispose();
+      }
     },
   };
 }

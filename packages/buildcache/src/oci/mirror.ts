@@ -10,14 +10,11 @@ import {
 } from '@stackwright/oci';
 import type { PublicKey } from 'openpgp';
 import pLimit from 'p-limit';
-import { sha256 } from '../blob.js';
 import { databaseEntries, type ParsedEntry, parseEntry } from '../database.js';
 import { BuildcacheError } from '../error.js';
-import { describe, mediaType, type PackageRef } from '../layout.js';
-import { type BlobRecord, formatManifest } from '../manifest.js';
+import { describe, type PackageRef } from '../layout.js';
 import type { MirrorIndex, PackageManifest, SignaturePolicy } from '../mirror.js';
-import { type PackageMirror, readIndex } from '../package-mirror.js';
-import { record } from '../push.js';
+import { manifestOf, type PackageMirror, readIndex } from '../package-mirror.js';
 import { gzipText, type SpecDocument } from '../spec-document.js';
 import { type OciPackage, parseOciManifest, parseOciPackage } from './package.js';
 import { hashOfTag, indexTag, refOfTag, tagOf } from './tag.js';
@@ -119,24 +116,9 @@ export class OciMirror implements PackageMirror {
         hint: 'Push the package again with --force.',
       });
     }
-    const { layer, document } = found;
-    const spec = gzipText(document.text);
-    const records: [BlobRecord, BlobRecord] = [
-      record(layer.descriptor.size, mediaType.tarball, 'gzip', layer.descriptor.digest.slice(7)),
-      record(spec.length, mediaType.spec, 'gzip', sha256(spec)),
-    ];
-    const manifest: PackageManifest = {
-      name: ref.name,
-      version: ref.version,
-      hash: ref.hash,
-      key: tag,
-      tarball: records[0],
-      spec: records[1],
-      signedBy: undefined,
-      signed: false,
-      text: formatManifest({ version: 3, data: records }),
-      etag: undefined,
-    };
+    const { digest, size } = found.layer.descriptor;
+    const tarball = { checksum: digest.slice('sha256:'.length), size };
+    const manifest = manifestOf(ref, tag, tarball, found.document.text);
     this.#known.set(manifest, found);
     return manifest;
   }

@@ -46,6 +46,8 @@ export interface PublishOptions {
 export interface Published {
   readonly outcomes: ReadonlyMap<string, 'pushed' | 'present'>;
   readonly failed: readonly { readonly package: PackageRef; readonly error: Error }[];
+  /** How many layers the image of all has. */
+  readonly combinedLayers?: number;
 }
 
 /**
@@ -76,8 +78,8 @@ export async function publish(
     }),
   );
   options.signal?.throwIfAborted();
-  if (options.combined && failed.length === 0) await publication.combine(options.combined);
-  return { outcomes, failed };
+  if (!options.combined || failed.length > 0) return { outcomes, failed };
+  return { outcomes, failed, combinedLayers: await publication.combine(options.combined) };
 }
 
 /** One call of `publish`: each layer is made once, whoever needs it. */
@@ -115,12 +117,12 @@ class Publication {
     });
   }
 
-  async combine({ tag, roots: hashes }: NonNullable<PublishOptions['combined']>): Promise<void> {
+  async combine({ tag, roots: hashes }: NonNullable<PublishOptions['combined']>): Promise<number> {
     const nodes = new Map([...this.#uploads.values()].flatMap(({ document }) => [...document.nodes]));
     const roots = hashes.flatMap((hash) => nodes.get(hash) ?? []);
     const { stack, missing } = await this.#stack(roots, nodes);
     if (missing.length > 0) throw incomplete(this.mirror, tag, missing);
-    await this.#putImage(tag, roots[0]!, stack, (image) => image);
+    return this.#putImage(tag, roots[0]!, stack, (image) => image);
   }
 
   /** The layers of an image of these packages, and which of them there are none of. */
@@ -152,13 +154,14 @@ class Publication {
     });
   }
 
+  /** Returns the number of layers. */
   async #putImage(
     tag: string,
     { arch }: ConcreteNode,
     stack: readonly StackedLayer[],
     configOf: (image: ImageConfig) => object,
     annotations?: Record<string, string>,
-  ): Promise<void> {
+  ): Promise<number> {
     const { mirror, options } = this;
     const architecture = goArchitecture(arch.target);
     const base = this.bases.get(architecture);
@@ -170,6 +173,7 @@ class Publication {
       annotations,
     };
     await putImage(mirror.repository, tag, parts, options.signal);
+    return parts.layers.length;
   }
 
   async #copyBase(base: BaseImage | undefined): Promise<void> {

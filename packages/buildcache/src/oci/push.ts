@@ -19,7 +19,11 @@ export async function pushToRegistry(
   mirror: OciMirror,
   sources: readonly PackageSource[],
   options: OciPushOptions = {},
-): Promise<{ pushed: Pushed[]; failed: { package: PackageRef; error: Error }[] }> {
+): Promise<{
+  pushed: Pushed[];
+  failed: { package: PackageRef; error: Error }[];
+  combinedLayers?: number;
+}> {
   const tarballs = new Map<string, PackedTarball>();
   const result = (ref: PackageRef, outcome: 'pushed' | 'present'): Pushed => ({
     ...ref,
@@ -47,7 +51,7 @@ export async function pushToRegistry(
       },
     };
   });
-  const { outcomes, failed } = await publish(mirror, uploads, {
+  const { outcomes, failed, combinedLayers } = await publish(mirror, uploads, {
     ...options,
     onDone: (ref, outcome) =>
       options.onProgress?.({
@@ -59,7 +63,7 @@ export async function pushToRegistry(
     const outcome = outcomes.get(root.hash);
     return outcome ? [result({ name: root.name, version: root.version, hash: root.hash }, outcome)] : [];
   });
-  return { pushed, failed: [...failed] };
+  return { pushed, failed: [...failed], combinedLayers };
 }
 
 async function* scanned(items: AsyncIterable<TarItem>, scan: LayerScan): AsyncGenerator<TarItem> {

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { digestOf, mediaTypes } from '@stackwright/oci';
 import pLimit from 'p-limit';
 import { countedEdges, databaseFrame, formatEntry } from '../database.js';
@@ -55,8 +56,10 @@ export async function updateOciIndex(mirror: OciMirror, options: IndexOptions = 
         hint: 'Update it again later.',
       });
     }
+    // Others have pushed: the more often, the more of theirs is waited for.
+    await sleep(Math.random() * Math.min(25 * 2 ** attempt, 5000), undefined, { signal });
     before = made.index;
-    listed = now;
+    listed = await tagsOf(mirror, signal);
   }
 }
 

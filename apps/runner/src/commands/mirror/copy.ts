@@ -7,7 +7,7 @@ import {
   count,
   failures,
   findSigner,
-  open,
+  openSource,
   openTarget,
   repeatable,
   type SignerOptions,
@@ -58,7 +58,7 @@ export async function copy(
   options: CopyOptions,
   onlyTrusted: boolean,
 ): Promise<void> {
-  const from = await trusted(context, await open(context, fromUrl, options), options);
+  const from = await trusted(context, await openSource(context, fromUrl, options), options);
   const to = await openTarget(context, toUrl, options);
   const progress = ticker(context, 'copied');
   try {

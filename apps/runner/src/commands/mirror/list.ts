@@ -5,7 +5,7 @@ import { note, print, printJson } from '../../context.js';
 import {
   count,
   eachNode,
-  open,
+  openSource,
   repeatable,
   type StoreOptions,
   select,
@@ -29,7 +29,7 @@ export const define: Define = (command, context) => {
     .option('-l, --long', 'whole hashes, architecture and variants')
     .option('--json', 'print {"mirror","packages":[{"name","version","hash","arch"}]}')
     .action(async (url: string, specs: string[], options: Options) => {
-      const mirror = await open(context, url, options);
+      const mirror = await openSource(context, url, options);
       try {
         const filtered = specs.length > 0 || options.stack.length > 0;
         const refs = filtered

@@ -6,7 +6,7 @@ import { note, printJson } from '../../context.js';
 import {
   count,
   failures,
-  open,
+  openSource,
   repeatable,
   type StoreOptions,
   select,
@@ -34,7 +34,7 @@ export const define: Define = (command, context) => {
     .option('--no-dependencies', 'without what the packages link and run')
     .option('--json', 'print {"root","packages":[{"name","version","hash","prefix","outcome"}]}')
     .action(async (url: string, specs: string[], options: Options) => {
-      const mirror = await trusted(context, await open(context, url, options), options);
+      const mirror = await trusted(context, await openSource(context, url, options), options);
       try {
         const refs = await select(context, mirror, specs, options.stack, options.dependencies);
         const to = resolve(context.cwd, options.to);

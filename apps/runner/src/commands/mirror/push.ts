@@ -47,6 +47,9 @@ interface Options extends StoreOptions, SignerOptions {
   readonly json?: boolean;
 }
 
+/** Docker's overlay refuses more. */
+const mostLayers = 127;
+
 export const define: Define = (command, context) => {
   signerOptions(storeOptions(command))
     .argument('<mirror>', 'path or URL of the mirror')
@@ -100,13 +103,19 @@ async function run(
         else if (outcome.tarball) report(`pushed   ${describe(ref)}  ${bytes(outcome.tarball.size)}`);
       },
     };
-    const { pushed, failed } =
+    const { pushed, failed, combinedLayers } =
       mirror instanceof OciMirror
         ? await pushToRegistry(mirror, sources, {
             ...settings,
             ...imagesOf(context, mirror, roots, options),
           })
-        : await pushPackages(mirror, sources, settings);
+        : { ...(await pushPackages(mirror, sources, settings)), combinedLayers: undefined };
+    if (combinedLayers !== undefined && combinedLayers > mostLayers) {
+      note(
+        context,
+        `Warning: ${options.tag} has ${combinedLayers} layers; Docker takes ${mostLayers}. stackwright image build puts small ones together.`,
+      );
+    }
     const fresh = pushed.filter((one) => one.outcome === 'pushed').length;
     // Also when nothing was left to push: an earlier run may have ended before it came to this.
     if (options.index && pushed.length > 0) await updateAnyIndex(mirror, { signal: context.signal });

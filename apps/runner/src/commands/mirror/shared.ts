@@ -1,14 +1,13 @@
-import { setMaxListeners } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import {
   type AnyMirror,
   GpgSigner,
   KeySigner,
-  type Mirror,
   type MirrorIndex,
   OciMirror,
   openAnyMirror,
+  openToRead,
   type PackageMirror,
   type PackageRef,
   presentPackages,
@@ -83,6 +82,11 @@ export function open(context: Context, url: string, options: StoreOptions): Prom
   return openAnyMirror(url, { ...openOptions(context, options), existing: true });
 }
 
+/** Opens a mirror to read packages from, also one of the old layout v2. */
+export function openSource(context: Context, url: string, options: StoreOptions): Promise<PackageMirror> {
+  return openToRead(url, openOptions(context, options));
+}
+
 /** Opens a mirror of any kind to write to; it may be a new one. */
 export function openTarget(context: Context, url: string, options: StoreOptions): Promise<AnyMirror> {
   return openAnyMirror(url, openOptions(context, options));
@@ -92,7 +96,10 @@ export function openTarget(context: Context, url: string, options: StoreOptions)
  * Makes sure that a mirror can hold signatures and keys.
  * @param instead what to do where it cannot
  */
-export function assertSignable(mirror: AnyMirror, instead: string): asserts mirror is Mirror {
+export function assertSignable<M extends PackageMirror>(
+  mirror: M,
+  instead: string,
+): asserts mirror is Exclude<M, OciMirror> {
   if (mirror instanceof OciMirror)
     throw new RunnerError(
       'input',
@@ -103,8 +110,6 @@ export function assertSignable(mirror: AnyMirror, instead: string): asserts mirr
 
 export function openOptions(context: Context, options: StoreOptions) {
   const { env, cwd, signal } = context;
-  // Every transfer in flight listens to it. Not 0 for "any number": undici takes that for a signal that is none.
-  setMaxListeners(100_000, signal);
   if (env['S3_ENDPOIT_URL'] && !env['S3_ENDPOINT_URL']) {
     note(context, 'Warning: S3_ENDPOIT_URL is misspelled; set S3_ENDPOINT_URL.');
   }
@@ -120,7 +125,7 @@ export function openOptions(context: Context, options: StoreOptions) {
 }
 
 /** A mirror whose packages must be signed as the options say. */
-export async function trusted<M extends AnyMirror>(
+export async function trusted<M extends PackageMirror>(
   context: Context,
   mirror: M,
   options: TrustOptions,

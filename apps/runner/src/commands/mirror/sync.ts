@@ -13,7 +13,7 @@ import { RunnerError } from '../../exit.js';
 import {
   count,
   failures,
-  open,
+  openSource,
   openTarget,
   repeatable,
   type StoreOptions,
@@ -58,7 +58,7 @@ async function sync(
   options: Options,
 ): Promise<void> {
   const { signal } = context;
-  const from = await trusted(context, await open(context, fromUrl, options), options);
+  const from = await trusted(context, await openSource(context, fromUrl, options), options);
   const to = await openTarget(context, toUrl, options);
   const progress = ticker(context, 'copied');
   try {

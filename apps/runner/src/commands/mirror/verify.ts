@@ -4,7 +4,7 @@ import { note, print, printJson } from '../../context.js';
 import { exitCode } from '../../exit.js';
 import {
   count,
-  open,
+  openSource,
   repeatable,
   type StoreOptions,
   select,
@@ -30,7 +30,7 @@ export const define: Define = (command, context) => {
     .option('--json', 'print {"mirror","packages","findings":[{"what","code","message","severity"}]}')
     .addHelpText('after', '\nExit code 1 when something is wrong; warnings alone do not count.')
     .action(async (url: string, specs: string[], options: Options) => {
-      const mirror = await trusted(context, await open(context, url, options), options);
+      const mirror = await trusted(context, await openSource(context, url, options), options);
       const progress = ticker(context, 'verified');
       try {
         const filtered = specs.length > 0 || options.stack.length > 0;

@@ -1,11 +1,11 @@
 import { execFile, execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { join, normalize } from 'node:path';
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { gunzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { nginxMissing, startNginx } from '../../storage/src/testing-nginx.js';
+import { cephMissing, type S3Server, startS3 } from '../../storage/src/testing-s3.js';
 import {
   copyPackages,
   createKey,
@@ -16,10 +16,18 @@ import {
   presentPackages,
   pushPackages,
   readInstallTree,
+  Trust,
   updateIndex,
   v3,
-} from './index.js';
-import { copyOf, quickstart, quickstartMirror, removeTemporaryFolders, temporaryFolder } from './testing.js';
+  verifyMirror,
+} from '../src/index.js';
+import {
+  copyOf,
+  quickstart,
+  quickstartMirror,
+  removeTemporaryFolders,
+  temporaryFolder,
+} from '../src/testing.js';
 
 const missing = (() => {
   try {
@@ -30,16 +38,35 @@ const missing = (() => {
   }
 })();
 
+const noHttp = nginxMissing();
+const noS3 =
+  cephMissing() ??
+  (() => {
+    try {
+      execFileSync('python3', ['-c', 'import boto3'], { stdio: 'ignore' });
+      return undefined;
+    } catch {
+      return 'Spack needs boto3: apt-get install python3-boto3';
+    }
+  })();
+
 describe.skipIf(missing)(`real Spack (${missing ?? 'the one on PATH'})`, { timeout: 600_000 }, () => {
   let base: string;
   let mirror: string;
-  let server: Server;
-  let root = '';
+  /** Addresses of the mirror that we pushed, by scheme. */
+  const urls: Record<string, string> = {};
+  let s3: S3Server | undefined;
+  let nginx: Awaited<ReturnType<typeof startNginx>> | undefined;
   let key: Awaited<ReturnType<typeof createKey>>;
 
   const spack = async (env: string, ...args: string[]) => {
     const { stdout } = await promisify(execFile)('spack', ['-e', env, ...args], {
-      env: { ...process.env, SPACK_GNUPGHOME: join(base, 'gpg'), SPACK_DISABLE_LOCAL_CONFIG: '1' },
+      env: {
+        ...process.env,
+        ...s3?.env,
+        SPACK_GNUPGHOME: join(base, 'gpg'),
+        SPACK_DISABLE_LOCAL_CONFIG: '1',
+      },
       maxBuffer: 1 << 26,
     });
     return stdout;
@@ -69,27 +96,44 @@ describe.skipIf(missing)(`real Spack (${missing ?? 'the one on PATH'})`, { timeo
     mkdirSync(join(base, 'gpg'), { mode: 0o700 });
     key = await createKey({ name: 'Stackwright test' });
     writeFileSync(join(base, 'key.pub'), formatPublicKey(key));
-    const [from, to] = [await openMirror(quickstartMirror), await openMirror(mirror)];
-    await copyPackages(from, to, [...(await presentPackages(from)).values()], { signer: new KeySigner(key) });
-    await updateIndex(to);
-    server = createServer((request, response) => {
-      const file = join(mirror, normalize(decodeURIComponent(request.url!)));
-      if (!statSync(file, { throwIfNoEntry: false })?.isFile()) return void response.writeHead(404).end();
-      response.end(request.method === 'HEAD' ? undefined : readFileSync(file));
-    });
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    root = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    await spack(environment('keys', `file://${mirror}`), 'gpg', 'trust', join(base, 'key.pub'));
+    writeFileSync(join(base, 'key.secret'), key.armor());
+    const from = await openMirror(quickstartMirror);
+    const push = async (url: string, env?: NodeJS.ProcessEnv) => {
+      const to = await openMirror(url, { env });
+      const refs = [...(await presentPackages(from)).values()];
+      await copyPackages(from, to, refs, { signer: new KeySigner(key) });
+      await updateIndex(to);
+      await to.close();
+    };
+    await push(mirror);
+    urls['file'] = `file://${mirror}`;
+    if (!noHttp) {
+      nginx = await startNginx(mirror);
+      urls['http'] = nginx.url;
+    }
+    if (!noS3) {
+      s3 = await startS3();
+      await s3.createBucket('mirror');
+      urls['s3'] = 's3://mirror/of/ours';
+      await push(urls['s3'], s3.env);
+    }
+    await spack(environment('keys', urls['file']), 'gpg', 'trust', join(base, 'key.secret'));
   }, 600_000);
-  afterAll(() => {
-    server?.close();
+  afterAll(async () => {
+    await nginx?.stop();
+    await s3?.stop();
     removeTemporaryFolders();
   });
 
-  it.each(['file', 'http'])(
+  it.each([
+    ['file', undefined],
+    ['http', noHttp],
+    ['s3', noS3],
+  ])(
     'lists and installs, signatures verified, from a mirror that we pushed, over %s',
-    async (scheme) => {
-      const env = environment(scheme, scheme === 'file' ? `file://${mirror}` : root);
+    async (scheme, lacking) => {
+      if (lacking) return console.warn(`skipped over ${scheme}: ${lacking}`);
+      const env = environment(scheme, urls[scheme]!);
       const listed = await spack(env, 'buildcache', 'list', '-aL');
       for await (const { hash } of (await openMirror(mirror)).packages()) expect(listed).toContain(hash);
       await spack(env, 'install', '--cache-only');
@@ -100,17 +144,42 @@ describe.skipIf(missing)(`real Spack (${missing ?? 'the one on PATH'})`, { timeo
     },
   );
 
+  it('does not install what somebody else has signed', async () => {
+    const folder = copyOf(mirror);
+    const other = new KeySigner(await createKey({ name: 'Somebody else' }));
+    const own = await openMirror(folder);
+    await copyPackages(await openMirror(mirror), own, [...(await presentPackages(own)).values()], {
+      signer: other,
+      force: true,
+    });
+    const env = environment('other', `file://${folder}`);
+    await expect(spack(env, 'install', '--cache-only')).rejects.toThrow();
+  });
+
+  it('takes what we pushed into account when it concretizes', async () => {
+    const env = environment('reuse', urls['http'] ?? urls['file']!);
+    const file = join(env, 'spack.yaml');
+    rmSync(join(env, 'spack.lock'));
+    // Anew it would be for this machine's own target; for plain x86_64 only because the mirror has it.
+    const text = readFileSync(file, 'utf8')
+      .replace(/specs:\n(?: {4}- .*\n)+/, 'specs:\n    - hello\n')
+      .replace('reuse: false', 'reuse:\n      from:\n        - type: buildcache')
+      .replace(/ {4}all:\n {6}require:\n {8}- target=x86_64\n/, '');
+    expect(text).not.toContain('target=');
+    writeFileSync(file, text);
+    await spack(env, 'concretize');
+    const lock = JSON.parse(readFileSync(join(env, 'spack.lock'), 'utf8')) as {
+      roots: { hash: string }[];
+      concrete_specs: Record<string, object>;
+    };
+    const { hashes } = await (await openMirror(mirror)).index();
+    expect(hashes).toContain(lock.roots[0]!.hash);
+  });
+
   it('packs the same tar and spec that we pack', async () => {
     const tree = await readInstallTree(treeOf('file'));
     const theirs = join(base, 'theirs');
-    await spack(
-      join(base, 'file'),
-      'buildcache',
-      'push',
-      '--unsigned',
-      '--without-build-dependencies',
-      theirs,
-    );
+    await spack(join(base, 'file'), 'buildcache', 'push', '--without-build-dependencies', theirs);
     const spackRoot = (await spack(join(base, 'file'), 'location', '--spack-root')).trim();
     const ours = await openMirror(join(base, 'ours'));
     const sources = [...tree.installed].map((hash) =>
@@ -118,6 +187,12 @@ describe.skipIf(missing)(`real Spack (${missing ?? 'the one on PATH'})`, { timeo
     );
     expect((await pushPackages(ours, sources)).failed).toEqual([]);
     const other = await openMirror(theirs);
+    // Signed by Spack with the same key, through gpg.
+    const { packages, findings } = await verifyMirror(
+      other.withPolicy({ kind: 'trusted', trust: new Trust([key.toPublic()]) }),
+    );
+    expect(packages).toBeGreaterThanOrEqual(7);
+    expect(findings.filter((one) => one.code !== 'missing-index')).toEqual([]);
     const unpacked = (folder: string, checksum: string) =>
       gunzipSync(readFileSync(join(folder, v3.blob(checksum))));
     let compared = 0;

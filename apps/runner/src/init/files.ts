@@ -1,0 +1,214 @@
+import { stringify } from 'yaml';
+import { version } from '../version.js';
+
+/** What a new stack is to be. */
+export interface NewStack {
+  readonly name: string;
+  readonly specs: readonly string[];
+  /** Build cache for CI. */
+  readonly mirror?: string;
+  /** Base of the image. */
+  readonly base: string;
+}
+
+/** A file of a new stack; `mode` where it is not the usual one. */
+export interface NewFile {
+  readonly text: string;
+  readonly mode?: number;
+}
+
+/** The Spack that a new stack is built with. */
+const spackRef = 'v1.1.0';
+/** Has Node, Python, git and compilers: all that Stackwright and Spack need. */
+const jobImage = 'node:22-bookworm';
+
+/** The files of a new stack by their paths in its folder. */
+export function newStack(stack: NewStack): Readonly<Record<string, NewFile>> {
+  return {
+    'spack.yaml': { text: manifest(stack) },
+    'stackwright.yaml': { text: settings(stack) },
+    '.gitlab-ci.yml': { text: gitlab() },
+    '.github/workflows/stack.yml': { text: github(stack) },
+    'hooks/build': { text: hook(), mode: 0o755 },
+    '.gitignore': { text: '.stackwright/\njobs_scratch_dir/\npipeline*.yml\n*.key\n' },
+    'README.md': { text: readme(stack) },
+  };
+}
+
+function manifest({ name, specs, mirror }: NewStack): string {
+  const mirrors = mirror
+    ? `  mirrors:
+    buildcache-destination:
+      url: ${stringify(mirror).trim()}
+      signed: true
+`
+    : `  # The build cache that CI reads and writes: s3://BUCKET/PREFIX, oci://REGISTRY/REPOSITORY, or a folder.
+  # mirrors:
+  #   buildcache-destination:
+  #     url: s3://my-bucket/${name}
+  #     signed: true
+`;
+  return `# What is built. A Spack environment: https://spack.readthedocs.io/en/latest/environments.html
+spack:
+  specs:
+${specs.map((spec) => `    - ${stringify(spec).trim()}\n`).join('')}
+  view: false
+  concretizer:
+    unify: true
+
+  config:
+    install_tree:
+      root: /opt/${name}
+      # Room for any path that a binary may be moved to: a path inside it can be made shorter, never longer.
+      padded_length: 128
+  packages:
+    all:
+      # What all machines that will run it have.
+      require:
+        - target=x86_64_v3
+
+${mirrors}
+  ci:
+    pipeline-gen:
+      - build-job:
+          image: ${jobImage}
+          script::
+            - npx --yes stackwright@${version()} rebuild
+      - any-job:
+          variables:
+            SPACK_REF: ${spackRef}
+          retry:
+            max: 1
+            when: [runner_system_failure, stuck_or_timeout_failure]
+      - reindex-job:
+          image: ${jobImage}
+          script::
+            - npx --yes stackwright@${version()} mirror index {index_target_mirror}
+`;
+}
+
+function settings({ base }: NewStack): string {
+  return `# Whose signatures count. Make the key with: stackwright key create CI -o ci.key --public keys/ci.pub
+trust: []
+#  - keys/ci.pub
+
+image:
+  # It has to bring what spack.yaml calls external, the C library first of all.
+  base: ${stringify(base).trim()}
+`;
+}
+
+function gitlab(): string {
+  return `# Variables to set in the project's settings, masked: SPACK_SIGNING_KEY, and the mirror's credentials.
+stages: [generate, build, publish]
+
+default:
+  image: ${jobImage}
+
+variables:
+  SPACK_REF: ${spackRef}
+
+generate:
+  stage: generate
+  script:
+    - npx --yes stackwright@${version()} generate . --output-file pipeline.yml
+  artifacts:
+    paths: [pipeline.yml, jobs_scratch_dir]
+
+build:
+  stage: build
+  trigger:
+    include:
+      - artifact: pipeline.yml
+        job: generate
+    strategy: depend
+
+publish-image:
+  stage: publish
+  script:
+    - npx --yes @stackwright/image-hook@${version()} .
+  rules:
+    - if: $CI_COMMIT_TAG
+    - if: $CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH
+`;
+}
+
+function github({ name }: NewStack): string {
+  // GitHub's own expressions, which a template string would take for its own.
+  const secret = (of: string) => `\${{ secrets.${of} }}`;
+  return `# Secrets to set: SPACK_SIGNING_KEY, and the mirror's credentials.
+name: ${name}
+on:
+  push:
+    branches: [main]
+    tags: ["rev-*"]
+  pull_request:
+
+permissions:
+  contents: read
+  packages: write
+  statuses: write
+
+jobs:
+  stack:
+    runs-on: ubuntu-24.04
+    container: ${jobImage}
+    env:
+      SPACK_REF: ${spackRef}
+    steps:
+      - uses: actions/checkout@v4
+      - name: Build what the mirror lacks
+        run: npx --yes stackwright@${version()} run .
+        env:
+          SPACK_SIGNING_KEY: ${secret('SPACK_SIGNING_KEY')}
+          AWS_ACCESS_KEY_ID: ${secret('AWS_ACCESS_KEY_ID')}
+          AWS_SECRET_ACCESS_KEY: ${secret('AWS_SECRET_ACCESS_KEY')}
+      - name: Put a status on the commit
+        if: always()
+        run: npx --yes stackwright@${version()} report .
+        env:
+          GITHUB_TOKEN: ${secret('GITHUB_TOKEN')}
+      - name: Publish the image
+        if: github.event_name == 'push'
+        run: npx --yes @stackwright/image-hook@${version()} .
+        env:
+          GITHUB_TOKEN: ${secret('GITHUB_TOKEN')}
+          AWS_ACCESS_KEY_ID: ${secret('AWS_ACCESS_KEY_ID')}
+          AWS_SECRET_ACCESS_KEY: ${secret('AWS_SECRET_ACCESS_KEY')}
+`;
+}
+
+function hook(): string {
+  return `#!/bin/sh
+# DockerHub calls this instead of building a Dockerfile.
+exec npx --yes @stackwright/image-hook@${version()} .
+`;
+}
+
+function readme({ name, mirror }: NewStack): string {
+  const steps = [
+    'Say in `spack.yaml` what is to be built, then `stackwright concretize .`, and commit `spack.lock`.',
+    'Make a signing key: `stackwright key create CI -o ci.key --public keys/ci.pub`. Commit `keys/ci.pub` and name it under `trust:` in `stackwright.yaml`; put what `ci.key` holds into the secret `SPACK_SIGNING_KEY`, and delete the file.',
+    ...(mirror ? [] : ['Name the build cache in `spack.yaml` (`mirrors:`), and give CI its credentials.']),
+    '`stackwright doctor .` says what is still missing.',
+    'Push. CI builds what the build cache lacks, signs it, and on the main branch or a tag `rev-NAME` publishes the image.',
+  ];
+  return `# ${name}
+
+A [Spack](https://spack.io) stack, built with [Stackwright](https://www.npmjs.com/package/stackwright).
+
+\`\`\`
+npx stackwright@${version()} run .      # build it here
+\`\`\`
+
+## Setting up
+
+${steps.map((step, index) => `${index + 1}. ${step}`).join('\n')}
+
+| file | what |
+| --- | --- |
+| \`spack.yaml\`, \`spack.lock\` | what is built |
+| \`stackwright.yaml\` | whose signatures count; the image |
+| \`.gitlab-ci.yml\`, \`.github/workflows/stack.yml\`, \`hooks/build\` | CI at GitLab, GitHub, DockerHub; keep the one that you use |
+`;
+}

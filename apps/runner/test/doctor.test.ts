@@ -1,0 +1,137 @@
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { createKey, formatSigningKey } from '@stackwright/buildcache';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { call } from './call.js';
+
+const quickstart = fileURLToPath(new URL('../../../stacks/quickstart', import.meta.url));
+const path = process.env.PATH;
+let stack: string;
+beforeEach(() => {
+  stack = join(mkdtempSync(join(tmpdir(), 'doctor-')), 'stack');
+  cpSync(quickstart, stack, { recursive: true });
+  edit(/\n {2}cdash:[\s\S]*/, '\n');
+});
+afterEach(() => rmSync(join(stack, '..'), { recursive: true, force: true }));
+
+function edit(from: string | RegExp, to: string, file = 'spack.yaml') {
+  const text = readFileSync(join(stack, file), 'utf8');
+  const changed = text.replace(from, to);
+  expect(changed).not.toBe(text);
+  writeFileSync(join(stack, file), changed);
+}
+
+/** What doctor says of one thing. */
+async function about(what: string, env: NodeJS.ProcessEnv = {}) {
+  const { code, stdout } = await call(['doctor', stack, '--json'], { env: { PATH: path, ...env } });
+  const { findings } = JSON.parse(stdout) as {
+    findings: { what: string; state: string; message: string; fix?: string }[];
+  };
+  return { code, ...findings.find((one) => one.what === what) };
+}
+
+describe('stackwright doctor', () => {
+  it('finds nothing that would make the quickstart fail', async () => {
+    const { code, stdout } = await call(['doctor', stack], { env: { PATH: path } });
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^✓ Node /);
+    expect(stdout).toMatch(/^✓ lock +2 roots, 12 specs$/m);
+    expect(stdout).toMatch(/^✓ mirror buildcache-destination +file:.*: 9 packages$/m);
+    expect(stdout).not.toContain('✗');
+  });
+
+  it('examines just the machine without a stack', async () => {
+    const { code, stdout } = await call(['doctor'], { env: { PATH: '/nowhere' } });
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^! git +Not on PATH/m);
+    expect(stdout).toMatch(/→ Set SPACK_REF/);
+    expect(stdout).not.toContain('lock');
+  });
+
+  it('says that an old Spack is too old', async () => {
+    const root = join(stack, 'old');
+    mkdirSync(join(root, 'bin'), { recursive: true });
+    writeFileSync(join(root, 'bin/spack'), '#!/bin/sh\necho 0.23.1\n', { mode: 0o755 });
+    expect(await about('Spack', { SPACK_ROOT: root })).toMatchObject({
+      code: 1,
+      state: 'problem',
+      fix: 'Use Spack 1.0 or later.',
+    });
+  });
+
+  it('sees a lock of another manifest', async () => {
+    edit('- quickstart-suite', '- quickstart-suite@2027');
+    expect(await about('lock')).toMatchObject({
+      code: 1,
+      state: 'problem',
+      message: expect.stringContaining('quickstart-suite@2027'),
+      fix: expect.stringContaining('stackwright concretize'),
+    });
+  });
+
+  it('sees an error of the manifest, with its place', async () => {
+    edit('  view: false', '  vieew: false');
+    expect(await about('spack.yaml')).toMatchObject({
+      code: 1,
+      message: expect.stringMatching(/spack\.yaml:\d+:\d+/),
+    });
+  });
+
+  it('sees a signing key that nobody trusts, and shows none of it', async () => {
+    const key = formatSigningKey(await createKey({ name: 'CI' }));
+    const found = await about('key', { SPACK_SIGNING_KEY: key });
+    expect(found).toMatchObject({ code: 1, message: expect.stringContaining('does not trust') });
+    expect(JSON.stringify(found)).not.toContain(key);
+  });
+
+  it('sees a mirror that is not there, and one without an index', async () => {
+    rmSync(join(stack, 'mirror/v3/manifests/index'), { recursive: true });
+    expect(await about('mirror buildcache-destination')).toMatchObject({
+      code: 0,
+      state: 'warning',
+      fix: expect.stringContaining('stackwright mirror index'),
+    });
+    rmSync(join(stack, 'mirror'), { recursive: true });
+    expect(await about('mirror buildcache-destination')).toMatchObject({
+      code: 1,
+      message: expect.stringContaining('is no mirror'),
+    });
+  });
+
+  it('sees a base image that is not there', async () => {
+    edit(/base: .*/, 'base: oci:nowhere', 'stackwright.yaml');
+    expect(await about('image base')).toMatchObject({ code: 1, state: 'problem' });
+  });
+
+  it('asks CDash whether it is one', async () => {
+    const server = createServer((request, response) =>
+      response.end(request.url === '/cdash/ping' ? 'OK\n' : '<html>'),
+    );
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    try {
+      edit(/$/, `  cdash: { build-group: Nightly, project: P, url: "${url}/cdash" }\n`);
+      expect(await about('CDash')).toMatchObject({
+        code: 0,
+        state: 'warning',
+        message: expect.stringContaining('no token'),
+      });
+      expect(await about('CDash', { CDASH_AUTH_TOKEN: 'secret-token' })).toMatchObject({
+        code: 0,
+        state: 'ok',
+      });
+      edit(`${url}/cdash`, `${url}/other`);
+      expect(await about('CDash')).toMatchObject({
+        code: 1,
+        message: expect.stringContaining('does not answer as a CDash'),
+      });
+    } finally {
+      server.close();
+      server.closeAllConnections();
+    }
+  });
+});

@@ -1,0 +1,196 @@
+import { createReadStream } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import {
+  copyKeys,
+  copyPackages,
+  describe,
+  hasCode,
+  type Mirror,
+  openMirror,
+  type PackageManifest,
+  type PackageMirror,
+  updateIndex,
+  v3,
+} from '@stackwright/buildcache';
+import type { ConcreteNode } from '@stackwright/spack-env';
+import { pack } from 'tar-stream';
+import { type AssembledImage, type AssembleOptions, composeImage, stageBase } from './assemble.js';
+import { ImageError } from './error.js';
+import { keyOf, type Layer } from './layer.js';
+import { groupSmallest } from './merge.js';
+import type { Staging } from './staging.js';
+
+export interface MirrorImageOptions
+  extends Pick<AssembleOptions, 'base' | 'settings' | 'staging' | 'mostLayers' | 'signal'> {
+  /** Packages are taken from here; each is verified by its policy. */
+  readonly mirror: PackageMirror;
+  readonly nodes: readonly ConcreteNode[];
+  /** Absolute folder that the mirror lies under in the image. */
+  readonly root: string;
+  readonly onLayer?: (ready: number, all: number) => void;
+}
+
+/** A file of the mirror in the image. */
+interface MirrorFile {
+  readonly key: string;
+  readonly size: number;
+}
+
+/**
+ * Assembles an image that holds a mirror of these packages, with public keys and an index, for people to install from:
+ * a layer for each package, so that the next image shares those that are the same, and one for the index.
+ * @throws ImageError naming every package that the mirror lacks, or the mirror's and registry's own errors
+ */
+export async function assembleMirrorImage(options: MirrorImageOptions): Promise<AssembledImage> {
+  const { mirror, nodes, base, staging, signal } = options;
+  const temporary = await mkdtemp(join(staging.folder, 'mirror-'));
+  try {
+    const copy = await openMirror(temporary, { signal });
+    const manifests = await fillMirror(mirror, copy, nodes, signal);
+    const baseLayers = base ? await stageBase(base, staging, signal) : [];
+    const room = Math.max((options.mostLayers ?? 120) - baseLayers.length, 2);
+    const layers = await mirrorLayers(copy, manifests, room, options);
+    return {
+      ...composeImage({
+        base,
+        settings: options.settings,
+        arch: nodes[0]?.arch,
+        env: base?.image.config.config?.Env ?? [],
+        baseLayers,
+        layers,
+      }),
+      packages: [],
+      bill: manifests.map(({ node, manifest }) => ({
+        node,
+        digest: `sha256:${manifest.tarball.checksum}` as const,
+      })),
+    };
+  } finally {
+    await rm(temporary, { recursive: true, force: true });
+  }
+}
+
+interface Copied {
+  readonly node: ConcreteNode;
+  readonly manifest: PackageManifest;
+}
+
+/** Copies the packages into a new mirror, with keys and index. Returns their manifests there, by name. */
+async function fillMirror(
+  from: PackageMirror,
+  to: Mirror,
+  nodes: readonly ConcreteNode[],
+  signal: AbortSignal | undefined,
+): Promise<Copied[]> {
+  const { failed } = await copyPackages(from, to, nodes, { signal });
+  const missing = failed.filter(({ error }) => hasCode(error, 'missing-package'));
+  const other = failed.find(({ error }) => !hasCode(error, 'missing-package'));
+  if (other) throw other.error;
+  if (missing.length > 0) {
+    throw new ImageError(
+      'missing',
+      `${from.url} lacks ${missing.length} of the stack's ${nodes.length} packages: ${missing.map((one) => describe(one.package)).join(', ')}.`,
+      'Build and push them first: stackwright run STACK --mirror URL',
+    );
+  }
+  await copyKeys(from, to, signal);
+  // One after the other, so that the index of the same packages is always the same.
+  await updateIndex(to, { parallel: 1, signal });
+  const sorted = [...nodes].sort((a, b) => (describe(a) < describe(b) ? -1 : 1));
+  return Promise.all(sorted.map(async (node) => ({ node, manifest: await to.manifest(node, signal) })));
+}
+
+async function mirrorLayers(
+  copy: Mirror,
+  packages: readonly Copied[],
+  room: number,
+  { root, staging, signal, onLayer }: MirrorImageOptions,
+): Promise<Layer[]> {
+  const files = new Map<string, MirrorFile>();
+  for await (const { key, size = 0 } of copy.store.list('', { signal })) files.set(key, { key, size });
+  const take = (keys: readonly string[]) =>
+    keys.flatMap((key) => {
+      const file = files.get(key);
+      files.delete(key);
+      return file ? [file] : [];
+    });
+  const parts = packages.map(({ node, manifest }) => ({
+    title: `${node.name}@${node.version}/${node.hash}`,
+    files: take([v3.blob(manifest.tarball.checksum), v3.blob(manifest.spec.checksum), v3.spec(node)]),
+  }));
+  const sizes = parts.map((part) => part.files.reduce((sum, file) => sum + file.size, 0));
+  const groups = groupSmallest(sizes, room - 1);
+  const layers: Layer[] = [];
+  const add = async (title: string, content: readonly MirrorFile[]) => {
+    layers.push(await mirrorLayer(copy, root, content, title, staging, signal));
+    onLayer?.(layers.length, groups.length + 1);
+  };
+  let start = 0;
+  for (const length of groups) {
+    const group = parts.slice(start, (start += length));
+    await add(
+      group.map((part) => part.title).join(' '),
+      group.flatMap((part) => part.files),
+    );
+  }
+  await add('index of the mirror', take([...files.keys()].sort()));
+  return layers;
+}
+
+/** A layer of files of a mirror. Blobs are named by their content, so only the others have to be read to name it. */
+async function mirrorLayer(
+  copy: Mirror,
+  root: string,
+  files: readonly MirrorFile[],
+  title: string,
+  staging: Staging,
+  signal: AbortSignal | undefined,
+): Promise<Layer> {
+  const contents = await Promise.all(
+    files.map(async ({ key }) => {
+      if (key.startsWith('blobs/')) return key;
+      const chunks: Buffer[] = [];
+      for await (const chunk of (await copy.store.get(key, { signal })).body) chunks.push(chunk as Buffer);
+      return `${key} ${Buffer.concat(chunks).toString('utf8')}`;
+    }),
+  );
+  return staging.pack(
+    keyOf('mirror', root, ...contents),
+    () => tarOf(new URL(copy.url).pathname, root, files, signal),
+    `stackwright: ${title}`,
+    { plain: true, signal },
+  );
+}
+
+/** Files of a folder under another root, with the folders above them; the same for the same files. */
+function tarOf(
+  folder: string,
+  root: string,
+  files: readonly MirrorFile[],
+  signal: AbortSignal | undefined,
+): Readable {
+  const output = pack();
+  const fixed = { mtime: new Date(0), uid: 0, gid: 0 };
+  const names = [...files].sort((a, b) => (a.key < b.key ? -1 : 1));
+  const folders = new Set<string>();
+  for (const { key } of names) {
+    for (let at = dirname(join(root, key)); at !== '/'; at = dirname(at)) folders.add(at);
+  }
+  const fill = async () => {
+    for (const path of [...folders].sort()) {
+      output.entry({ name: `${path.slice(1)}/`, type: 'directory', mode: 0o755, ...fixed });
+    }
+    for (const { key, size } of names) {
+      const entry = output.entry({ name: join(root, key).slice(1), size, mode: 0o644, ...fixed });
+      await pipeline(createReadStream(join(folder, key)), entry as unknown as NodeJS.WritableStream, {
+        signal,
+      });
+    }
+    output.finalize();
+  };
+  fill().catch((error) => output.destroy(error));
+  return output as unknown as Readable;
+}
