@@ -93,8 +93,8 @@ function push(tree, env) {
     'push',
     () => ours(args),
     hasSpack && env ? () => spack(['-e', env, 'buildcache', 'push', '--unsigned', other]) : undefined,
-    () => {
-      for (const folder of [target, other]) rmSync(folder, { recursive: true, force: true });
+    (who) => {
+      rmSync(who === 'ours' ? target : other, { recursive: true, force: true });
       // Neither is to be the one that reads the tree from the disk.
       spawnSync('tar', ['cf', '/dev/null', '-C', tree, '.']);
     },
@@ -167,7 +167,7 @@ function row(what, one, other, before = () => {}) {
       ['theirs', other],
     ]) {
       if (round >= rounds[who]) continue;
-      before();
+      before(who);
       found[who].push(measure());
     }
   }

@@ -5,7 +5,7 @@ import { constants, crc32, deflateRaw } from 'node:zlib';
 const header = Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff]);
 const windowSize = 32 * 1024;
 /** Bytes that are compressed as one piece. Fixed, so that the result does not depend on the machine. */
-const pieceSize = 1024 * 1024;
+const pieceSize = 2 * 1024 * 1024;
 
 /**
  * Compresses to one gzip member, several pieces at a time in the thread pool. Each piece knows the 32 KiB before it,

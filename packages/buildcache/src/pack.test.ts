@@ -42,7 +42,7 @@ describe('packing a prefix again', () => {
       let packed: PackedTarball | undefined;
       const chunks: Buffer[] = [];
       for await (const chunk of packedBytes(
-        packPrefix(prefix, info, { from: at + prefix }),
+        packPrefix(prefix, info, { from: at + prefix, reuse: true }),
         (done) => (packed = done),
       ))
         chunks.push(chunk);

@@ -37,12 +37,13 @@ const none: readonly Buffer[] = [];
  * `.spack/binary_distribution` last, made anew.
  * @param prefix absolute path of the package as it is installed
  * @param options.from where its files lie, when that is another folder
+ * @param options.reuse whether a content's bytes need to hold only until the next one is asked for
  * @throws BuildcacheError `install-tree` when it is no folder, or a file changes while it is read
  */
 export async function* packPrefix(
   prefix: string,
   info: PackInfo,
-  options: { readonly from?: string; readonly signal?: AbortSignal } = {},
+  options: { readonly from?: string; readonly reuse?: boolean; readonly signal?: AbortSignal } = {},
 ): AsyncGenerator<TarItem> {
   const root = prefix.replace(/\/+$/, '');
   const from = (options.from ?? root).replace(/\/+$/, '');
@@ -50,6 +51,12 @@ export async function* packPrefix(
   const search = new PrefixSearch([...info.prefixes.values(), info.sbangPath, info.root]);
   const lists = { binaries: [] as string[], links: [] as string[], textFiles: [] as string[] };
   const seen = new Map<string, string>();
+  let shared = Buffer.alloc(0);
+  const space = (size: number) => {
+    if (!options.reuse) return Buffer.allocUnsafe(size);
+    if (shared.length < size) shared = Buffer.allocUnsafeSlow(Math.min(wholeFile, size * 2));
+    return shared.subarray(0, size);
+  };
   const own = inodeOf(`${from}/.spack/binary_distribution`);
 
   for (const parent of parents(root)) yield folder(parent);
@@ -83,7 +90,7 @@ export async function* packPrefix(
           continue;
         }
         if (stat.nlink > 1) seen.set(inode, at.slice(1));
-        const { content, kind } = await readForPacking(onDisk(at), stat.size, relative, search);
+        const { content, kind } = await readForPacking(onDisk(at), stat.size, relative, search, space);
         if (kind === 'binary') lists.binaries.push(relative);
         else if (kind === 'relocatable') lists.textFiles.push(relative);
         yield { entry: { name: at.slice(1), type: 'file', mode, size: stat.size }, content };
@@ -200,11 +207,12 @@ async function readForPacking(
   size: number,
   relative: string,
   search: PrefixSearch,
+  space: (size: number) => Buffer,
 ): Promise<{ content: AsyncIterable<Buffer> | Iterable<Buffer>; kind: 'binary' | 'relocatable' | 'other' }> {
   // Spack relocates nothing of its own metadata.
   const metadata = relative.startsWith('.spack/');
   if (size <= wholeFile) {
-    const content = readWhole(path, size);
+    const content = readInto(space(size), path);
     if (metadata) return { content: [content], kind: 'other' };
     const kind = fileKind(content);
     const found = kind === 'text' && search.found(content);
@@ -214,24 +222,24 @@ async function readForPacking(
   return { content: createReadStream(bytesOf(path), { highWaterMark: 1 << 20, end: size - 1 }), kind };
 }
 
-function readWhole(path: string, size: number): Buffer {
+/** As much of a file as there is space for. */
+function readInto(space: Buffer, path: string): Buffer {
   const file = openSync(bytesOf(path), 'r');
   try {
-    const content = Buffer.allocUnsafe(size);
     let at = 0;
-    while (at < size) {
-      const count = readSync(file, content, at, size - at, at);
+    while (at < space.length) {
+      const count = readSync(file, space, at, space.length - at, at);
       if (count === 0) break;
       at += count;
     }
-    return content.subarray(0, at);
+    return space.subarray(0, at);
   } finally {
     closeSync(file);
   }
 }
 
 async function scanLarge(path: string, search: PrefixSearch): Promise<'binary' | 'relocatable' | 'other'> {
-  const head = readWhole(path, 8);
+  const head = readInto(Buffer.alloc(8), path);
   if (isExecutableFormat(head)) return 'binary';
   const classifier = new FileClassifier();
   for await (const chunk of createReadStream(bytesOf(path), { highWaterMark: 1 << 20 })) {

@@ -37,6 +37,7 @@ export interface Pushed extends PackageRef {
 export interface PackageSource extends PackageRef {
   /** The spec's JSON as it goes into the mirror. */
   readonly specText: string;
+  /** Of each item the bytes need to hold only until the next is asked for. */
   readonly items: () => AsyncIterable<TarItem>;
 }
 
@@ -56,7 +57,7 @@ export function installedPackage(prefix: string, tree: InstallTree, spackPrefix:
     version: root.version,
     hash: root.hash,
     specText: mirrorSpecText(installed.document.text, prefix),
-    items: () => packPrefix(installed.prefix, info),
+    items: () => packPrefix(installed.prefix, info, { reuse: true }),
   };
 }
 
