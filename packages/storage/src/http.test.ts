@@ -3,7 +3,7 @@ import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { HttpStore, readObject, type StorageEvent } from './index.js';
 import { nginxMissing, startNginx } from './testing-nginx.js';
 import { inParallel, startFaultyProxy } from './testing-s3.js';
@@ -191,6 +191,11 @@ describe.skipIf(missing)(`a folder behind nginx (${missing ?? 'nginx on 127.0.0.
     for (let i = 0; i < 2000; i++) await writeFile(join(folder, String(i)), content(i));
     const nginx = await startNginx({ root: folder });
     const proxy = await startFaultyProxy(nginx.url);
+    onTestFinished(async () => {
+      await proxy.stop();
+      await nginx.stop();
+      await rm(folder, { recursive: true });
+    });
     const events = new Map<string, number>();
     const store = new HttpStore(proxy.url, {
       retry: { attempts: 12, first: 2, longest: 50 },
@@ -205,8 +210,5 @@ describe.skipIf(missing)(`a folder behind nginx (${missing ?? 'nginx on 127.0.0.
     expect(events.get('retry')).toBeGreaterThan(50);
     expect(events.get('resume')).toBeGreaterThan(10);
     await store.close();
-    await proxy.stop();
-    await nginx.stop();
-    await rm(folder, { recursive: true });
   }, 120_000);
 });
