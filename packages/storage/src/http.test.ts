@@ -3,7 +3,7 @@ import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { HttpStore, readObject, type StorageEvent } from './index.js';
 import { nginxMissing, startNginx } from './testing-nginx.js';
 import { inParallel, startFaultyProxy } from './testing-s3.js';
@@ -44,6 +44,44 @@ describe('a web server as a store', () => {
     const store = new HttpStore(url.replace('//', '//me:s3cret@'), { retry: quick });
     expect((await readObject(store, 'x')).bytes.toString()).toBe('ok');
     expect(store.url).toBe(url);
+  });
+
+  it('sends a token, but not to where it is sent on', async () => {
+    const seen: [string, string | undefined][] = [];
+    const url = await serve((request, response) => {
+      seen.push([request.headers.host!, request.headers.authorization]);
+      if (request.headers.host!.startsWith('localhost')) return void response.end('ok');
+      const { port } = server!.address() as AddressInfo;
+      response.writeHead(302, { location: `http://localhost:${port}/elsewhere` }).end();
+    });
+    const store = new HttpStore(url, { token: 't0ken', retry: quick });
+    expect((await readObject(store, 'x')).bytes.toString()).toBe('ok');
+    expect(seen.map(([, authorization]) => authorization)).toEqual(['Bearer t0ken', undefined]);
+    await store.close();
+  });
+
+  it('goes through the proxy that http_proxy names, but for what no_proxy names', async () => {
+    const through: string[] = [];
+    const proxy = createServer((request, response) => {
+      through.push(request.url!);
+      response.end('from the proxy');
+    });
+    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+    const url = await serve((_, response) => response.end('direct'));
+    for (const name of ['HTTP_PROXY', 'NO_PROXY', 'no_proxy']) vi.stubEnv(name, undefined);
+    vi.stubEnv('http_proxy', `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`);
+    const far = new HttpStore('http://mirror.invalid/build', { retry: quick });
+    expect((await readObject(far, 'x')).bytes.toString()).toBe('from the proxy');
+    expect(through).toEqual(['http://mirror.invalid/build/x']);
+    vi.stubEnv('no_proxy', '127.0.0.1');
+    const near = new HttpStore(url, { retry: quick });
+    expect((await readObject(near, 'x')).bytes.toString()).toBe('direct');
+    expect(through).toHaveLength(1);
+    vi.unstubAllEnvs();
+    await far.close();
+    await near.close();
+    proxy.closeAllConnections();
+    proxy.close();
   });
 
   it('tries again after 500, 503 and a dropped connection', async () => {
@@ -153,6 +191,11 @@ describe.skipIf(missing)(`a folder behind nginx (${missing ?? 'nginx on 127.0.0.
     for (let i = 0; i < 2000; i++) await writeFile(join(folder, String(i)), content(i));
     const nginx = await startNginx({ root: folder });
     const proxy = await startFaultyProxy(nginx.url);
+    onTestFinished(async () => {
+      await proxy.stop();
+      await nginx.stop();
+      await rm(folder, { recursive: true });
+    });
     const events = new Map<string, number>();
     const store = new HttpStore(proxy.url, {
       retry: { attempts: 12, first: 2, longest: 50 },
@@ -167,8 +210,5 @@ describe.skipIf(missing)(`a folder behind nginx (${missing ?? 'nginx on 127.0.0.
     expect(events.get('retry')).toBeGreaterThan(50);
     expect(events.get('resume')).toBeGreaterThan(10);
     await store.close();
-    await proxy.stop();
-    await nginx.stop();
-    await rm(folder, { recursive: true });
   }, 120_000);
 });

@@ -49,6 +49,8 @@ export class HttpStore implements ObjectStore {
     this.#policy = options.retry ?? defaultRetry;
     this.#onEvent = options.onEvent;
     this.#agent = new EnvHttpProxyAgent({
+      // Proxies commonly tunnel to port 443 alone; plain HTTP is asked for by its whole URL.
+      proxyTunnel: false,
       connections: 32,
       connectTimeout: 20_000,
       headersTimeout: 60_000,
