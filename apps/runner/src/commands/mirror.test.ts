@@ -191,6 +191,25 @@ describe('stackwright mirror', () => {
     expect(await run(['mirror', 'verify', 'own', '--unsigned'])).toMatchObject({ code: 0, out: '' });
   });
 
+  it('pull refuses packages whose dependencies are missing, copy and list name what is', async () => {
+    await run(['mirror', 'copy', mirror, 'poor', 'hello', '--no-dependencies', '--unsigned']);
+    const pull = ['mirror', 'pull', 'poor', 'hello', '--to', 'tree', '--unsigned'];
+    expect(await run(pull)).toMatchObject({
+      code: 3,
+      err: expect.stringMatching(
+        /poor lacks gcc-runtime@\S+, libgreet@1\.2\.0\/lxymk2z, which these packages need\.\n.*--no-dep/,
+      ),
+    });
+    expect(existsSync(join(cwd, 'tree'))).toBe(false);
+    expect(await run([...pull, '--no-dependencies'])).toMatchObject({ code: 0 });
+    expect(await run(['mirror', 'copy', 'poor', 'other', 'hello', '--unsigned'])).toMatchObject({
+      code: 0,
+      err: expect.stringMatching(/^Warning: .*poor lacks gcc-runtime@\S+, libgreet@1\.2\.0/),
+    });
+    const list = await run(['mirror', 'list', 'poor', '--stack', quickstart]);
+    expect(list).toMatchObject({ code: 0, err: expect.stringMatching(/^Warning: .*lacks chorus@1\.1/) });
+  });
+
   it('prune shows what it would delete and deletes nothing', async () => {
     await run(['mirror', 'copy', mirror, 'copy', '--unsigned']);
     writeFileSync(join(cwd, 'keep'), '/hocoygzxdt3joeunr4qllim24bqkuvhh\n');

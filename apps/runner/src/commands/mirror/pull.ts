@@ -36,7 +36,7 @@ export const define: Define = (command, context) => {
     .action(async (url: string, specs: string[], options: Options) => {
       const mirror = await trusted(context, await openSource(context, url, options), options);
       try {
-        const refs = await select(context, mirror, specs, options.stack, options.dependencies);
+        const refs = await select(context, mirror, specs, options.stack, options.dependencies, true);
         const to = resolve(context.cwd, options.to);
         const root = (options.root ?? to).replace(/\/+$/, '');
         const failed: { package: (typeof refs)[number]; error: Error }[] = [];

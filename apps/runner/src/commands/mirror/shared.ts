@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import {
   type AnyMirror,
+  describe,
   GpgSigner,
   KeySigner,
   type MirrorIndex,
@@ -192,6 +193,7 @@ export async function requireSigner(context: Context, options: SignerOptions): P
 /**
  * The packages of a mirror that are meant: by specs or `/HASH`, by the locks of stacks; all when neither is given.
  * @param withDependencies also what they link and run
+ * @param complete whether packages are of no use without what they need; else a warning names what is not there
  */
 export async function select(
   context: Context,
@@ -199,13 +201,18 @@ export async function select(
   specs: readonly string[],
   stacks: readonly string[] = [],
   withDependencies = false,
+  complete = false,
 ): Promise<PackageRef[]> {
   const present = await presentPackages(mirror, context.signal);
   if (specs.length === 0 && stacks.length === 0) return sorted(present.values());
   const chosen = new Set<string>();
+  const missing = new Map<string, string>();
   for (const stack of stacks) {
     const lock = await readLock(await stackFolder(context, stack));
-    for (const node of lock.nodes.values()) if (present.has(node.hash)) chosen.add(node.hash);
+    for (const node of lock.nodes.values()) {
+      if (present.has(node.hash)) chosen.add(node.hash);
+      else if (!node.external) missing.set(node.hash, describe(node));
+    }
   }
   if (specs.length > 0) {
     const { nodes } = await nodesOf(mirror, present, context.signal);
@@ -225,12 +232,30 @@ export async function select(
       for (let hash = queue.pop(); hash !== undefined; hash = queue.pop()) {
         for (const edge of nodes.get(hash)?.dependencies ?? []) {
           const needed = edge.types.includes('link') || edge.types.includes('run');
-          if (!needed || chosen.has(edge.hash) || !present.has(edge.hash)) continue;
+          const node = nodes.get(edge.hash);
+          if (!needed || chosen.has(edge.hash) || node?.external) continue;
+          if (!present.has(edge.hash)) {
+            missing.set(edge.hash, node ? describe(node) : `${edge.name}/${edge.hash.slice(0, 7)}`);
+            continue;
+          }
           chosen.add(edge.hash);
           queue.push(edge.hash);
         }
       }
     }
+  }
+  if (missing.size > 0) {
+    const names = [...missing.values()].sort();
+    const more = names.length > 10 ? ` and ${names.length - 10} more` : '';
+    const text = `${mirror.url} lacks ${names.slice(0, 10).join(', ')}${more}, which these packages need.`;
+    if (complete && specs.length > 0) {
+      throw new RunnerError(
+        'missing',
+        text,
+        'Push that first, or do without what the packages need: --no-dependencies',
+      );
+    }
+    note(context, `Warning: ${text}`);
   }
   return sorted([...chosen].map((hash) => present.get(hash)!));
 }
