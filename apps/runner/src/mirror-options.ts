@@ -14,6 +14,7 @@ export function mirrorOptions(connection: MirrorConnection | undefined, env: Nod
       ...(token && user && secret ? { AWS_SESSION_TOKEN: token } : {}),
     },
     ...(user && secret ? { login: { username: user, password: secret } } : {}),
+    ...(token ? { token } : {}),
     ...(profile ? { profile } : {}),
     ...(endpointUrl ? { endpoint: endpointUrl } : {}),
   };

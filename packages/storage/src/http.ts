@@ -167,7 +167,7 @@ export class HttpStore implements ObjectStore {
     if (status === 401 || status === 403 || status === 407) {
       throw new StorageError('denied', `${this.url}/${key}: access denied (HTTP ${status}).`, {
         ...details,
-        hint: 'Give a user and password in the URL, or a token.',
+        hint: 'Give a user and password in the URL, or a token (--token-variable NAME).',
       });
     }
     if (status === 416)

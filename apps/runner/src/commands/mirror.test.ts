@@ -63,15 +63,28 @@ describe('stackwright mirror', () => {
   it('reads a mirror that a web server serves', async () => {
     const server = createServer((request, response) => {
       const file = join(mirror, decodeURIComponent(request.url!));
-      if (existsSync(file)) response.end(readFileSync(file));
+      if (request.headers.authorization !== 'Bearer s3cret-token') response.writeHead(401).end();
+      else if (existsSync(file)) response.end(readFileSync(file));
       else response.writeHead(404).end();
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     try {
       const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-      const list = await run(['mirror', 'list', url]);
+      expect(await run(['mirror', 'list', url])).toMatchObject({
+        code: 3,
+        err: expect.stringContaining('--token-variable'),
+      });
+      const token = ['--token-variable', 'SITE_TOKEN'];
+      expect(await run(['mirror', 'list', url, ...token])).toMatchObject({
+        code: 3,
+        err: expect.stringContaining('SITE_TOKEN is not set'),
+      });
+      const env = { SITE_TOKEN: 's3cret-token' };
+      const list = await run(['mirror', 'list', url, ...token], env);
+      expect(list.err).not.toContain('s3cret');
       expect(list).toMatchObject({ code: 0, err: expect.stringMatching(/^9 packages in http/m) });
-      const pull = await run(['mirror', 'pull', url, 'libgreet', '--to', join(cwd, 'tree'), ...trust]);
+      const to = ['--to', join(cwd, 'tree')];
+      const pull = await run(['mirror', 'pull', url, 'libgreet', ...to, ...trust, ...token], env);
       expect(pull).toMatchObject({ code: 0 });
       expect(readdirSync(join(cwd, 'tree')).join()).toContain('linux-');
     } finally {

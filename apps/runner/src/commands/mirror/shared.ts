@@ -28,6 +28,7 @@ export interface StoreOptions {
   readonly endpoint?: string;
   readonly profile?: string;
   readonly anonymous?: boolean;
+  readonly tokenVariable?: string;
 }
 
 export interface TrustOptions {
@@ -48,7 +49,8 @@ export function storeOptions(command: Command): Command {
   return command
     .option('--endpoint <url>', "S3: the server's address (else S3_ENDPOINT_URL)")
     .option('--profile <name>', 'S3: the profile of ~/.aws (else AWS_PROFILE)')
-    .option('--anonymous', 'S3: send no credentials');
+    .option('--anonymous', 'S3: send no credentials')
+    .option('--token-variable <name>', 'HTTP: environment variable that holds a bearer token');
 }
 
 /** Options that say whose signatures count. */
@@ -114,11 +116,17 @@ export function openOptions(context: Context, options: StoreOptions) {
   if (env['S3_ENDPOIT_URL'] && !env['S3_ENDPOINT_URL']) {
     note(context, 'Warning: S3_ENDPOIT_URL is misspelled; set S3_ENDPOINT_URL.');
   }
+  const { tokenVariable } = options;
+  const token = tokenVariable === undefined ? undefined : env[tokenVariable];
+  if (tokenVariable !== undefined && !token) {
+    throw new RunnerError('missing', `The environment variable ${tokenVariable} is not set.`);
+  }
   return {
     env,
     cwd,
     signal,
     ...options,
+    ...(token ? { token } : {}),
     onEvent: (event: { readonly type: string; readonly key: string; readonly reason: string }) => {
       if (env['STACKWRIGHT_DEBUG']) note(context, `${event.type} ${event.key}: ${event.reason}`);
     },
