@@ -67,8 +67,9 @@ function commitOf(listing: string): string | undefined {
   return (lines.find((line) => line.endsWith('^{}')) ?? lines[0])?.slice(0, 40);
 }
 
-function isThere(path: string): Promise<boolean> {
-  return access(path).then(
+/** @param mode what has to be allowed, as `access` takes it */
+export function isThere(path: string, mode?: number): Promise<boolean> {
+  return access(path, mode).then(
     () => true,
     () => false,
   );

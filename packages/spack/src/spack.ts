@@ -1,10 +1,10 @@
 import { createWriteStream } from 'node:fs';
-import { access, constants, mkdir, open } from 'node:fs/promises';
+import { constants, mkdir, open, realpath } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { execa } from 'execa';
-import { cloneSpack } from './clone.js';
+import { cloneSpack, isThere } from './clone.js';
 import { SpackError } from './error.js';
 
 export interface SpackOptions {
@@ -115,6 +115,12 @@ export class Spack {
     return found;
   }
 
+  /** The folder that Spack itself lies in, with `lib/spack`. */
+  async prefix(signal?: AbortSignal): Promise<string> {
+    const found = await prefixOf(this.executable, { env: this.env, signal });
+    return found ?? dirname(dirname(this.executable));
+  }
+
   /**
    * Runs one Spack command.
    * @throws SpackError with the last lines of its output when it fails; AbortError when `signal` says so
@@ -192,6 +198,26 @@ export class Spack {
   }
 }
 
+/** The folder of the Spack that the environment names, with `lib/spack`; undefined where there is none. */
+export async function findSpackPrefix(options: SpackOptions): Promise<string | undefined> {
+  const executable = await locate(options.env);
+  return executable && prefixOf(executable, options);
+}
+
+async function prefixOf(executable: string, { env, signal }: SpackOptions): Promise<string | undefined> {
+  const folder = dirname(dirname(await realpath(executable)));
+  if (await isThere(join(folder, 'lib', 'spack', 'spack'))) return folder;
+  // A wrapper somewhere on PATH: it knows.
+  const asked = await execa(executable, ['location', '--spack-root'], {
+    env,
+    extendEnv: false,
+    reject: false,
+    cancelSignal: signal,
+  });
+  signal?.throwIfAborted();
+  return asked.failed ? undefined : String(asked.stdout).trim() || undefined;
+}
+
 async function locate(env: NodeJS.ProcessEnv): Promise<string | undefined> {
   const folders = [
     ...(env.SPACK_ROOT ? [join(env.SPACK_ROOT, 'bin')] : []),
@@ -199,14 +225,7 @@ async function locate(env: NodeJS.ProcessEnv): Promise<string | undefined> {
   ];
   for (const folder of folders) {
     const path = join(folder, 'spack');
-    if (
-      folder &&
-      (await access(path, constants.X_OK).then(
-        () => true,
-        () => false,
-      ))
-    )
-      return path;
+    if (folder && (await isThere(path, constants.X_OK))) return path;
   }
   return undefined;
 }

@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -14,7 +15,14 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { cloneSpack, paddedRoot, Spack, SpackError, writeBuildEnvironment } from '../src/index.js';
+import {
+  cloneSpack,
+  findSpackPrefix,
+  paddedRoot,
+  Spack,
+  SpackError,
+  writeBuildEnvironment,
+} from '../src/index.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'spack-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -75,6 +83,24 @@ describe('Spack', () => {
   it.skipIf(!real)('that is real answers (skipped without spack on PATH)', async () => {
     expect(real?.version).toMatch(/^\d+\.\d+/);
     await expect(real!.run(['no-such-command'])).rejects.toThrow(SpackError);
+  });
+});
+
+describe('the folder of Spack', () => {
+  it('is found behind a link, and by asking a wrapper', async () => {
+    const root = script('whole', 'echo 1.1.0');
+    mkdirSync(join(root, 'lib/spack/spack'), { recursive: true });
+    mkdirSync(join(folder, 'links'));
+    symlinkSync(join(root, 'bin/spack'), join(folder, 'links/spack'));
+    expect(await findSpackPrefix({ env: { PATH: join(folder, 'links') } })).toBe(root);
+    const wrapper = script(
+      'wrapper',
+      `[ "$1 $2" = "location --spack-root" ] && echo /srv/spack || echo 1.1.0`,
+    );
+    const env = { PATH: `${join(wrapper, 'bin')}:/usr/bin:/bin` };
+    expect(await findSpackPrefix({ env })).toBe('/srv/spack');
+    expect(await (await Spack.require('test', { env })).prefix()).toBe('/srv/spack');
+    expect(await findSpackPrefix({ env: { PATH: '/nowhere' } })).toBeUndefined();
   });
 });
 

@@ -76,7 +76,7 @@ export async function openSite(stack: Stack, work: WorkFolder, options: SiteOpti
   }
   return {
     spack,
-    spackPrefix: dirname(dirname(spack.executable)),
+    spackPrefix: await spack.prefix(signal),
     root,
     installed: async () =>
       readInstallTree(await paddedRoot(root)).catch((error: unknown) => {

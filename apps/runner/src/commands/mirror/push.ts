@@ -1,5 +1,5 @@
-import { existsSync, realpathSync } from 'node:fs';
-import { delimiter, dirname, join, resolve } from 'node:path';
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import {
   describe,
   type InstallTree,
@@ -16,10 +16,11 @@ import {
 } from '@stackwright/buildcache';
 import { openBase } from '@stackwright/image';
 import { parseReference } from '@stackwright/oci';
-import { paddedRoot } from '@stackwright/spack';
+import { findSpackPrefix, paddedRoot } from '@stackwright/spack';
 import type { Define } from '../../command.js';
 import { type Context, note, printJson } from '../../context.js';
 import { RunnerError } from '../../exit.js';
+import { environmentWithoutSecrets } from '../../secrets.js';
 import { readLock, stackFolder } from '../../stack.js';
 import {
   bytes,
@@ -85,7 +86,9 @@ async function run(
   }
   const tree = await readInstallTree(await paddedRoot(resolve(context.cwd, options.tree)));
   const { prefixes, roots } = await choose(context, tree, packages, options.stack);
-  const spackRoot = options.spackRoot ?? findSpack(context) ?? '';
+  // Its path stands in each package's metadata.
+  const env = environmentWithoutSecrets(context.env);
+  const spackRoot = options.spackRoot ?? (await findSpackPrefix({ env, signal: context.signal })) ?? '';
   const sources = prefixes.map((prefix) => installedPackage(prefix, tree, spackRoot));
   const mirror = await openTarget(context, url, options);
   let done = 0;
@@ -230,17 +233,4 @@ async function choose(
     for (const hash of tree.explicit) roots.add(hash);
   }
   return { prefixes: [...chosen].sort(), roots: [...roots].sort() };
-}
-
-/** The Spack that the environment names; its path stands in each package's metadata. */
-function findSpack(context: Context): string | undefined {
-  const { SPACK_ROOT: root, PATH: path = '' } = context.env;
-  if (root) return root;
-  for (const folder of path.split(delimiter)) {
-    const file = join(folder, 'spack');
-    if (!existsSync(file)) continue;
-    const prefix = dirname(dirname(realpathSync(file)));
-    if (existsSync(join(prefix, 'lib', 'spack', 'spack'))) return prefix;
-  }
-  return undefined;
 }
