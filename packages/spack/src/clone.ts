@@ -1,7 +1,8 @@
-import { access, mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { SpackError } from './error.js';
+import { isThere } from './is-there.js';
 
 const commitHash = /^[0-9a-f]{40}$/;
 
@@ -65,14 +66,6 @@ export async function cloneSpack(
 function commitOf(listing: string): string | undefined {
   const lines = listing.split('\n').filter(Boolean);
   return (lines.find((line) => line.endsWith('^{}')) ?? lines[0])?.slice(0, 40);
-}
-
-/** @param mode what has to be allowed, as `access` takes it */
-export function isThere(path: string, mode?: number): Promise<boolean> {
-  return access(path, mode).then(
-    () => true,
-    () => false,
-  );
 }
 
 function withoutPassword(text: string): string {

@@ -4,8 +4,9 @@ import { homedir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { execa } from 'execa';
-import { cloneSpack, isThere } from './clone.js';
+import { cloneSpack } from './clone.js';
 import { SpackError } from './error.js';
+import { isThere } from './is-there.js';
 
 export interface SpackOptions {
   /** The environment of the process that looks; `SPACK_ROOT` and `PATH` are read from it. */

@@ -1,5 +1,6 @@
-import { access, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isThere } from './is-there.js';
 
 /**
  * The folder that really is an installation tree's root: where `config:install_tree:padded_length` is set, Spack puts
@@ -12,13 +13,7 @@ export async function paddedRoot(root: string): Promise<string> {
   for (let folder = root; ; ) {
     const names = await readdir(folder).catch(() => []);
     const padding = names.find((name) => placeholder.startsWith(name) || name === `${placeholder}_`);
-    if (!padding) {
-      const found = await access(join(folder, '.spack-db')).then(
-        () => true,
-        () => false,
-      );
-      return found ? folder : root;
-    }
+    if (!padding) return (await isThere(join(folder, '.spack-db'))) ? folder : root;
     folder = join(folder, padding);
   }
 }
