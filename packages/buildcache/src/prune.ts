@@ -1,3 +1,4 @@
+import type { ConcreteNode } from '@stackwright/spack-env';
 import { isNotFound, type ObjectInfo, StorageError } from '@stackwright/storage';
 import pLimit from 'p-limit';
 import { describe, type PackageRef, packageOfKey, v3 } from './layout.js';
@@ -64,18 +65,8 @@ export async function planPrune(mirror: Mirror, options: PruneOptions = {}): Pro
   await Promise.all(
     roots.map((ref) =>
       limit(async () => {
-        kept.add(ref.hash);
         const { nodes } = await reader.spec(await reader.manifest(ref, signal), signal);
-        const queue = [ref.hash];
-        const seen = new Set<string>();
-        for (let hash = queue.pop(); hash !== undefined; hash = queue.pop()) {
-          if (seen.has(hash)) continue;
-          seen.add(hash);
-          kept.add(hash);
-          for (const edge of nodes.get(hash)?.dependencies ?? []) {
-            if (edge.types.includes('link') || edge.types.includes('run')) queue.push(edge.hash);
-          }
-        }
+        for (const hash of neededBy(ref.hash, nodes)) kept.add(hash);
       }),
     ),
   );
@@ -102,6 +93,17 @@ export async function planPrune(mirror: Mirror, options: PruneOptions = {}): Pro
     bytes: blobs.reduce((sum, one) => sum + one.size, 0),
     manifests,
   };
+}
+
+/** A package's own hash and those of all that it links or runs, of nodes that are not known too. */
+export function neededBy(root: string, nodes: ReadonlyMap<string, ConcreteNode>): Set<string> {
+  const needed = new Set([root]);
+  // A Set goes on with what is added while it is walked.
+  for (const hash of needed) {
+    for (const edge of nodes.get(hash)?.dependencies ?? [])
+      if (edge.types.includes('link') || edge.types.includes('run')) needed.add(edge.hash);
+  }
+  return needed;
 }
 
 /**

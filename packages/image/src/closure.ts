@@ -1,4 +1,4 @@
-import { type ConcreteNode, type Lock, topological } from '@stackwright/spack-env';
+import { type ConcreteNode, type Lock, reachable, topological } from '@stackwright/spack-env';
 
 /**
  * The packages that an image of a stack holds: the roots and all that they link to or run, directly or not.
@@ -10,15 +10,7 @@ export function runtimeClosure(
   lock: Lock,
   roots: readonly string[] = lock.roots.map((root) => root.hash),
 ): ConcreteNode[] {
-  const wanted = new Set<string>();
-  const open = [...roots];
-  for (let hash = open.pop(); hash !== undefined; hash = open.pop()) {
-    if (wanted.has(hash)) continue;
-    wanted.add(hash);
-    for (const edge of lock.nodes.get(hash)?.dependencies ?? []) {
-      if (edge.types.includes('link') || edge.types.includes('run')) open.push(edge.hash);
-    }
-  }
+  const wanted = reachable(lock.nodes, roots, ['link', 'run']);
   const chosen = new Map([...lock.nodes].filter(([hash, node]) => wanted.has(hash) && !node.external));
   return topological(chosen, ['link', 'run']);
 }

@@ -2,7 +2,7 @@ import { OciError } from '@stackwright/oci';
 import type { ConcreteNode } from '@stackwright/spack-env';
 import { BuildcacheError } from '../error.js';
 import { describe, type PackageRef } from '../layout.js';
-import type { PrunePlan } from '../prune.js';
+import { neededBy, type PrunePlan } from '../prune.js';
 import type { OciMirror } from './mirror.js';
 import { updateOciIndex } from './reindex.js';
 import { tagOf } from './tag.js';
@@ -25,13 +25,7 @@ export async function planOciPrune(
     const nodes = indexed.has(root)
       ? indexed
       : (await mirror.spec(await mirror.manifest(ref, signal), signal)).nodes;
-    const queue = [root];
-    for (let hash = queue.pop(); hash !== undefined; hash = queue.pop()) {
-      if (kept.has(hash)) continue;
-      kept.add(hash);
-      for (const edge of nodes.get(hash)?.dependencies ?? [])
-        if (edge.types.includes('link') || edge.types.includes('run')) queue.push(edge.hash);
-    }
+    for (const hash of neededBy(root, nodes)) kept.add(hash);
   }
   const packages = [...present.values()].filter((ref) => !kept.has(ref.hash));
   packages.sort((a, b) => (describe(a) < describe(b) ? -1 : 1));

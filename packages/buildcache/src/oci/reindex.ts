@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { digestOf, mediaTypes } from '@stackwright/oci';
+import { reachable } from '@stackwright/spack-env';
 import pLimit from 'p-limit';
 import { countedEdges, databaseFrame, formatEntry } from '../database.js';
 import { BuildcacheError } from '../error.js';
@@ -81,35 +82,25 @@ async function makeIndex(
   options: IndexOptions,
 ): Promise<{ bytes: Buffer; index: MirrorIndex; broken: IndexResult['broken'] }> {
   const { signal } = options;
-  const nodes = new Map<string, Node>();
-  const hashes = new Set<string>();
+  const listed = [...tags].filter(([hash]) => !options.exclude?.has(hash));
+  const hashes = new Set(listed.flatMap(([hash]) => (before?.hashes.has(hash) ? [hash] : [])));
+  const nodes: Map<string, Node> = before ? reachable(before.nodes, hashes) : new Map();
   const broken: { package: string; reason: string }[] = [];
-  const add = (root: string, all: ReadonlyMap<string, Node>) => {
-    hashes.add(root);
-    const queue = [root];
-    for (let hash = queue.pop(); hash !== undefined; hash = queue.pop()) {
-      const node = all.get(hash);
-      if (!node || nodes.has(hash)) continue;
-      nodes.set(hash, node);
-      queue.push(...node.dependencies.map((edge) => edge.hash));
-    }
-  };
   const limit = pLimit(options.parallel ?? 8);
   const reading: Promise<void>[] = [];
-  let done = 0;
-  for (const [hash, tag] of tags) {
-    if (options.exclude?.has(hash)) continue;
-    if (before?.hashes.has(hash)) {
-      add(hash, before.nodes);
-      done++;
-      continue;
-    }
+  let done = hashes.size;
+  for (const [hash, tag] of listed) {
+    if (hashes.has(hash)) continue;
     const job = limit(async () => {
       signal?.throwIfAborted();
       try {
         const one = await mirror.package(tag, signal);
         // Deleted since it was listed.
-        if (one) add(one.hash, one.document.nodes);
+        if (one) {
+          hashes.add(one.hash);
+          for (const [found, node] of reachable(one.document.nodes, [one.hash]))
+            if (!nodes.has(found)) nodes.set(found, node);
+        }
       } catch (error) {
         if (!options.skipBroken || !(error instanceof BuildcacheError)) throw error;
         broken.push({ package: tag, reason: error.message });
