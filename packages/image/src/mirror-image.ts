@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -52,7 +52,7 @@ export async function assembleMirrorImage(options: MirrorImageOptions): Promise<
     const manifests = await fillMirror(mirror, copy, nodes, signal);
     const baseLayers = base ? await stageBase(base, staging, signal) : [];
     const room = Math.max((options.mostLayers ?? 120) - baseLayers.length, 2);
-    const layers = await mirrorLayers(copy, manifests, room, options);
+    const layers = await mirrorLayers(temporary, copy, manifests, room, options);
     return {
       ...composeImage({
         base,
@@ -104,6 +104,7 @@ async function fillMirror(
 }
 
 async function mirrorLayers(
+  folder: string,
   copy: Mirror,
   packages: readonly Copied[],
   room: number,
@@ -125,7 +126,7 @@ async function mirrorLayers(
   const groups = groupSmallest(sizes, room - 1);
   const layers: Layer[] = [];
   const add = async (title: string, content: readonly MirrorFile[]) => {
-    layers.push(await mirrorLayer(copy, root, content, title, staging, signal));
+    layers.push(await mirrorLayer(folder, root, content, title, staging, signal));
     onLayer?.(layers.length, groups.length + 1);
   };
   let start = 0;
@@ -142,7 +143,7 @@ async function mirrorLayers(
 
 /** A layer of files of a mirror. Blobs are named by their content, so only the others have to be read to name it. */
 async function mirrorLayer(
-  copy: Mirror,
+  folder: string,
   root: string,
   files: readonly MirrorFile[],
   title: string,
@@ -152,14 +153,12 @@ async function mirrorLayer(
   const contents = await Promise.all(
     files.map(async ({ key }) => {
       if (key.startsWith('blobs/')) return key;
-      const chunks: Buffer[] = [];
-      for await (const chunk of (await copy.store.get(key, { signal })).body) chunks.push(chunk as Buffer);
-      return `${key} ${Buffer.concat(chunks).toString('utf8')}`;
+      return `${key} ${await readFile(join(folder, key), { encoding: 'utf8', signal })}`;
     }),
   );
   return staging.pack(
     keyOf('mirror', root, ...contents),
-    () => tarOf(new URL(copy.url).pathname, root, files, signal),
+    () => tarOf(folder, root, files, signal),
     `stackwright: ${title}`,
     { plain: true, signal },
   );
