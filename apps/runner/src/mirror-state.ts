@@ -3,10 +3,10 @@ import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { AnyMirror } from '@stackwright/buildcache';
 import type { Job, Location } from '@stackwright/job-graph';
+import { connectionOptions } from '@stackwright/spack-env';
 import pLimit from 'p-limit';
 import type { ConfiguredMirror } from './ci-config.js';
 import { type Context, note } from './context.js';
-import { mirrorOptions } from './mirror-options.js';
 
 /** What the mirrors say of a stack's specs. */
 export interface MirrorState {
@@ -102,7 +102,7 @@ async function open(
   { fetch, signed, connection }: ConfiguredMirror,
   { trust, folder }: MirrorStateOptions,
 ): Promise<AnyMirror> {
-  const options = { ...mirrorOptions(connection?.fetch, env), signal };
+  const options = { ...connectionOptions(connection?.fetch, env), signal };
   // Loaded late: a stack whose mirror is still to be made does not wait for it.
   const { openAnyMirror, readKeyFiles, trustOf } = await import('@stackwright/buildcache');
   if (!signed || trust.length === 0) return openAnyMirror(fetch, options);

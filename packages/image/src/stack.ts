@@ -8,6 +8,7 @@ import {
   trustOf,
 } from '@stackwright/buildcache';
 import {
+  connectionOptions,
   type Lock,
   loadEnvironment,
   parseLock,
@@ -112,14 +113,8 @@ async function openStackMirror(
       `${environment.file} names no mirror for binaries.`,
       'Name one with --mirror URL.',
     );
-  const { url, idVariable, secretVariable, profile, endpointUrl, id } = own.fetch;
-  const user = idVariable ? env[idVariable] : id;
-  const secret = secretVariable ? env[secretVariable] : undefined;
-  return openAnyMirror(url, {
-    env: user && secret ? { ...env, AWS_ACCESS_KEY_ID: user, AWS_SECRET_ACCESS_KEY: secret } : env,
-    ...(user && secret ? { login: { username: user, password: secret } } : {}),
-    ...(profile ? { profile } : {}),
-    ...(endpointUrl ? { endpoint: endpointUrl } : {}),
+  return openAnyMirror(own.fetch.url, {
+    ...connectionOptions(own.fetch, env),
     policy,
     signal,
   });

@@ -20,6 +20,7 @@ export {
 export type { LockDifference } from './lock-match.js';
 export { compareLock } from './lock-match.js';
 export type { Mirror, MirrorConnection } from './mirror.js';
+export { connectionOptions } from './mirror.js';
 export type { FileReader, GitSource, RemoteFetcher } from './reader.js';
 export { nodeFiles } from './reader.js';
 export type { Scope } from './scope.js';

@@ -88,6 +88,26 @@ function connection(
   };
 }
 
+/** How to open a mirror: its endpoint and profile, and what the variables hold that it names for its secrets. */
+export function connectionOptions(connection: MirrorConnection | undefined, env: NodeJS.ProcessEnv) {
+  if (!connection) return { env };
+  const { id, idVariable, secretVariable, tokenVariable, profile, endpointUrl } = connection;
+  const user = idVariable ? env[idVariable] : id;
+  const secret = secretVariable ? env[secretVariable] : undefined;
+  const token = tokenVariable ? env[tokenVariable] : undefined;
+  return {
+    env: {
+      ...env,
+      ...(user && secret ? { AWS_ACCESS_KEY_ID: user, AWS_SECRET_ACCESS_KEY: secret } : {}),
+      ...(token && user && secret ? { AWS_SESSION_TOKEN: token } : {}),
+    },
+    ...(user && secret ? { login: { username: user, password: secret } } : {}),
+    ...(token ? { token } : {}),
+    ...(profile ? { profile } : {}),
+    ...(endpointUrl ? { endpoint: endpointUrl } : {}),
+  };
+}
+
 function mirrorUrl(text: string, at: Position, facts: VariableFacts): string {
   const folder = at.file ? at.file.replace(/[^/\\]*$/, '') || '.' : '.';
   const path = resolvePath(text, folder, facts);

@@ -12,6 +12,7 @@ import { openBase } from '@stackwright/image';
 import { graphOf } from '@stackwright/job-graph';
 import {
   compareLock,
+  connectionOptions,
   type Environment,
   formatFinding,
   loadEnvironment,
@@ -19,7 +20,6 @@ import {
 } from '@stackwright/spack-env';
 import { type ConfiguredMirror, ciConfigOf, mirrorUrl } from '../ci-config.js';
 import type { Context } from '../context.js';
-import { mirrorOptions } from '../mirror-options.js';
 import { cdashClient, cdashTarget } from '../report/cdash.js';
 import { hasLock, openStack, readLock, type Stack } from '../stack.js';
 import { type Diagnosis, looking, ok, problem, warning } from './diagnosis.js';
@@ -156,7 +156,7 @@ async function examineMirror(
   const what = `mirror ${configured.name}`;
   const url = mirrorUrl(configured.fetch, stack.folder);
   const mirror = await openAnyMirror(url, {
-    ...mirrorOptions(configured.connection?.fetch, env),
+    ...connectionOptions(configured.connection?.fetch, env),
     existing: true,
     signal,
   });

@@ -1,9 +1,8 @@
 import { type AnyMirror, isOciUrl, openAnyMirror, type Signer } from '@stackwright/buildcache';
-import { type Environment, resolvePath } from '@stackwright/spack-env';
+import { connectionOptions, type Environment, resolvePath } from '@stackwright/spack-env';
 import { ciConfigOf } from '../ci-config.js';
 import type { Context } from '../context.js';
 import { RunnerError } from '../exit.js';
-import { mirrorOptions } from '../mirror-options.js';
 import type { Stack } from '../stack.js';
 import { ensureFolder, runMirrorUrl, runPolicy } from './mirror.js';
 import { findSigner, writePublicKey } from './signer.js';
@@ -59,7 +58,7 @@ export async function openAccess(
     unsigned: options.unsigned ?? false,
     signer,
   });
-  const connection = mirrorOptions(
+  const connection = connectionOptions(
     options.mirror === undefined ? own?.connection?.push : undefined,
     context.env,
   );
