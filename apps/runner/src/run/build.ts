@@ -156,7 +156,7 @@ async function buildAndPush(
   mirror: AnyMirror,
   { name, hash }: ConcreteNode,
   { signer, log, again, tests, signal }: BuildOneOptions,
-): Promise<'built' | 'was installed'> {
+): Promise<{ readonly outcome: 'built' | 'was installed'; readonly prefix: string }> {
   const before = (await site.installed())?.installed.has(hash) ?? false;
   const build = !before || again;
   if (build) await site.build(hash, { signal, log, tests, overwrite: before });
@@ -173,7 +173,7 @@ async function buildAndPush(
     force: again,
     signal,
   });
-  return build ? 'built' : 'was installed';
+  return { outcome: build ? 'built' : 'was installed', prefix };
 }
 
 /** Builds and pushes one package, and writes down what became of it. What was installed already is no build. */
@@ -181,7 +181,7 @@ export async function buildAndRecord(
   context: Context,
   work: WorkFolder,
   ...[site, mirror, node, options]: Parameters<typeof buildAndPush>
-): ReturnType<typeof buildAndPush> {
+): Promise<'built' | 'was installed'> {
   const { hash } = node;
   const started = new Date();
   const record = (more: Pick<BuildRecord, 'outcome' | 'failure' | 'times'>) =>
@@ -192,13 +192,7 @@ export async function buildAndRecord(
       log: options.log,
       ...more,
     });
-  try {
-    const outcome = await buildAndPush(site, mirror, node, options);
-    const prefix = (await site.installed())?.prefixes.get(hash);
-    if (outcome === 'built')
-      await record({ outcome: 'passed', ...(prefix ? { times: await phaseTimes(prefix) } : {}) });
-    return outcome;
-  } catch (error) {
+  const { outcome, prefix } = await buildAndPush(site, mirror, node, options).catch(async (error) => {
     // What was stopped has not failed.
     if (!options.signal.aborted)
       await record({
@@ -206,7 +200,9 @@ export async function buildAndRecord(
         failure: withoutSecrets(describeError(error), secretsOf(context.env)),
       });
     throw error;
-  }
+  });
+  if (outcome === 'built') await record({ outcome: 'passed', times: await phaseTimes(prefix) });
+  return outcome;
 }
 
 async function readHistory(work: WorkFolder) {
