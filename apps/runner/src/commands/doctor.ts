@@ -26,6 +26,7 @@ exit code is 1. Nothing is changed anywhere.`,
       const findings = [...machine, ...own].map((finding) => ({
         ...finding,
         message: withoutSecrets(finding.message, secrets),
+        ...(finding.fix ? { fix: withoutSecrets(finding.fix, secrets) } : {}),
       }));
       if (options.json) printJson(context, { findings });
       else {

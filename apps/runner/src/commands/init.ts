@@ -1,4 +1,5 @@
-import { mkdir, stat, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import { parseSpec } from '@stackwright/spack-env';
 import type { Define } from '../command.js';
@@ -49,7 +50,7 @@ async function init(context: Context, argument: string, options: Options): Promi
     base: options.base,
     ...(options.mirror ? { mirror: options.mirror } : {}),
   });
-  const there = await present(folder, Object.keys(files));
+  const there = Object.keys(files).filter((path) => existsSync(join(folder, path)));
   if (there.length > 0) {
     throw new RunnerError(
       'input',
@@ -74,11 +75,4 @@ Next:
   stackwright run ${shown}           # build it here, once
 README.md says how CI takes over.`,
   );
-}
-
-async function present(folder: string, paths: readonly string[]): Promise<string[]> {
-  const found = await Promise.all(
-    paths.map(async (path) => ((await stat(join(folder, path)).catch(() => undefined)) ? [path] : [])),
-  );
-  return found.flat();
 }

@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { CdashError, cdashFiles } from '@stackwright/cdash';
+import { describe } from '@stackwright/buildcache';
+import { type CdashClient, CdashError, cdashFiles } from '@stackwright/cdash';
 import { duration, graphOf, type JobGraph } from '@stackwright/job-graph';
 import { ciConfigOf } from '../ci-config.js';
 import type { Define } from '../command.js';
@@ -76,18 +77,19 @@ async function report(context: Context, argument: string, options: Options): Pro
       ? await toCdash(context, target, graph, records, options)
       : new Map<string, string>();
   if (commit) {
+    const description = summarize(graph, records);
     const link = options.link ?? context.env.CI_PIPELINE_URL ?? actionsPage(context.env);
     await setCommitStatus(
       commit,
       {
         state: records.some(({ outcome }) => outcome === 'failed') ? 'failure' : 'success',
         context: `stackwright/${stack.name}`,
-        description: describe(graph, records),
+        description,
         ...(link ? { link } : {}),
       },
       context.signal,
     );
-    note(context, `Status on ${commit.commit.slice(0, 10)} at ${commit.forge}: ${describe(graph, records)}`);
+    note(context, `Status on ${commit.commit.slice(0, 10)} at ${commit.forge}: ${description}`);
   }
   if (options.json) {
     printJson(context, {
@@ -119,13 +121,13 @@ async function toCdash(
   const first = new Date(records[0]!.started);
   const links = new Map<string, string>();
   const failed: string[] = [];
-  if (!options.write) await makeGroup(context, target);
+  if (!options.write) await makeGroup(context, client, target);
   for (const record of records) {
-    const { name, version } = graph.jobs.get(record.hash)!.spec;
-    const title = `${name}@${version}/${record.hash.slice(0, 7)}`;
+    const { spec } = graph.jobs.get(record.hash)!;
+    const title = describe(spec);
     const full = await packageReport(context, target, graph, record, first);
     if (options.write) {
-      const folder = join(resolve(cwd, options.write), `${name}-${record.hash}`);
+      const folder = join(resolve(cwd, options.write), `${spec.name}-${record.hash}`);
       await mkdir(folder, { recursive: true });
       for (const { kind, text } of cdashFiles(full)) await writeFile(join(folder, `${kind}.xml`), text);
       if (!options.json) print(context, folder);
@@ -154,16 +156,16 @@ async function toCdash(
 }
 
 /** Builds of a group that CDash lacks go to Experimental; who may not create it is told so. */
-async function makeGroup(context: Context, target: CdashTarget): Promise<void> {
+async function makeGroup(context: Context, client: CdashClient, target: CdashTarget): Promise<void> {
   try {
-    await cdashClient(context, target).createGroup(target.project, target.group, context.signal);
+    await client.createGroup(target.project, target.group, context.signal);
   } catch (error) {
     if (!(error instanceof CdashError) || error.code !== 'denied') throw error;
     note(context, `Warning: ${error.message}\nUnless it is there, builds go to the group Experimental.`);
   }
 }
 
-function describe(graph: JobGraph, records: readonly BuildRecord[]): string {
+function summarize(graph: JobGraph, records: readonly BuildRecord[]): string {
   if (records.length === 0) return 'nothing had to be built';
   const bad = records.filter(({ outcome }) => outcome === 'failed');
   const seconds = records.reduce((sum, record) => sum + record.seconds, 0);

@@ -1,5 +1,5 @@
 import { setFlagsFromString } from 'node:v8';
-import { updateAnyIndex, updateKeyIndex } from '@stackwright/buildcache';
+import { Mirror, updateAnyIndex, updateKeyIndex } from '@stackwright/buildcache';
 import type { Define } from '../../command.js';
 import { note, printJson } from '../../context.js';
 import { exitCode } from '../../exit.js';
@@ -32,10 +32,7 @@ export const define: Define = (command, context) => {
           onProgress: progress.tick,
         });
         progress.end();
-        if (options.keys) {
-          assertSignable(mirror, '');
-          await updateKeyIndex(mirror, context.signal);
-        }
+        if (options.keys && mirror instanceof Mirror) await updateKeyIndex(mirror, context.signal);
         if (result.note) note(context, result.note);
         for (const one of result.broken) note(context, `left out ${one.package}: ${one.reason}`);
         if (options.json) printJson(context, result);
