@@ -49,9 +49,14 @@ export async function readRecords(work: WorkFolder): Promise<BuildRecord[]> {
   return records.sort((a, b) => a.started.localeCompare(b.started));
 }
 
-/** What Spack says of a build's phases in `.spack/install_times.json`. */
+/** What Spack says of a build's phases in `.spack/install_times.json`; nothing where that can't be read. */
 export async function phaseTimes(prefix: string): Promise<PhaseTime[]> {
-  const text = await readFile(join(prefix, '.spack', 'install_times.json'), 'utf8').catch(() => '{}');
-  const { phases = [] } = JSON.parse(text) as { phases?: { name: string; seconds: number }[] };
-  return phases.map(({ name, seconds }) => ({ name, seconds }));
+  try {
+    const text = await readFile(join(prefix, '.spack', 'install_times.json'), 'utf8');
+    const { phases = [] } = JSON.parse(text) as { phases?: { name: string; seconds: number }[] };
+    return phases.map(({ name, seconds }) => ({ name, seconds }));
+  } catch {
+    // A build that was pushed does not fail over a note on its times.
+    return [];
+  }
 }
