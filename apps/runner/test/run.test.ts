@@ -6,16 +6,17 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { createKey, KeySigner, openMirror } from '@stackwright/buildcache';
+import { createKey, formatSigningKey, KeySigner, openMirror, presentPackages } from '@stackwright/buildcache';
 import { Spack } from '@stackwright/spack';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { parse, parseDocument } from 'yaml';
+import { type Document, parse, parseDocument } from 'yaml';
 import { call } from './call.js';
 
 const quickstart = fileURLToPath(new URL('../../../stacks/quickstart', import.meta.url));
@@ -288,6 +289,60 @@ describe.skipIf(!spack)('stackwright run with real Spack (skipped without spack 
     expect(execFileSync(join(client, 'opt', arch, hello, 'bin/hello'), { encoding: 'utf8' })).toContain(
       join(client, 'opt'),
     );
+  });
+
+  it("takes dependencies from the stack's second binary mirror, and sources from its own mirror", {
+    timeout: 600_000,
+  }, async () => {
+    const site = join(folder, 'site');
+    const signing = { ...env, SPACK_SIGNING_KEY: formatSigningKey(await createKey({ name: 'Site' })) };
+    writeFileSync(join(folder, 'site.pub'), (await call(['key', 'export'], { env: signing })).stdout);
+    const stacked = (name: string, edit: (document: Document) => void) => {
+      const copy = join(folder, name);
+      cpSync(stack, copy, { recursive: true });
+      const document = parseDocument(readFileSync(join(copy, 'spack.yaml'), 'utf8'));
+      document.setIn(['spack', 'config', 'install_tree', 'root'], join(folder, `opt-${name}`));
+      edit(document);
+      writeFileSync(join(copy, 'spack.yaml'), String(document));
+      return copy;
+    };
+    const first = stacked('first', () => {});
+    const hash = (name: string) =>
+      Object.entries<{ name: string }>(
+        JSON.parse(readFileSync(join(stack, 'spack.lock'), 'utf8')).concrete_specs,
+      ).find(([, node]) => node.name === name)?.[0] ?? '';
+    const built = await call(
+      ['run', first, '--mirror', site, '--work', join(folder, 'w-site'), '--jobs', '2'],
+      { env: signing },
+    );
+    expect(built.code).toBe(0);
+
+    const second = stacked('second', (document) => {
+      document.setIn(['spack', 'mirrors'], {
+        'buildcache-destination': join(folder, 'own'),
+        site: { url: site, source: false },
+        sources: { url: './source-mirror', binary: false },
+      });
+    });
+    // Where the recipe looks for its source there is none: only the stack's source mirror has it.
+    mkdirSync(join(second, 'source-mirror/chorus'), { recursive: true });
+    renameSync(
+      join(second, 'sources/chorus-1.1.tar.gz'),
+      join(second, 'source-mirror/chorus/chorus-1.1.tar.gz'),
+    );
+    const work = join(folder, 'w-second');
+    const { code, stderr } = await call(
+      ['rebuild', second, '--hash', hash('chorus'), '--work', work, '--trust', join(folder, 'site.pub')],
+      { env: signing },
+    );
+    expect([code, stderr]).toEqual([0, expect.stringContaining('built')]);
+    const [log = ''] = readdirSync(join(work, 'logs'));
+    const text = readFileSync(join(work, 'logs', log), 'utf8');
+    expect(text).toMatch(/Extracting libchorus/);
+    expect(text).not.toMatch(/libchorus: Executing phase/);
+    expect([...(await presentPackages(await openMirror(join(folder, 'own')))).keys()]).toEqual([
+      hash('chorus'),
+    ]);
   });
 
   it('stops what depends on a package that fails, keeps the rest, and says where the log is', {

@@ -1,4 +1,4 @@
-export type { BuildEnvironmentOptions } from './build-environment.js';
+export type { BuildEnvironmentOptions, BuildMirror } from './build-environment.js';
 export { writeBuildEnvironment } from './build-environment.js';
 export { cloneSpack } from './clone.js';
 export { SpackError } from './error.js';

@@ -116,21 +116,59 @@ describe('paddedRoot', () => {
 });
 
 describe('writeBuildEnvironment', () => {
-  it("gives this run's mirror and root, absolute repositories, and leaves the stack alone", async () => {
-    const stack = fileURLToPath(new URL('../../../stacks/quickstart', import.meta.url));
-    const before = readFileSync(join(stack, 'spack.yaml'), 'utf8');
+  const quickstart = fileURLToPath(new URL('../../../stacks/quickstart', import.meta.url));
+  const mirror = { name: 'run', url: 'file:///some/mirror', signed: true };
+  let count = 0;
+  const written = async (text: string, options: Parameters<typeof writeBuildEnvironment>[2]) => {
+    const stack = join(folder, `stack-${(count += 1)}`);
+    mkdirSync(stack);
+    writeFileSync(join(stack, 'spack.yaml'), text);
+    writeFileSync(join(stack, 'spack.lock'), '{}');
+    await writeBuildEnvironment(stack, join(stack, 'environment'), options);
+    return { stack, spack: parse(readFileSync(join(stack, 'environment/spack.yaml'), 'utf8')).spack };
+  };
+
+  it("gives this run's root, absolute repositories, and leaves the stack alone", async () => {
+    const before = readFileSync(join(quickstart, 'spack.yaml'), 'utf8');
     const target = join(folder, 'environment');
-    await writeBuildEnvironment(stack, target, {
-      mirrors: { run: { url: 'file:///some/mirror', signed: true } },
-      installRoot: '/some/root',
-    });
+    await writeBuildEnvironment(quickstart, target, { mirror, installRoot: '/some/root' });
     const { spack } = parse(readFileSync(join(target, 'spack.yaml'), 'utf8'));
-    expect(spack['mirrors:']).toEqual({ run: { url: 'file:///some/mirror', signed: true } });
-    expect(spack).not.toHaveProperty('mirrors');
-    expect(spack.repos.quickstart).toBe(join(stack, 'spack_repo/quickstart'));
+    expect(spack.repos.quickstart).toBe(join(quickstart, 'spack_repo/quickstart'));
     expect(spack.config.install_tree.root).toBe('/some/root');
     expect(existsSync(join(target, 'spack.lock'))).toBe(true);
-    expect(readFileSync(join(stack, 'spack.yaml'), 'utf8')).toBe(before);
+    expect(readFileSync(join(quickstart, 'spack.yaml'), 'utf8')).toBe(before);
+  });
+
+  it("keeps the stack's other mirrors, behind the run's own", async () => {
+    const { stack, spack } = await written(
+      'spack: {specs: [], mirrors: {sources: ./sources, site: {fetch: {url: binaries}, push: "s3://b/p"}}}',
+      { mirror },
+    );
+    expect(Object.entries(spack.mirrors)).toEqual([
+      ['run', { fetch: { url: mirror.url }, push: { url: mirror.url }, signed: true }],
+      ['sources', join(stack, 'sources')],
+      ['site', { fetch: { url: join(stack, 'binaries') }, push: 's3://b/p' }],
+    ]);
+  });
+
+  it('replaces the mirror of the same name, which keeps its credentials', async () => {
+    const { spack } = await written(
+      'spack: {specs: [], "mirrors:": {site: other, run: {url: old, access_pair: {id: a, secret_variable: B}}}}',
+      { mirror },
+    );
+    expect(Object.keys(spack['mirrors:'])).toEqual(['run', 'site']);
+    expect(spack['mirrors:'].run).toEqual({
+      access_pair: { id: 'a', secret_variable: 'B' },
+      fetch: { url: mirror.url },
+      push: { url: mirror.url },
+      signed: true,
+    });
+    expect(spack).not.toHaveProperty('mirrors');
+  });
+
+  it('adds no mirror where none is given', async () => {
+    const { spack } = await written('spack: {specs: [], mirrors: {site: s3://b/p}}', {});
+    expect(spack.mirrors).toEqual({ site: 's3://b/p' });
   });
 });
 

@@ -91,7 +91,7 @@ async function run(context: Context, argument: string | undefined, options: Opti
       const site = await openSite(stack, work, {
         why: `build ${what}`,
         env,
-        mirror: { url: mirror.url, signed: signer !== undefined },
+        mirror: { name: access.name, url: mirror.url, signed: signer !== undefined },
         trusted,
         installRoot: installRootOf(environment),
         fresh: false,

@@ -26,6 +26,8 @@ export function installRootOf({ config, folder, variables }: Environment): strin
 export interface Access {
   mirror: AnyMirror;
   readonly url: string;
+  /** What the stack calls the mirror; `stackwright` where it does not have it. */
+  readonly name: string;
   /** The mirror got something new that its index does not have yet. */
   readonly reseeded: boolean;
   /** Files of public keys. */
@@ -63,7 +65,9 @@ export async function openAccess(
     context.env,
   );
   const mirror = await openAnyMirror(url, { ...connection, policy, signal: context.signal });
-  return { mirror, url, reseeded, trusted: files };
+  // A mirror given by its address may be one of the stack's all the same.
+  const same = options.mirror === undefined ? own : configured.find((one) => one.push === url || one.fetch === url);
+  return { mirror, url, name: same?.name ?? 'stackwright', reseeded, trusted: files };
 }
 
 /**

@@ -30,6 +30,8 @@ import type { WorkFolder } from './work.js';
 export interface BuildOptions {
   readonly pruned: Pruned;
   readonly mirror: AnyMirror;
+  /** What the stack calls it. */
+  readonly mirrorName: string;
   readonly signer: Signer | undefined;
   /** Files of public keys that Spack is to trust. */
   readonly trusted: readonly string[];
@@ -68,7 +70,7 @@ export async function buildMissing(
   const site = await openSite(stack, work, {
     why: `build ${total === 1 ? 'the package that the mirror lacks' : `the ${total} packages that the mirror lacks`}`,
     env: context.env,
-    mirror: { url: mirror.url, signed: signer !== undefined },
+    mirror: { name: options.mirrorName, url: mirror.url, signed: signer !== undefined },
     trusted: options.trusted,
     installRoot: options.installRoot,
     fresh: options.rebuild,

@@ -109,6 +109,7 @@ export async function runStack(context: Context, argument: string, options: RunO
       access.mirror = writing.mirror;
       const plan = {
         ...writing,
+        mirrorName: access.name,
         pruned,
         installRoot: installRootOf(environment),
         jobs: options.jobs,

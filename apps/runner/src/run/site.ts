@@ -4,7 +4,7 @@ import { access, mkdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { hasCode, type InstallTree, readInstallTree } from '@stackwright/buildcache';
-import { paddedRoot, Spack, writeBuildEnvironment } from '@stackwright/spack';
+import { type BuildMirror, paddedRoot, Spack, writeBuildEnvironment } from '@stackwright/spack';
 import { environmentWithoutSecrets } from '../secrets.js';
 import type { Stack } from '../stack.js';
 import type { WorkFolder } from './work.js';
@@ -30,8 +30,8 @@ export interface BuildSite {
 export interface SiteOptions {
   readonly why: string;
   readonly env: NodeJS.ProcessEnv;
-  /** The mirror that dependencies come from. */
-  readonly mirror: { readonly url: string; readonly signed: boolean };
+  /** The mirror that dependencies come from before the stack's others. */
+  readonly mirror: BuildMirror;
   /** Files of public keys that Spack is to trust. */
   readonly trusted: readonly string[];
   /** `config:install_tree:root` of the stack, where it says so. */
@@ -64,7 +64,7 @@ export async function openSite(stack: Stack, work: WorkFolder, options: SiteOpti
     if (root === work.tree) await rm(root, { recursive: true, force: true });
   }
   await writeBuildEnvironment(stack.folder, work.environment, {
-    mirrors: options.fresh ? {} : { stackwright: options.mirror },
+    ...(options.fresh ? {} : { mirror: options.mirror }),
     ...(root === work.tree ? { installRoot: root, paddedLength: padding } : {}),
   });
   // Spack looks for gpg on PATH only where bootstrapping is allowed; nothing is downloaded when it is there.
