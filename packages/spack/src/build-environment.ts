@@ -81,7 +81,8 @@ function absolutePaths(document: Document, top: string, base: string): void {
     for (const spelled of [section, `${section}:`]) {
       const node = document.getIn([top, spelled], true);
       if (isSeq(node)) for (const item of node.items) fix(item, ['path']);
-      else if (isMap(node)) for (const pair of node.items) fix(pair.value, ['path', 'destination', 'url', 'fetch', 'push']);
+      else if (isMap(node))
+        for (const pair of node.items) fix(pair.value, ['path', 'destination', 'url', 'fetch', 'push']);
     }
   }
 }

@@ -66,7 +66,8 @@ export async function openAccess(
   );
   const mirror = await openAnyMirror(url, { ...connection, policy, signal: context.signal });
   // A mirror given by its address may be one of the stack's all the same.
-  const same = options.mirror === undefined ? own : configured.find((one) => one.push === url || one.fetch === url);
+  const same =
+    options.mirror === undefined ? own : configured.find((one) => one.push === url || one.fetch === url);
   return { mirror, url, name: same?.name ?? 'stackwright', reseeded, trusted: files };
 }
 
