@@ -13,6 +13,8 @@ export interface ConfiguredMirror {
   readonly push: string;
   /** Whether only signed binaries of it count. */
   readonly signed: boolean;
+  /** Whether the stack says in so many words that its binaries are not signed. */
+  readonly unsigned?: boolean;
   /** How to reach it: endpoint, profile, the variables that hold its secrets. Left out: as the environment says. */
   readonly connection?: { readonly fetch: MirrorConnection; readonly push: MirrorConnection };
 }
@@ -53,6 +55,7 @@ export function ciConfigOf(environment: Environment): CiConfig {
         fetch: fetch.url,
         push: push.url,
         // As in Spack, a registry has no place for signatures, whatever the configuration says.
+        unsigned: signed === false,
         signed: (signed ?? true) && !/^oci(\+http)?:/.test(fetch.url),
         connection: { fetch, push },
       })),

@@ -97,8 +97,18 @@ describe('stackwright doctor', () => {
     });
     rmSync(join(stack, 'mirror'), { recursive: true });
     expect(await about('mirror buildcache-destination')).toMatchObject({
+      code: 0,
+      state: 'warning',
+      message: expect.stringContaining('is no mirror yet'),
+    });
+  });
+
+  it('sees that no mirror is the one that jobs push to', async () => {
+    edit('buildcache-destination', 'other');
+    expect(await about('mirrors')).toMatchObject({
       code: 1,
-      message: expect.stringContaining('is no mirror'),
+      state: 'problem',
+      message: expect.stringContaining('buildcache-destination'),
     });
   });
 

@@ -1,5 +1,15 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,6 +18,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { call } from './call.js';
 
+const quickstart = fileURLToPath(new URL('../../../stacks/quickstart', import.meta.url));
 let folder: string;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'init-'));
@@ -75,6 +86,86 @@ describe('stackwright init', () => {
         .slice(1)
         .map((line) => line.split(';')[0]),
     ).toEqual(expect.arrayContaining(['generate', 'build', 'publish-image']));
+  });
+
+  it('writes a pipeline that can be generated, for every kind of mirror, with a key made as its README says', async () => {
+    cpSync(quickstart, join(folder, 'concrete'), { recursive: true });
+    for (const mirror of [
+      undefined,
+      's3://bucket/site',
+      'oci://registry.example.org/me/site',
+      '/srv/mirror',
+    ]) {
+      const at = join(folder, 'my tools');
+      rmSync(at, { recursive: true, force: true });
+      const init = await run('init', 'my tools', ...(mirror ? ['--mirror', mirror] : []));
+      expect(init.code).toBe(0);
+      const [, make = ''] = /`stackwright (key create [^`]+)`/.exec(read('my tools/README.md')) ?? [];
+      expect(await call(make.split(' '), { cwd: at })).toMatchObject({ code: 0 });
+      // A lock of other packages serves: what the pipeline needs to know is in the manifest.
+      cpSync(join(quickstart, 'spack.lock'), join(at, 'spack.lock'));
+      if (mirror === undefined || mirror.startsWith('/')) {
+        const env = { PATH: process.env.PATH, HOME: folder };
+        expect(await call(['generate', at, '--no-prune-dag'], { cwd: folder, env })).toMatchObject({
+          code: 0,
+        });
+        const { findings } = JSON.parse((await call(['doctor', at, '--json'], { env })).stdout);
+        const bad = findings.filter(
+          ({ what, state }: { what: string; state: string }) =>
+            state === 'problem' && what.startsWith('mirror'),
+        );
+        expect(bad).toEqual([]);
+      }
+      const { signed } = parse(read('my tools/spack.yaml')).spack.mirrors['buildcache-destination'];
+      expect(signed).toBe(!mirror?.startsWith('oci:'));
+    }
+  });
+
+  it('lets git commit neither the key that its README or doctor tells to make, nor what Spack leaves', async () => {
+    await run('init', 'site');
+    const at = join(folder, 'site');
+    const git = (...args: string[]) => execFileSync('git', args, { cwd: at, encoding: 'utf8' });
+    git('init', '--quiet');
+    await call(['key', 'create', 'CI', '-o', 'ci.key', '--public', 'keys/ci.pub'], { cwd: at });
+    await call(['key', 'create', 'CI', '-o', 'key'], { cwd: at });
+    mkdirSync(join(at, '.spack-env'));
+    writeFileSync(join(at, '.spack-env/transaction_lock'), '');
+    git('add', '-A');
+    const added = git('diff', '--cached', '--name-only').split('\n');
+    expect(added).toContain('keys/ci.pub');
+    expect(added.filter((file) => /key$|spack-env/.test(file))).toEqual([]);
+  });
+
+  it('adopts a stack that is there: only what is absent is written', async () => {
+    writeFileSync(join(folder, 'spack.yaml'), 'spack: {specs: [tcl]}\n');
+    writeFileSync(join(folder, 'README.md'), 'mine');
+    const { code, stdout } = await run('init', '.', '--name', 'site');
+    expect(code).toBe(0);
+    expect([read('spack.yaml'), read('README.md')]).toEqual(['spack: {specs: [tcl]}\n', 'mine']);
+    expect(stdout.split('\n')).toEqual(expect.arrayContaining(['stackwright.yaml', '.gitlab-ci.yml']));
+    expect(stdout).not.toContain('spack.yaml\n');
+  });
+
+  it('adopts a stack from another folder or a repository', async () => {
+    const source = join(folder, 'source');
+    cpSync(quickstart, source, { recursive: true });
+    const git = (...args: string[]) =>
+      execFileSync('git', ['-C', source, '-c', 'user.name=a', '-c', 'user.email=a@b.c', ...args]);
+    git('init', '--quiet');
+    git('add', '--all', '--force');
+    git('commit', '--quiet', '-m', 'x');
+    for (const from of ['source', `file://${source}`]) {
+      rmSync(join(folder, 'site'), { recursive: true, force: true });
+      expect(await run('init', 'site', '--from', from)).toMatchObject({ code: 0 });
+      for (const file of ['spack.yaml', 'spack.lock', 'stackwright.yaml', 'README.md'])
+        expect(read(`site/${file}`)).toBe(read(`source/${file}`));
+      expect(existsSync(join(folder, 'site/.git'))).toBe(false);
+      expect(existsSync(join(folder, 'site/.gitlab-ci.yml'))).toBe(true);
+    }
+    expect(await run('init', 'other', '--from', 'nowhere')).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('nowhere is not a stack'),
+    });
   });
 
   it('replaces nothing, and writes nothing then', async () => {

@@ -67,6 +67,20 @@ describe.skipIf(missing !== '')(`stackwright mirror with a registry${missing}`, 
     expect(await run('copy', url, fresh(), '--unsigned')).toMatchObject(done);
   });
 
+  it('serves a stack that says that its mirror is not signed, and no other', async () => {
+    const url = fresh();
+    await run('copy', mirror, url, ...trust);
+    const stack = join(cwd, 'stack');
+    cpSync(quickstart, stack, { recursive: true });
+    const own = readFileSync(join(stack, 'spack.yaml'), 'utf8').replace('url: ./mirror', `url: ${url}`);
+    const rebuild = () =>
+      call(['rebuild', stack, '--hash', hello], { cwd, env: { HOME: cwd, PATH: '/usr/bin' } });
+    writeFileSync(join(stack, 'spack.yaml'), own);
+    expect(await rebuild()).toMatchObject({ code: 2, stderr: expect.stringContaining('signed: false') });
+    writeFileSync(join(stack, 'spack.yaml'), own.replace('signed: true', 'signed: false'));
+    expect(await rebuild()).toMatchObject({ code: 0, stdout: expect.stringContaining('up to date on oci') });
+  });
+
   it('copy brings the index up to date although nothing was left to copy', async () => {
     const url = fresh();
     await run('copy', mirror, url, ...trust, '--no-index');

@@ -1,5 +1,5 @@
-import { writeFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
+import { mkdir, stat, writeFile } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import {
   createKey,
   describeKey,
@@ -126,8 +126,10 @@ async function create(context: Context, name: string, options: CreateOptions): P
     passphrase: context.env['SPACK_SIGNING_KEY_PASSPHRASE'],
   });
   const secret = formatSigningKey(key);
-  if (options.output) await writeNew(context, options.output, `${secret}\n`, 0o600);
+  // Both places are known to be free before either is written: a secret whose public half is lost is worth nothing.
+  for (const file of [options.output, options.public]) if (file) await assertFree(context, file);
   if (options.public) await writeNew(context, options.public, formatPublicKey(key), 0o644);
+  if (options.output) await writeNew(context, options.output, `${secret}\n`, 0o600);
   const about = plain(await describeKey(key));
   if (options.json) {
     printJson(context, {
@@ -141,14 +143,20 @@ async function create(context: Context, name: string, options: CreateOptions): P
     note(context, `Its secret is in ${options.output}: put it into SPACK_SIGNING_KEY, then delete the file.`);
 }
 
+async function assertFree(context: Context, file: string): Promise<void> {
+  const found = await stat(resolve(context.cwd, file)).catch(() => undefined);
+  if (found)
+    throw new RunnerError(
+      'input',
+      `${file} is there already.`,
+      'Keys are never overwritten: choose another name.',
+    );
+}
+
 async function writeNew(context: Context, file: string, text: string, mode: number): Promise<void> {
-  await writeFile(resolve(context.cwd, file), text, { mode, flag: 'wx' }).catch(
-    (error: NodeJS.ErrnoException) => {
-      throw error.code === 'EEXIST'
-        ? new RunnerError('input', `${file} is there already.`, 'Keys are not written over.')
-        : error;
-    },
-  );
+  const path = resolve(context.cwd, file);
+  await mkdir(dirname(path), { recursive: true });
+  await writeFile(path, text, { mode, flag: 'wx' });
 }
 
 async function secretKey(context: Context, file: string | undefined) {

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import {
   describeKey,
+  hasCode,
   openAnyMirror,
   readKeyFiles,
   readPublicKeys,
@@ -38,6 +39,7 @@ export async function examineStack(context: Context, argument: string): Promise<
     looking('lock', () => examineLock(stack, environment)),
     looking('key', () => examineKey(context, stack)),
     looking('trust', () => examineTrust(stack)),
+    ...(environment ? [looking('mirrors', async () => examineMirrors(environment))] : []),
     ...(environment ? ciConfigOf(environment).mirrors : []).map((mirror) =>
       looking(`mirror ${mirror.name}`, () => examineMirror(context, stack, mirror)),
     ),
@@ -97,7 +99,7 @@ async function examineLock(stack: Stack, environment: Environment | undefined): 
 
 async function examineKey({ env }: Context, stack: Stack): Promise<Diagnosis> {
   const { SPACK_SIGNING_KEY: given, SPACK_SIGNING_KEY_PASSPHRASE: passphrase } = env;
-  const make = 'stackwright key create NAME -o key --public keys/ci.pub';
+  const make = 'stackwright key create CI -o ci.key --public keys/ci.pub';
   if (!given) return warning('key', 'SPACK_SIGNING_KEY is not set: CI jobs cannot sign.', make);
   const { fingerprint, expires } = await describeKey(
     await readSecretKey(given, passphrase, 'SPACK_SIGNING_KEY'),
@@ -148,6 +150,20 @@ function trustedFiles(stack: Stack) {
   return readKeyFiles(stack.settings.trust.map((file) => resolve(stack.folder, file)));
 }
 
+/** Jobs of CI need to know where they are to push. */
+function examineMirrors(environment: Environment): readonly Diagnosis[] {
+  const { ci, mirrors } = ciConfigOf(environment);
+  if (ci === undefined || ci === null || mirrors.some(({ name }) => name === 'buildcache-destination'))
+    return [];
+  return [
+    problem(
+      'mirrors',
+      'No mirror is named "buildcache-destination", so that no pipeline can be generated: its jobs could not push.',
+      `Add to "mirrors:" in ${environment.file}  buildcache-destination: {url: …}`,
+    ),
+  ];
+}
+
 async function examineMirror(
   { env, signal }: Context,
   stack: Stack,
@@ -159,7 +175,17 @@ async function examineMirror(
     ...connectionOptions(configured.connection?.fetch, env),
     existing: true,
     signal,
+  }).catch((error: unknown) => {
+    if (hasCode(error, 'not-a-mirror')) return undefined;
+    throw error;
   });
+  if (!mirror) {
+    return warning(
+      what,
+      `${url} is no mirror yet.`,
+      'Check the address. The first push to it makes it a mirror.',
+    );
+  }
   try {
     if (!(await mirror.hasIndex(signal))) {
       return warning(

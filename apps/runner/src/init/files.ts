@@ -5,7 +5,7 @@ import { version } from '../version.js';
 export interface NewStack {
   readonly name: string;
   readonly specs: readonly string[];
-  /** Build cache for CI. */
+  /** Build cache; a folder of the user's own when left out. */
   readonly mirror?: string;
   /** Base of the image. */
   readonly base: string;
@@ -30,24 +30,45 @@ export function newStack(stack: NewStack): Readonly<Record<string, NewFile>> {
     '.gitlab-ci.yml': { text: gitlab() },
     '.github/workflows/stack.yml': { text: github(stack) },
     'hooks/build': { text: hook(), mode: 0o755 },
-    '.gitignore': { text: '.stackwright/\njobs_scratch_dir/\npipeline*.yml\n*.key\n' },
+    '.gitignore': { text: ignored },
     'README.md': { text: readme(stack) },
   };
 }
 
-function manifest({ name, specs, mirror }: NewStack): string {
-  const mirrors = mirror
-    ? `  mirrors:
-    buildcache-destination:
-      url: ${stringify(mirror).trim()}
-      signed: true
-`
-    : `  # The build cache that CI reads and writes: s3://BUCKET/PREFIX, oci://REGISTRY/REPOSITORY, or a folder.
-  # mirrors:
-  #   buildcache-destination:
-  #     url: s3://my-bucket/${name}
-  #     signed: true
+/** A name for a stack in this folder: what is not allowed in one becomes a dash. */
+export function stackName(folder: string): string {
+  return folder.replace(/[^A-Za-z0-9._-]+/g, '-').replace(/^[^A-Za-z0-9]+|-+$/g, '') || 'stack';
+}
+
+/** What must never be committed: secret keys first of all. */
+const ignored = `.stackwright/
+.spack-env/
+jobs_scratch_dir/
+pipeline*.yml
+# Secret keys.
+key
+*.key
+signing-key
 `;
+
+function mirrorSection({ name, mirror }: NewStack): string {
+  // Spack knows no signatures in a registry.
+  const registry = mirror !== undefined && /^oci(\+http)?:\/\//.test(mirror);
+  const place = mirror ?? `~/.local/share/stackwright/mirrors/${name}`;
+  const comment = mirror
+    ? ''
+    : `    # A folder of this machine to start with. For CI, a place that every job can reach:
+    # s3://BUCKET/PREFIX or oci://REGISTRY/REPOSITORY.
+`;
+  return `  mirrors:
+${comment}    buildcache-destination:
+      url: ${stringify(place).trim()}
+${registry ? '      # A registry has no place for signatures: packages are checked by checksum only.\n' : ''}      signed: ${!registry}
+`;
+}
+
+function manifest(stack: NewStack): string {
+  const { name, specs } = stack;
   return `# What is built. A Spack environment: https://spack.readthedocs.io/en/latest/environments.html
 spack:
   specs:
@@ -67,7 +88,7 @@ ${specs.map((spec) => `    - ${stringify(spec).trim()}\n`).join('')}
       require:
         - target=x86_64_v3
 
-${mirrors}
+${mirrorSection(stack)}
   ci:
     pipeline-gen:
       - build-job:
@@ -88,7 +109,7 @@ ${mirrors}
 }
 
 function settings({ base }: NewStack): string {
-  return `# Whose signatures count. Make the key with: stackwright key create CI -o ci.key --public keys/ci.pub
+  return `# The public keys whose signatures count. To make a key: stackwright key create CI -o ci.key --public keys/ci.pub
 trust: []
 #  - keys/ci.pub
 
@@ -189,7 +210,11 @@ function readme({ name, mirror }: NewStack): string {
   const steps = [
     'Say in `spack.yaml` what is to be built, then `stackwright concretize .`, and commit `spack.lock`.',
     'Make a signing key: `stackwright key create CI -o ci.key --public keys/ci.pub`. Commit `keys/ci.pub` and name it under `trust:` in `stackwright.yaml`; put what `ci.key` holds into the secret `SPACK_SIGNING_KEY`, and delete the file.',
-    ...(mirror ? [] : ['Name the build cache in `spack.yaml` (`mirrors:`), and give CI its credentials.']),
+    ...(mirror
+      ? []
+      : [
+          'Before CI takes over, name a build cache that all of its jobs can reach in `spack.yaml` (`mirrors:`), and give CI the credentials.',
+        ]),
     '`stackwright doctor .` says what is still missing.',
     'Push. CI builds what the build cache lacks, signs it, and on the main branch or a tag `rev-NAME` publishes the image.',
   ];

@@ -28,6 +28,8 @@ export interface Access {
   readonly url: string;
   /** What the stack calls the mirror; `stackwright` where it does not have it. */
   readonly name: string;
+  /** Packages are taken and pushed without signatures: the caller or the stack says so. */
+  readonly unsigned: boolean;
   /** The mirror got something new that its index does not have yet. */
   readonly reseeded: boolean;
   /** Files of public keys. */
@@ -47,17 +49,21 @@ export async function openAccess(
     given: options.mirror,
     configured: own?.push,
   });
-  if (isOciUrl(url) && !options.unsigned) {
+  // A mirror given by its address may be one of the stack's all the same.
+  const same =
+    options.mirror === undefined ? own : configured.find((one) => one.push === url || one.fetch === url);
+  const unsigned = (options.unsigned ?? false) || same?.unsigned === true;
+  if (isOciUrl(url) && !unsigned) {
     throw new RunnerError(
       'input',
       `${url}: packages in a registry carry no signatures.`,
-      'To take and push them all the same, checked by checksum only: --unsigned',
+      'To take and push them all the same, checked by checksum only: --unsigned, or signed: false for this mirror in spack.yaml',
     );
   }
   const signer = await findSigner(context, work);
   const { policy, files } = await runPolicy(context, stack, {
     ...options,
-    unsigned: options.unsigned ?? false,
+    unsigned,
     signer,
   });
   const connection = connectionOptions(
@@ -65,10 +71,7 @@ export async function openAccess(
     context.env,
   );
   const mirror = await openAnyMirror(url, { ...connection, policy, signal: context.signal });
-  // A mirror given by its address may be one of the stack's all the same.
-  const same =
-    options.mirror === undefined ? own : configured.find((one) => one.push === url || one.fetch === url);
-  return { mirror, url, name: same?.name ?? 'stackwright', reseeded, trusted: files };
+  return { mirror, url, name: same?.name ?? 'stackwright', unsigned, reseeded, trusted: files };
 }
 
 /**
@@ -84,7 +87,7 @@ export async function openForWriting(
   keyless: () => Promise<Signer>,
 ): Promise<{ mirror: AnyMirror; signer: Signer | undefined; trusted: readonly string[] }> {
   await ensureFolder(access.url);
-  if (options.unsigned) return { mirror: access.mirror, signer: undefined, trusted: [] };
+  if (access.unsigned) return { mirror: access.mirror, signer: undefined, trusted: [] };
   const signer = (await findSigner(context, work)) ?? (await keyless());
   const { policy } = await runPolicy(context, stack, { ...options, unsigned: false, signer });
   const trusted = [...access.trusted, await writePublicKey(signer, work)];
