@@ -33,6 +33,7 @@ export function node(name: string, more: Partial<ConcreteNode> = {}): ConcreteNo
     packageHash: undefined,
     buildSpec: undefined,
     patches: [],
+    providedVirtuals: [],
     raw: {},
     ...more,
   };

@@ -151,6 +151,7 @@ describe('specs', () => {
     expect(groups[2]).toEqual({
       name: 'apps',
       needs: ['compilers'],
+      explicit: true,
       override: { packages: { all: { require: '%gcc@14' } } },
     });
   });
@@ -192,7 +193,13 @@ describe('specs', () => {
     [
       'a group that is not there',
       'spack: {specs: [{group: a, needs: [b], specs: []}]}',
-      'unknown-group 1:25',
+      'unknown-group 1:36',
+    ],
+    ['a group that needs itself', 'spack: {specs: [{group: a, needs: [a], specs: []}]}', 'cyclic-group 1:36'],
+    [
+      'groups that need each other',
+      'spack: {specs: [{group: a, needs: [b], specs: []}, {group: b, needs: [c], specs: []}, {group: c, needs: [x, a], specs: []}, {group: x, specs: []}]}',
+      'cyclic-group 1:109',
     ],
   ])('find %s', async (_name, text, code) => {
     expect(await codesOf(text)).toEqual([code]);
@@ -386,6 +393,7 @@ describe('typed sections', () => {
       tokenVariable: undefined,
       profile: undefined,
       endpointUrl: undefined,
+      view: undefined,
     };
     expect(mirrors.map(({ name, fetch, push }) => [name, fetch, push])).toEqual([
       ['plain', { ...connection, url: 's3://bucket/path' }, { ...connection, url: 's3://bucket/path' }],
@@ -413,6 +421,63 @@ describe('typed sections', () => {
     ]);
     expect(mirrors[2]).toMatchObject({ signed: false, source: false, binary: true, autopush: true });
     expect(JSON.stringify(mirrors)).not.toContain('password');
+  });
+
+  it('read the index view of a mirror', async () => {
+    const { mirrors, findings } = await read(`spack:
+  mirrors:
+    both: {url: https://x/y, view: tools}
+    one: {fetch: {url: https://x/y, view: tools}, push: https://x/y}
+  specs: []`);
+    expect(findings).toEqual([]);
+    expect(mirrors.map(({ fetch, push }) => [fetch.view, push.view])).toEqual([
+      ['tools', 'tools'],
+      ['tools', undefined],
+    ]);
+  });
+
+  it('accept the sandbox of Spack 1.2', async () => {
+    const text = 'spack: {config: {sandbox: {enable: ENABLE, allow_read: [/opt]}}, specs: []}';
+    expect(await codesOf(text.replace('ENABLE', 'true'))).toEqual([]);
+    expect(await codesOf(text.replace('ENABLE', 'often'))).toEqual(['wrong-type 1:36']);
+  });
+
+  it('take the lock of another environment from include, as Spack 1.2 does', async () => {
+    const files = { '/a/spack.lock': '{}', '/a/spack.yaml': 'spack: {specs: []}', '/b/spack.lock': '{}' };
+    const { includeConcrete, findings } = await read(
+      'spack: {include: [../a/spack.lock, {path: /b/spack.lock}, {path: /c/spack.lock, optional: true}], specs: []}',
+      files,
+    );
+    expect([includeConcrete, findings]).toEqual([['/a', '/b'], []]);
+    expect(await codesOf('spack: {include: [../c/spack.lock], specs: []}')).toEqual(['missing-include 1:19']);
+  });
+
+  it('read groups: what they need, override and whether they are explicit', async () => {
+    const { groups, specs } = await read(`spack:
+  specs:
+  - zlib
+  - group: tools
+    explicit: false
+    specs: [cmake]
+  - group: apps
+    needs: [tools]
+    override: {packages: {all: {require: ['%gcc']}}}
+    specs: [hdf5]`);
+    expect(specs.map(({ text, group }) => [text, group])).toEqual([
+      ['zlib', 'default'],
+      ['cmake', 'tools'],
+      ['hdf5', 'apps'],
+    ]);
+    expect(groups).toEqual([
+      { name: 'default', needs: [], override: {}, explicit: true },
+      { name: 'tools', needs: [], override: {}, explicit: false },
+      {
+        name: 'apps',
+        needs: ['tools'],
+        override: { packages: { all: { require: ['%gcc'] } } },
+        explicit: true,
+      },
+    ]);
   });
 
   it('read views, develop and toolchains', async () => {
@@ -461,6 +526,53 @@ describe('compareLock', () => {
     const { missing, extra } = compareLock(environment, lock('zlib', 'tcl'));
     expect(missing.map(({ text }) => text)).toEqual(['hdf5+mpi', 'x %t']);
     expect(extra.map(({ spec }) => spec)).toEqual(['tcl']);
+  });
+
+  describe('with groups', () => {
+    const inGroups = (version: number, ...roots: { spec: string; group?: string }[]) =>
+      parseLock(
+        JSON.stringify({
+          _meta: { 'file-type': 'spack-lockfile', 'lockfile-version': version },
+          roots: roots.map((root) => ({ hash: 'a', ...root })),
+          concrete_specs: { a: { name: 'zlib', version: '1' } },
+        }),
+      );
+    const text = 'spack: {specs: [zlib, {group: g, specs: [zlib, tcl]}]}';
+
+    it('tells a root of one group from the same root of another', async () => {
+      const environment = await read(text);
+      const all = [{ spec: 'zlib' }, { spec: 'zlib', group: 'g' }, { spec: 'tcl', group: 'g' }];
+      expect(compareLock(environment, inGroups(7, ...all))).toEqual({ missing: [], extra: [] });
+      const { missing, extra } = compareLock(
+        environment,
+        inGroups(7, { spec: 'zlib', group: 'g' }, { spec: 'tcl' }),
+      );
+      expect(missing.map(({ text, group }) => [text, group])).toEqual([
+        ['zlib', 'default'],
+        ['tcl', 'g'],
+      ]);
+      expect(extra.map(({ spec, group }) => [spec, group])).toEqual([['tcl', 'default']]);
+    });
+
+    it('compares only specs with a lock from before groups', async () => {
+      const environment = await read(text);
+      expect(compareLock(environment, inGroups(6, { spec: 'tcl' }, { spec: 'zlib' }))).toEqual({
+        missing: [],
+        extra: [],
+      });
+    });
+
+    it('agrees with the manifests beside the newer locks', async () => {
+      for (const name of ['lock-7', 'lock-8']) {
+        const folder = new URL(`../fixtures/${name}/`, import.meta.url);
+        const environment = await loadEnvironment(fileURLToPath(folder));
+        const difference = compareLock(
+          environment,
+          parseLock(readFileSync(new URL('spack.lock', folder), 'utf8')),
+        );
+        expect([environment.findings, difference]).toEqual([[], { missing: [], extra: [] }]);
+      }
+    });
   });
 });
 

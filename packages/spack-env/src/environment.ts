@@ -10,8 +10,10 @@ import { SpackEnvError } from './error.js';
 import type { Host } from './host.js';
 import { hostFacts } from './host.js';
 import { upgradeDocument } from './legacy.js';
+import { defaultGroup } from './lock.js';
 import type { Mirror } from './mirror.js';
 import { readMirrors } from './mirror.js';
+import { nearest } from './nearest.js';
 import type { FileReader, RemoteFetcher } from './reader.js';
 import { nodeFiles } from './reader.js';
 import { validate } from './schema.js';
@@ -66,6 +68,8 @@ export interface SpecGroup {
   readonly needs: readonly string[];
   /** Configuration that holds for this group only, by section. */
   readonly override: Readonly<Record<string, unknown>>;
+  /** Whether its specs count as asked for by the user; where not, they are garbage once nothing needs them. */
+  readonly explicit: boolean;
 }
 
 export interface View {
@@ -165,7 +169,10 @@ export async function readEnvironment(
   const config: Record<string, unknown> = {};
   for (const [section, node] of nodes) config[section] = plainValue(node);
   const definitions = readDefinitions(nodes.get('definitions'), conditions, findings);
-  const includeConcrete = await readIncludeConcrete(nodeAt(spack, 'include_concrete'), folder, loader);
+  const includeConcrete = [
+    ...(await readIncludeConcrete(nodeAt(spack, 'include_concrete'), folder, loader)),
+    ...includedLocks(scopes),
+  ];
   const { specs, groups } = readRoots(
     nodeAt(spack, 'specs'),
     definitions,
@@ -336,23 +343,17 @@ function readRoots(
   const specs: RootSpec[] = [];
   // All is read before anything is multiplied out: a reference can still change what an earlier one gives.
   const parts: { group: string; items: SpecItem[] }[] = [];
-  const groups = new Map<string, SpecGroup & { at: Position }>();
+  const groups = new Map<string, GroupEntry>();
   for (const item of node?.kind === 'list' ? node.items : []) {
     const groupNode = nodeAt(item, 'group');
-    const group = textOf(groupNode) ?? 'default';
+    const group = textOf(groupNode) ?? defaultGroup;
     let nodes: readonly ConfigNode[] = [item];
     if (groupNode) {
       const inner = nodeAt(item, 'specs');
       nodes = inner?.kind === 'list' ? inner.items : nodeAt(item, 'matrix') ? [withoutGroup(item)] : [];
-      const before = groups.get(group);
-      groups.set(group, {
-        name: group,
-        needs: [...new Set([...(before?.needs ?? []), ...texts(nodeAt(item, 'needs'))])],
-        override: { ...before?.override, ...(plainOverride(item) as Record<string, unknown>) },
-        at: groupNode.at,
-      });
+      groups.set(group, readGroup(group, item, groups.get(group)));
     } else if (!groups.has(group)) {
-      groups.set(group, { name: group, needs: [], override: {}, at: item.at });
+      groups.set(group, { name: group, needs: new Map(), override: {}, explicit: true });
     }
     parts.push({ group, items: readItems(nodes, definitions, findings) });
   }
@@ -361,17 +362,38 @@ function readRoots(
       specs.push({ spec, text: printed(spec), group, at });
     }
   }
-  findings.push(...checkNeeds([...groups.values()]));
+  findings.push(...checkNeeds(groups));
   return {
     specs,
-    groups: [...groups.values()].map(({ name, needs, override }) => ({ name, needs, override })),
+    groups: [...groups.values()].map((group) => ({ ...group, needs: [...group.needs.keys()] })),
   };
 }
 
-const plainOverride = (item: ConfigNode) => {
-  const node = nodeAt(item, 'override');
-  return node?.kind === 'map' ? plainValue(node, true) : {};
-};
+/** A group as it is read: with the place of each need. */
+interface GroupEntry extends Omit<SpecGroup, 'needs'> {
+  readonly needs: ReadonlyMap<string, Position>;
+}
+
+/** Entries of one group add up. */
+function readGroup(name: string, item: ConfigNode, before: GroupEntry | undefined): GroupEntry {
+  const needs = new Map(before?.needs);
+  const needsNode = nodeAt(item, 'needs');
+  for (const need of needsNode?.kind === 'list' ? needsNode.items : []) {
+    const other = textOf(need);
+    if (other !== undefined && !needs.has(other)) needs.set(other, need.at);
+  }
+  const override = nodeAt(item, 'override');
+  const explicit = nodeAt(item, 'explicit');
+  return {
+    name,
+    needs,
+    override: {
+      ...before?.override,
+      ...(override?.kind === 'map' ? (plainValue(override, true) as Record<string, unknown>) : {}),
+    },
+    explicit: explicit?.kind === 'scalar' ? explicit.value !== false : (before?.explicit ?? true),
+  };
+}
 
 /** A group that is itself a matrix. */
 const withoutGroup = (item: ConfigNode): ConfigNode =>
@@ -379,31 +401,41 @@ const withoutGroup = (item: ConfigNode): ConfigNode =>
     ? { ...item, entries: new Map([...item.entries].filter(([key]) => ['matrix', 'exclude'].includes(key))) }
     : item;
 
-/** Groups that are needed must be there, and none may need itself. */
-function checkNeeds(groups: readonly (SpecGroup & { at: Position })[]): Finding[] {
-  const byName = new Map(groups.map((group) => [group.name, group]));
+/** Groups that are needed must exist, and none may need itself, directly or through others. */
+function checkNeeds(groups: ReadonlyMap<string, GroupEntry>): Finding[] {
   const findings: Finding[] = [];
-  const state = new Map<string, 'open' | 'done'>();
-  const visit = (group: SpecGroup & { at: Position }): void => {
-    state.set(group.name, 'open');
-    for (const need of group.needs) {
-      const other = byName.get(need);
-      if (!other || state.get(need) === 'open') {
+  const done = new Set<string>();
+  const visit = (group: GroupEntry, above: readonly string[]): void => {
+    const path = [...above, group.name];
+    for (const [need, position] of group.needs) {
+      const other = groups.get(need);
+      if (!other) {
+        const near = nearest(need, [...groups.keys()]);
         findings.push({
           severity: 'error',
-          code: other ? 'cyclic-group' : 'unknown-group',
-          message: other
-            ? `The groups "${group.name}" and "${need}" need each other.`
-            : `The group "${group.name}" needs "${need}", which is not there.`,
-          position: group.at,
+          code: 'unknown-group',
+          message: `The group "${group.name}" needs the group "${need}", which does not exist.`,
+          position,
+          hint: near ? `Did you mean "${near}"?` : `The groups are ${[...groups.keys()].join(', ')}.`,
+          text: need,
+          nearest: near,
         });
-      } else if (!state.has(need)) {
-        visit(other);
+      } else if (path.includes(need)) {
+        const cycle = [...path.slice(path.indexOf(need)), need].map((name) => `"${name}"`);
+        findings.push({
+          severity: 'error',
+          code: 'cyclic-group',
+          message: `The groups need each other in a cycle: ${cycle.join(' needs ')}.`,
+          position,
+          hint: 'Remove one of these "needs".',
+        });
+      } else if (!done.has(need)) {
+        visit(other, path);
       }
     }
-    state.set(group.name, 'done');
+    done.add(group.name);
   };
-  for (const group of groups) if (!state.has(group.name)) visit(group);
+  for (const group of groups.values()) if (!done.has(group.name)) visit(group, []);
   return findings;
 }
 
@@ -431,6 +463,10 @@ async function readIncludeConcrete(
   }
   return folders;
 }
+
+/** Since Spack 1.2, `include` takes another environment's `spack.lock` and does what `include_concrete` did. */
+const includedLocks = (scopes: readonly Scope[]): string[] =>
+  scopes.flatMap((scope) => scope.locks).map(dirname);
 
 function readViews(node: ConfigNode | undefined, folder: string, facts: VariableFacts): View[] {
   const standard = join(folder, '.spack-env', 'view');

@@ -9,6 +9,7 @@ export type { Host } from './host.js';
 export { hostFacts } from './host.js';
 export type { ConcreteNode, DependencyType, Edge, IncludedLock, Lock, Root } from './lock.js';
 export {
+  defaultGroup,
   dependents,
   newestLockVersion,
   parseLock,

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
@@ -130,7 +131,7 @@ describe('parseLock', () => {
     ['broken JSON', '{\n"a": }', 'broken-json'],
     ['another file', '{"_meta":{"file-type":"x"}}', 'not-a-lock'],
     ['a list', '[]', 'not-a-lock'],
-    ['a newer version', lock({}, [], 7), 'unknown-lock-version'],
+    ['a newer version', lock({}, [], 9), 'unknown-lock-version'],
     ['an edge to nowhere', lock({ a: node('a', 'b') }), 'missing-node'],
     ['a root to nowhere', lock({}, [{ hash: 'x', spec: 'x' }]), 'missing-node'],
     ['a cycle', lock({ a: node('a', 'b'), b: node('b', 'a') }), 'cyclic-lock'],
@@ -149,6 +150,57 @@ describe('parseLock', () => {
 
   it('says where broken JSON breaks', () => {
     expect(() => parseLock('{\n"a": }')).toThrowError(/^spack\.lock:2:6: /);
+  });
+});
+
+describe('locks of newer Spacks', () => {
+  const fixture = (name: string) =>
+    parseLock(readFileSync(new URL(`../fixtures/${name}/spack.lock`, import.meta.url), 'utf8'));
+
+  it('have roots in groups since version 7 (Spack 1.2)', () => {
+    const { version, roots, nodes } = fixture('lock-7');
+    expect(version).toBe(7);
+    expect(roots.map(({ spec, group }) => [spec, group])).toEqual([
+      ['quickstart-suite', 'suite'],
+      ['hello-static', 'tools'],
+    ]);
+    expect(nodes.size).toBe(12);
+  });
+
+  it('name the virtuals that a node provides since version 8 (Spack 1.3)', () => {
+    const { version, specfileVersion, nodes, roots } = fixture('lock-8');
+    expect([version, specfileVersion]).toEqual([8, 6]);
+    const providers = [...nodes.values()].filter(({ providedVirtuals }) => providedVirtuals.length > 0);
+    expect(providers.map(({ name, providedVirtuals }) => [name, providedVirtuals])).toEqual([
+      ['gcc', ['c', 'cxx']],
+      ['glibc', ['libc']],
+    ]);
+    expect(satisfies(nodes.get(roots[0]!.hash)!, 'quickstart-suite ^libgreet %gcc', nodes)).toBe(true);
+  });
+
+  it('have dag hashes that follow from their content', () => {
+    for (const { hash, raw } of fixture('lock-8').nodes.values()) {
+      const { hash: _, ...content } = raw;
+      const digest = createHash('sha1').update(JSON.stringify(content)).digest('hex');
+      const bits = [...digest]
+        .map((digit) => Number.parseInt(digit, 16).toString(2).padStart(4, '0'))
+        .join('');
+      const letters = (bits.match(/.{5}/g) ?? []).map(
+        (five) => 'abcdefghijklmnopqrstuvwxyz234567'[Number.parseInt(five, 2)],
+      );
+      expect(letters.join('')).toBe(hash);
+    }
+  });
+
+  it('are named with the versions that are known, when they are newer still', () => {
+    expect(() => parseLock(lock({}, [], 9))).toThrowError(
+      /spack\.lock:1:\d+: .*lockfile-version 9; versions 1 to 8 are known/,
+    );
+  });
+
+  it('put roots without a group into the default one', () => {
+    const { roots } = parseLock(lock({ a: node('a') }, [{ hash: 'a', spec: 'a' }], 7));
+    expect(roots[0]!.group).toBe('default');
   });
 });
 

@@ -40,6 +40,11 @@ export interface ConcreteNode {
   readonly packageHash: string | undefined;
   /** The dag hash of the spec that a spliced node was really built as. */
   readonly buildSpec: string | undefined;
+  /**
+   * The virtual packages that it provides, some with a version, for example `zlib-api` or `libgfortran@5`. Spec files
+   * before version 6 (Spack 1.3) do not say: the list is empty, and only the edges to a node tell.
+   */
+  readonly providedVirtuals: readonly string[];
   /** The node's own JSON, untouched: what a mirror's spec file and the database hold. */
   readonly raw: Readonly<Record<string, unknown>>;
 }
@@ -48,7 +53,8 @@ export interface Root {
   readonly hash: string;
   /** The user's abstract spec, as Spack printed it. */
   readonly spec: string;
-  readonly group: string | undefined;
+  /** The group of the manifest that it is in; `default` where the lock does not say, as before version 7. */
+  readonly group: string;
 }
 
 /** Another environment whose concrete specs this one took over. */
@@ -73,8 +79,14 @@ export interface Lock {
   readonly nodes: ReadonlyMap<string, ConcreteNode>;
 }
 
-/** The newest `lockfile-version` that is understood. */
-export const newestLockVersion = 6;
+/** The group of roots that the manifest puts in no other. */
+export const defaultGroup = 'default';
+
+/**
+ * The newest `lockfile-version` that is understood, that of Spack 1.3. Version 7 added the group of a root, and
+ * version 8 nodes as spec file 6 has them (`lockfile.rst` in Spack's documentation).
+ */
+export const newestLockVersion = 8;
 
 type Fail = (code: string, message: string, needle?: string, hint?: string) => never;
 
@@ -203,7 +215,7 @@ function collect(
       return {
         hash: root.hash,
         spec: String(root.spec),
-        group: typeof root.group === 'string' ? root.group : undefined,
+        group: typeof root.group === 'string' ? root.group : defaultGroup,
       };
     }),
   });
@@ -328,6 +340,7 @@ export function readNode(hash: string, raw: Json): ConcreteNode {
     patches: [raw.patches, parameters.patches].find(Array.isArray) ?? [],
     packageHash: raw.package_hash,
     buildSpec: isRecord(raw.build_spec) ? edgeHash(raw.build_spec) : undefined,
+    providedVirtuals: Array.isArray(raw.provided_virtuals) ? raw.provided_virtuals : [],
     raw,
   };
 }

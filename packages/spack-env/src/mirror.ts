@@ -17,6 +17,8 @@ export interface MirrorConnection {
   readonly profile: string | undefined;
   /** Where an S3 other than Amazon's is. */
   readonly endpointUrl: string | undefined;
+  /** The index view to read instead of the whole index (Spack 1.2). */
+  readonly view: string | undefined;
 }
 
 /** An entry of `mirrors:`, all its forms read into one. */
@@ -85,6 +87,7 @@ function connection(
     tokenVariable: at('access_token_variable'),
     profile: at('profile'),
     endpointUrl: at('endpoint_url'),
+    view: at('view'),
   };
 }
 

@@ -92,6 +92,8 @@ const accessPair = either(
 );
 const connection = {
   url: 'string',
+  // The index view to read (Spack 1.2).
+  view: 'string',
   access_pair: accessPair,
   access_token: either('string', 'null'),
   access_token_variable: either('string', 'null'),
@@ -241,6 +243,8 @@ const config = keys({
   binary_index_root: 'string',
   aliases: mapOf('string'),
   installer: words('old', 'new'),
+  // What a build may reach on Linux (Spack 1.2).
+  sandbox: open({ enable: 'boolean', allow_read: texts, allow_write: texts }),
   install_missing_compilers: 'boolean',
   terminal_title: 'string',
 });

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import type { ConditionFacts } from './condition.js';
 import { evaluateCondition } from './condition.js';
 import type { ConfigEntry, ConfigNode, MapNode } from './config-node.js';
@@ -19,6 +19,8 @@ export interface Scope {
   readonly sections: ReadonlyMap<string, ConfigEntry>;
   /** What it includes, highest precedence first. */
   readonly included: readonly Scope[];
+  /** The lock files of other environments that it includes; absolute paths. */
+  readonly locks: readonly string[];
   /** `include::`: nothing but itself and what it includes counts. */
   readonly isolated: boolean;
 }
@@ -44,20 +46,25 @@ export async function makeScope(
   const include = sections.get('include');
   const items = include?.node.kind === 'list' ? include.node.items : [];
   const included: Scope[] = [];
+  const locks = new Set<string>();
   for (const item of items) {
-    for (const scope of await includeItem(item, folder, loader, [...above, path])) {
-      if (!included.some((other) => other.path === scope.path)) included.push(scope);
+    for (const found of await includeItem(item, folder, loader, [...above, path])) {
+      if ('lock' in found) locks.add(found.lock);
+      else if (!included.some((other) => other.path === found.path)) included.push(found);
     }
   }
-  return { name, path, sections, included, isolated: include?.mode === 'override' };
+  return { name, path, sections, included, locks: [...locks], isolated: include?.mode === 'override' };
 }
+
+/** What an element of `include` gives: configuration, or the concrete specs of another environment. */
+type Included = Scope | { readonly lock: string };
 
 async function includeItem(
   item: ConfigNode,
   folder: string,
   loader: ScopeLoader,
   above: readonly string[],
-): Promise<Scope[]> {
+): Promise<Included[]> {
   loader.signal?.throwIfAborted();
   try {
     const when = nodeAt(item, 'when');
@@ -96,7 +103,7 @@ async function includePath(
   item: ConfigNode,
   loader: ScopeLoader,
   above: readonly string[],
-): Promise<Scope | undefined> {
+): Promise<Included | undefined> {
   const at = (nodeAt(item, 'path') ?? item).at;
   if (above.includes(path)) {
     fail(
@@ -127,7 +134,8 @@ async function includePath(
       unfilled ? `${unfilled} has no value.` : 'Correct the path, or set "optional: true".',
     );
   }
-  return kind === 'folder' ? readFolder(path, loader, above) : readFileScope(path, loader, above);
+  if (kind === 'folder') return readFolder(path, loader, above);
+  return basename(path) === 'spack.lock' ? { lock: path } : readFileScope(path, loader, above);
 }
 
 async function readFileScope(path: string, loader: ScopeLoader, above: readonly string[]): Promise<Scope> {
