@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 const order = [
   'runner',
   'image-hook',
+  'stack',
   'image',
   'job-graph',
   'buildcache',

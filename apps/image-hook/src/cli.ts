@@ -1,6 +1,10 @@
 #!/usr/bin/env node
 import { parseArgs } from 'node:util';
+import { describeError, kindOf, secretsOf, withoutSecrets } from '@stackwright/stack';
 import { runHook } from './hook.js';
+
+/** The exit codes of every command of Stackwright. */
+const exitCode = { failed: 1, input: 2, missing: 3, interrupted: 130 } as const;
 
 const usage = `Usage: stackwright-image-hook [STACK] [options]
 
@@ -45,15 +49,9 @@ try {
     if (digest) process.stdout.write(`${digest}\n`);
   }
 } catch (error) {
-  const { kind, name, code, message } = error as Error & { kind?: string; code?: string };
-  const password = process.env.CI_REGISTRY_PASSWORD || process.env.GITHUB_TOKEN;
-  process.stderr.write(`Error: ${password ? message.replaceAll(password, '***') : message}\n`);
-  const wrongUsage = code?.startsWith('ERR_PARSE_ARGS') || name === 'SpackEnvError';
+  const wrongUsage = (error as { code?: unknown }).code?.toString().startsWith('ERR_PARSE_ARGS');
+  process.stderr.write(`Error: ${withoutSecrets(describeError(error), secretsOf(process.env))}\n`);
   process.exitCode = interrupt.signal.aborted
-    ? 130
-    : kind === 'missing'
-      ? 3
-      : kind === 'input' || wrongUsage
-        ? 2
-        : 1;
+    ? exitCode.interrupted
+    : exitCode[wrongUsage ? 'input' : kindOf(error)];
 }

@@ -1,11 +1,35 @@
 /** Why the hook could not do its work. */
+export type HookErrorCode =
+  /** The environment is of no service that is known, and nothing is named to publish. */
+  | 'unknown-service'
+  /** The environment does not say which repository or image to publish. */
+  | 'no-repository'
+  /** docker is not there. */
+  | 'docker-missing'
+  /** docker refused the image. */
+  | 'docker-failed';
+
+const kinds: Readonly<Record<HookErrorCode, 'input' | 'missing' | 'failed'>> = {
+  'unknown-service': 'input',
+  'no-repository': 'input',
+  'docker-missing': 'missing',
+  'docker-failed': 'failed',
+};
+
+/** The error of this package. */
 export class HookError extends Error {
   override readonly name = 'HookError';
+  readonly kind: 'input' | 'missing' | 'failed';
+  readonly hint: string | undefined;
+
   constructor(
-    readonly kind: 'input' | 'missing' | 'failed',
+    readonly code: HookErrorCode,
     message: string,
-    hint?: string,
+    readonly details: { readonly hint?: string } = {},
+    options?: ErrorOptions,
   ) {
-    super(hint ? `${message} ${hint}` : message);
+    super(message, options);
+    this.kind = kinds[code];
+    this.hint = details.hint;
   }
 }

@@ -24,9 +24,9 @@ export function readEvent(env: NodeJS.ProcessEnv): Event {
   if (env.GITLAB_CI) return gitlab(env);
   if (env.GITHUB_ACTIONS) return github(env);
   throw new HookError(
-    'input',
+    'unknown-service',
     'This is neither a DockerHub build hook nor GitLab CI nor GitHub Actions.',
-    'Name what to publish with --reference REGISTRY/REPOSITORY:TAG.',
+    { hint: 'Name what to publish with --reference REGISTRY/REPOSITORY:TAG.' },
   );
 }
 
@@ -48,7 +48,7 @@ function dockerHub(env: NodeJS.ProcessEnv): Event {
     (repository && env.DOCKER_TAG ? `${repository}:${env.DOCKER_TAG.split(',')[0]}` : undefined);
   if (!name)
     throw new HookError(
-      'input',
+      'no-repository',
       'DOCKER_REPO is set, but neither IMAGE_NAME nor DOCKER_TAG says which image to build.',
     );
   return {
@@ -68,9 +68,9 @@ function gitlab(env: NodeJS.ProcessEnv): Event {
   const { CI_REGISTRY_IMAGE: image, CI_REGISTRY_USER: username, CI_REGISTRY_PASSWORD: password } = env;
   if (!image)
     throw new HookError(
-      'input',
+      'no-repository',
       'CI_REGISTRY_IMAGE is not set: the project has no container registry.',
-      'Enable it, or give --reference.',
+      { hint: 'Enable it, or give --reference.' },
     );
   return {
     source: 'GitLab',
@@ -89,7 +89,8 @@ function github(env: NodeJS.ProcessEnv): Event {
     GITHUB_ACTOR: username,
     GITHUB_TOKEN: password,
   } = env;
-  if (!repository) throw new HookError('input', 'GITHUB_REPOSITORY is not set.', 'Give --reference.');
+  if (!repository)
+    throw new HookError('no-repository', 'GITHUB_REPOSITORY is not set.', { hint: 'Give --reference.' });
   const ref = type === 'tag' ? { tag: name } : { branch: name, main: env.STACKWRIGHT_MAIN_BRANCH };
   return {
     source: 'GitHub',

@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
-import { type AssembledImage, pushImage, stackImage, writeDockerArchive } from '@stackwright/image';
+import { join } from 'node:path';
+import { type AssembledImage, pushImage, writeDockerArchive } from '@stackwright/image';
 import { parseReference, RegistryRepository, storedCredentials } from '@stackwright/oci';
+import { openStack, openStackImage, silent } from '@stackwright/stack';
 import { HookError } from './error.js';
 import { type Event, readEvent } from './event.js';
 
@@ -35,14 +36,17 @@ export async function runHook(options: HookOptions): Promise<string | undefined>
   }
   const staging = await mkdtemp(join(tmpdir(), 'stackwright-hook-'));
   try {
-    const image = await stackImage(resolve(cwd, options.stack), {
+    const caller = {
       cwd,
       env,
-      mirror: env.REMOTE_BUILDCACHE_URL || undefined,
+      note: tell,
+      signal: signal ?? new AbortController().signal,
+      progress: silent,
+    };
+    const image = await openStackImage(caller, await openStack(caller, options.stack), {
       trust: options.trust,
       settings: event.commit ? { labels: { 'org.opencontainers.image.revision': event.commit } } : {},
       staging,
-      signal,
     });
     tell(`Assembled ${image.manifest.descriptor.digest} with ${image.layers.length} layers.`);
     for (const reference of event.references) {
@@ -93,15 +97,13 @@ async function loadIntoDocker(
     });
     docker.on('error', (error) =>
       fail(
-        new HookError(
-          'missing',
-          `docker could not be started: ${error.message}.`,
-          'Push instead with --push.',
-        ),
+        new HookError('docker-missing', `docker could not be started: ${error.message}.`, {
+          hint: 'Push instead with --push.',
+        }),
       ),
     );
     docker.on('close', (code) =>
-      code === 0 ? done() : fail(new HookError('failed', `docker load failed: ${said.trim()}`)),
+      code === 0 ? done() : fail(new HookError('docker-failed', `docker load failed: ${said.trim()}`)),
     );
   });
   tell(`Loaded ${reference} into Docker.`);

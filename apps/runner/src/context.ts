@@ -1,3 +1,6 @@
+import { type Caller, silent } from '@stackwright/stack';
+import { progressFor } from './progress.js';
+
 /** What a command may touch of the process around it; tests give their own. */
 export interface Context {
   /** Results only. */
@@ -24,4 +27,16 @@ export function printJson(context: Context, value: unknown): void {
 /** Prints a line for a person to stderr. */
 export function note(context: Context, text: string): void {
   context.stderr.write(`${text}\n`);
+}
+
+/** The context as the driver sees it. @param options.quiet show no progress: stdout is read by a program */
+export function callerOf(context: Context, { quiet = false }: { readonly quiet?: boolean } = {}): Caller {
+  const { env, cwd, signal } = context;
+  return {
+    env,
+    cwd,
+    signal,
+    note: (line) => note(context, line),
+    progress: quiet ? silent : progressFor(context),
+  };
 }

@@ -1,40 +1,55 @@
-/** The exit codes of every command. */
-export const exitCode = { done: 0, failed: 1, input: 2, missing: 3, interrupted: 130 } as const;
+import { type ErrorKind, kindOf } from '@stackwright/stack';
+import { exitCode } from './exit-code.js';
 
-/** `input`: wrong usage or bad input; `missing`: something needed is not there; `failed`: the work failed. */
-export type ErrorKind = 'input' | 'missing' | 'failed';
+/** Why a command line could not be carried out, or that its result is a bad one. */
+export type RunnerErrorCode =
+  /** Options or arguments that do not go together or mean nothing. */
+  | 'usage'
+  /** No key is given. */
+  | 'no-key'
+  /** A file is there already. */
+  | 'exists'
+  /** A variable that an option names is not set. */
+  | 'no-variable'
+  /** A stack has errors. */
+  | 'findings'
+  /** `doctor` found what will make the stack's work fail. */
+  | 'problems'
+  /** Some packages of many failed. */
+  | 'some-failed'
+  /** What packages failed for is the same missing thing. */
+  | 'all-missing';
 
-/** An error that the runner itself raises. Packages have their own classes, with the same `kind`. */
+const kinds: Readonly<Record<RunnerErrorCode, ErrorKind>> = {
+  usage: 'input',
+  'no-key': 'missing',
+  exists: 'input',
+  'no-variable': 'missing',
+  findings: 'input',
+  problems: 'failed',
+  'some-failed': 'failed',
+  'all-missing': 'missing',
+};
+
+/** An error that the command line itself raises. Packages have their own classes of the same shape. */
 export class RunnerError extends Error {
   override readonly name = 'RunnerError';
+  readonly kind: ErrorKind;
+  readonly hint: string | undefined;
+
   constructor(
-    readonly kind: ErrorKind,
+    readonly code: RunnerErrorCode,
     message: string,
-    readonly hint?: string,
+    readonly details: { readonly hint?: string } = {},
     options?: ErrorOptions,
   ) {
     super(message, options);
+    this.kind = kinds[code];
+    this.hint = details.hint;
   }
 }
 
-/** The exit code for whatever was thrown: by its `kind`, else by what the system said, else 1. */
+/** The exit code for whatever was thrown. */
 export function exitCodeOf(error: unknown): number {
-  if (error instanceof Error) {
-    const { kind, code } = error as { kind?: unknown; code?: unknown };
-    if (kind === 'input' || kind === 'missing' || kind === 'failed') return exitCode[kind];
-    if (error.name === 'AbortError') return exitCode.interrupted;
-    if (error.name === 'SpackEnvError') return exitCode.input;
-    if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'EISDIR') return exitCode.input;
-  }
-  return exitCode.failed;
-}
-
-/** What a person reads of an error: its message and hint, never a stack trace. */
-export function describeError(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const { hint, code, path } = error as { hint?: unknown; code?: unknown; path?: unknown };
-  if (code === 'ENOENT' && typeof path === 'string') return `${path}: no such file or folder.`;
-  return typeof hint === 'string' && !error.message.endsWith(hint)
-    ? `${error.message}\n${hint}`
-    : error.message;
+  return exitCode[kindOf(error)];
 }

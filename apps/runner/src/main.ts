@@ -2,8 +2,7 @@ import { setMaxListeners } from 'node:events';
 import { Command, CommanderError, Help } from 'commander';
 import { commands } from './commands/index.js';
 import type { Context } from './context.js';
-import { describeError, exitCode, exitCodeOf } from './exit.js';
-import { secretsOf, withoutSecrets } from './secrets.js';
+import { exitCode } from './exit-code.js';
 import { version } from './version.js';
 
 /**
@@ -39,6 +38,8 @@ export async function main(args: readonly string[], overrides: Partial<Context> 
       context.stderr.write('Interrupted. What was finished is kept; the same command goes on from there.\n');
       return exitCode.interrupted;
     }
+    const { describeError, secretsOf, withoutSecrets } = await import('@stackwright/stack');
+    const { exitCodeOf } = await import('./exit.js');
     const secrets = secretsOf(context.env);
     const text =
       args.includes('--debug') && error instanceof Error ? (error.stack ?? '') : describeError(error);

@@ -1,24 +1,9 @@
+import type { PhaseReport, Progress } from '@stackwright/stack';
 import { Listr, ListrLogger, ProcessOutput } from 'listr2';
 import type { Context } from './context.js';
 
-/** What a phase of long work tells while it goes on. */
-export interface PhaseReport {
-  /** The latest state, for example `3 of 9 built, 2 running`; replaces the one before on a terminal. */
-  update(text: string): void;
-  /** Something that stays to be read: a job that ended, a warning. */
-  line(text: string): void;
-  /** What came of the phase, for its last line. */
-  result(text: string): void;
-}
-
-/** Shows the phases of a command one after the other, on stderr. */
-export interface Progress {
-  phase<T>(title: string, work: (report: PhaseReport) => Promise<T>): Promise<T>;
-}
-
 /** Live lines with a spinner on a terminal; elsewhere one plain line a phase and event, which suits a CI log. */
-export function progressFor(context: Context, options: { quiet?: boolean } = {}): Progress {
-  if (options.quiet) return { phase: (_title, work) => work({ update() {}, line() {}, result() {} }) };
+export function progressFor(context: Context): Progress {
   return context.stderr.isTTY ? new TerminalProgress(context) : new PlainProgress(context);
 }
 

@@ -27,7 +27,9 @@ export function stackOptions(command: Command): Command {
 export function loadOptions(options: StackOptions, context: Context): LoadOptions {
   const { platform, os, target, spack } = options;
   if (spack !== undefined && !/^v?\d+(\.\d+)*/.test(spack)) {
-    throw new RunnerError('input', `--spack ${spack} is no version.`, 'Give one such as 0.23 or 1.1.');
+    throw new RunnerError('usage', `--spack ${spack} is no version.`, {
+      hint: 'Give one such as 0.23 or 1.1.',
+    });
   }
   return {
     host: { platform, os, target },

@@ -316,6 +316,7 @@ describe.skipIf(!spack)('stackwright run with real Spack (skipped without spack 
       { env: signing },
     );
     expect(built.code).toBe(0);
+    rmSync(join(site, 'v3/manifests/spec/chorus'), { recursive: true });
 
     const second = stacked('second', (document) => {
       document.setIn(['spack', 'mirrors'], {

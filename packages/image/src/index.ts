@@ -10,8 +10,6 @@ export type { MirrorImageOptions } from './mirror-image.js';
 export { assembleMirrorImage } from './mirror-image.js';
 export type { SbomPackage } from './sbom.js';
 export { spdx } from './sbom.js';
-export type { StackImageOptions } from './stack.js';
-export { stackImage } from './stack.js';
 export { Staging } from './staging.js';
 export type { PushResult } from './write.js';
 export { pushImage, writeDockerArchive, writeLayout } from './write.js';

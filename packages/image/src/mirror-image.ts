@@ -25,9 +25,8 @@ import type { Staging } from './staging.js';
 
 export interface MirrorImageOptions
   extends Pick<AssembleOptions, 'base' | 'settings' | 'staging' | 'mostLayers' | 'signal'> {
-  /** Packages are taken from here; each is verified by its policy. */
-  readonly mirror: PackageMirror;
-  readonly nodes: readonly ConcreteNode[];
+  /** Each is taken from its mirror, and verified by the policy there. */
+  readonly packages: readonly { readonly node: ConcreteNode; readonly mirror: PackageMirror }[];
   /** Absolute folder that the mirror lies under in the image. */
   readonly root: string;
   readonly onLayer?: (ready: number, all: number) => void;
@@ -45,11 +44,11 @@ interface MirrorFile {
  * @throws ImageError naming every package that the mirror lacks, or the mirror's and registry's own errors
  */
 export async function assembleMirrorImage(options: MirrorImageOptions): Promise<AssembledImage> {
-  const { mirror, nodes, base, staging, signal } = options;
+  const { packages, base, staging, signal } = options;
   const temporary = await mkdtemp(join(staging.folder, 'mirror-'));
   try {
     const copy = await openMirror(temporary, { signal });
-    const manifests = await fillMirror(mirror, copy, nodes, signal);
+    const manifests = await fillMirror(packages, copy, signal);
     const baseLayers = base ? await stageBase(base, staging, signal) : [];
     const room = Math.max((options.mostLayers ?? 120) - baseLayers.length, 2);
     const layers = await mirrorLayers(temporary, copy, manifests, room, options);
@@ -57,7 +56,7 @@ export async function assembleMirrorImage(options: MirrorImageOptions): Promise<
       ...composeImage({
         base,
         settings: options.settings,
-        arch: nodes[0]?.arch,
+        arch: packages[0]?.node.arch,
         env: base?.image.config.config?.Env ?? [],
         baseLayers,
         layers,
@@ -80,11 +79,27 @@ interface Copied {
 
 /** Copies the packages into a new mirror, with keys and index. Returns their manifests there, by name. */
 async function fillMirror(
+  packages: MirrorImageOptions['packages'],
+  to: Mirror,
+  signal: AbortSignal | undefined,
+): Promise<Copied[]> {
+  for (const from of new Set(packages.map(({ mirror }) => mirror))) {
+    const nodes = packages.filter(({ mirror }) => mirror === from).map(({ node }) => node);
+    await copyInto(from, to, nodes, signal);
+    await copyKeys(from, to, signal);
+  }
+  // One after the other, so that the index of the same packages is always the same.
+  await updateIndex(to, { parallel: 1, signal });
+  const sorted = packages.map(({ node }) => node).sort((a, b) => (describe(a) < describe(b) ? -1 : 1));
+  return Promise.all(sorted.map(async (node) => ({ node, manifest: await to.manifest(node, signal) })));
+}
+
+async function copyInto(
   from: PackageMirror,
   to: Mirror,
   nodes: readonly ConcreteNode[],
   signal: AbortSignal | undefined,
-): Promise<Copied[]> {
+): Promise<void> {
   const { failed } = await copyPackages(from, to, nodes, { signal });
   const missing = failed.filter(({ error }) => hasCode(error, 'missing-package'));
   const other = failed.find(({ error }) => !hasCode(error, 'missing-package'));
@@ -96,11 +111,6 @@ async function fillMirror(
       'Build and push them first: stackwright run STACK --mirror URL',
     );
   }
-  await copyKeys(from, to, signal);
-  // One after the other, so that the index of the same packages is always the same.
-  await updateIndex(to, { parallel: 1, signal });
-  const sorted = [...nodes].sort((a, b) => (describe(a) < describe(b) ? -1 : 1));
-  return Promise.all(sorted.map(async (node) => ({ node, manifest: await to.manifest(node, signal) })));
 }
 
 async function mirrorLayers(

@@ -1,25 +1,10 @@
-import {
-  cpSync,
-  createReadStream,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { cpSync, createReadStream, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { openMirror, readKeyFiles, trustOf, verifyMirror } from '@stackwright/buildcache';
+import { type Mirror, openMirror, readKeyFiles, trustOf, verifyMirror } from '@stackwright/buildcache';
 import { extract } from 'tar-stream';
 import { afterAll, describe, expect, it } from 'vitest';
-import {
-  type AssembledImage,
-  assembleMirrorImage,
-  openBase,
-  Staging,
-  stackImage,
-  writeLayout,
-} from '../src/index.js';
+import { type AssembledImage, assembleMirrorImage, openBase, Staging, writeLayout } from '../src/index.js';
 import { lock, stack } from './quickstart.js';
 
 const work = mkdtempSync(join(tmpdir(), 'mirror-image-'));
@@ -30,14 +15,16 @@ const policy = async () => ({
   kind: 'trusted' as const,
   trust: await trustOf({ keys: await readKeyFiles([join(stack, 'keys/quickstart.pub')]) }),
 });
-const assemble = async (over: Partial<Parameters<typeof assembleMirrorImage>[0]> = {}) =>
-  assembleMirrorImage({
-    mirror: await openMirror(join(stack, 'mirror'), { policy: await policy() }),
-    nodes,
+type Over = Partial<Parameters<typeof assembleMirrorImage>[0]> & { mirror?: Mirror; nodes?: typeof nodes };
+const assemble = async ({ mirror, nodes: wanted = nodes, ...over }: Over = {}) => {
+  const from = mirror ?? (await openMirror(join(stack, 'mirror'), { policy: await policy() }));
+  return assembleMirrorImage({
+    packages: wanted.map((node) => ({ node, mirror: from })),
     root: '/srv/mirror',
     staging: await staging(),
     ...over,
   });
+};
 
 /** The files of all layers in a folder, as a container would see them. */
 async function unpack(image: AssembledImage): Promise<string> {
@@ -119,20 +106,17 @@ describe('an image that holds a mirror', () => {
     });
   });
 
-  it('is what stackwright.yaml asks for', async () => {
-    const folder = join(work, 'stack');
-    cpSync(stack, folder, { recursive: true });
-    const settings = readFileSync(join(folder, 'stackwright.yaml'), 'utf8');
-    writeFileSync(
-      join(folder, 'stackwright.yaml'),
-      settings.replace('image:\n', 'image:\n  kind: mirror\n  mirrorRoot: /opt/cache\n'),
-    );
-    const options = { cwd: folder, env: {}, mirror: join(folder, 'mirror'), staging: join(work, 'shared') };
-    const image = await stackImage(folder, options);
-    const rootfs = await unpack(image);
-    expect(readFileSync(join(rootfs, 'opt/cache/v3/layout.json'), 'utf8')).toContain('"signing"');
-    await expect(stackImage(folder, { ...options, mirrorRoot: '../up' })).rejects.toThrow(
-      'no folder for a mirror',
-    );
+  it('takes packages from several mirrors, with the keys of each', async () => {
+    const [first, second] = [join(work, 'first'), join(work, 'second')];
+    const half = (folder: string, names: readonly string[]) => {
+      cpSync(join(stack, 'mirror'), folder, { recursive: true });
+      for (const name of names) rmSync(join(folder, 'v3/manifests/spec', name), { recursive: true });
+      return openMirror(folder);
+    };
+    const names = [...new Set(nodes.map((node) => node.name))];
+    const [one, other] = [await half(first, names.slice(4)), await half(second, names.slice(0, 4))];
+    const packages = nodes.map((node) => ({ node, mirror: names.indexOf(node.name) < 4 ? one : other }));
+    const whole = await assemble();
+    expect((await assemble({ packages })).manifest.descriptor).toEqual(whole.manifest.descriptor);
   });
 });

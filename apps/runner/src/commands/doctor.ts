@@ -1,32 +1,31 @@
+import { checkMachine, checkStack, secretsOf, withoutSecrets } from '@stackwright/stack';
 import type { Define } from '../command.js';
-import { print, printJson } from '../context.js';
-import { examineMachine } from '../doctor/machine.js';
-import { examineStack } from '../doctor/stack.js';
+import { callerOf, print, printJson } from '../context.js';
 import { RunnerError } from '../exit.js';
-import { secretsOf, withoutSecrets } from '../secrets.js';
 
 const marks = { ok: '✓', warning: '!', problem: '✗' } as const;
 
 export const define: Define = (command, context) => {
   command
-    .argument('[stack]', 'folder with spack.yaml; without it only this machine is examined')
+    .argument('[stack]', 'folder with spack.yaml; without it only this machine is checked')
     .option('--json', 'print {"findings":[{"what","state","message","fix"}]}')
     .addHelpText(
       'after',
       `
-✓ is fine, ! will matter to some, ✗ makes the stack's own work fail: then the
+✓ is fine, ! matters to some users, ✗ makes the stack's own work fail: then the
 exit code is 1. Nothing is changed anywhere.`,
     )
-    .action(async (stack: string | undefined, options: { json?: boolean }) => {
+    .action(async (argument: string | undefined, options: { json?: boolean }) => {
+      const caller = callerOf(context, { quiet: options.json });
       const [machine, own] = await Promise.all([
-        examineMachine(context),
-        stack === undefined ? [] : examineStack(context, stack),
+        checkMachine(caller),
+        argument === undefined ? [] : checkStack(caller, argument),
       ]);
       const secrets = secretsOf(context.env);
       const findings = [...machine, ...own].map((finding) => ({
         ...finding,
         message: withoutSecrets(finding.message, secrets),
-        ...(finding.fix ? { fix: withoutSecrets(finding.fix, secrets) } : {}),
+        fix: finding.fix && withoutSecrets(finding.fix, secrets),
       }));
       if (options.json) printJson(context, { findings });
       else {
@@ -38,7 +37,7 @@ exit code is 1. Nothing is changed anywhere.`,
       }
       const problems = findings.filter(({ state }) => state === 'problem').length;
       if (problems > 0) {
-        throw new RunnerError('failed', problems === 1 ? '1 problem.' : `${problems} problems.`);
+        throw new RunnerError('problems', problems === 1 ? '1 problem.' : `${problems} problems.`);
       }
     });
 };

@@ -6,21 +6,17 @@ import {
   openBase,
   parseLayoutName,
   pushImage,
-  spdx,
-  stackImage,
   writeDockerArchive,
   writeLayout,
 } from '@stackwright/image';
 import { parseReference, RegistryRepository, storedCredentials } from '@stackwright/oci';
+import { billOf, openStack, openStackImage, openWork } from '@stackwright/stack';
 import { Option } from 'commander';
+import prettyBytes from 'pretty-bytes';
 import type { Define } from '../command.js';
-import { type Context, note, print, printJson } from '../context.js';
+import { type Context, callerOf, note, print, printJson } from '../context.js';
 import { RunnerError } from '../exit.js';
 import { collect } from '../options.js';
-import { progressFor } from '../progress.js';
-import { bytes } from '../run/report.js';
-import { openWork } from '../run/work.js';
-import { openStack } from '../stack.js';
 
 interface BuildOptions {
   readonly mirror?: string;
@@ -71,7 +67,10 @@ export const define: Define = (command, context) => {
 
 function shared(command: ReturnType<Parameters<Define>[0]['command']>) {
   return command
-    .option('--mirror <url>', "build cache to take binaries from (the stack's own)")
+    .option(
+      '--mirror <url>',
+      "build cache to take binaries from (default: $REMOTE_BUILDCACHE_URL, else the stack's own mirrors)",
+    )
     .option('--base <image>', 'image to build on: scratch, oci:FOLDER[:TAG], or a reference')
     .addOption(
       new Option(
@@ -79,45 +78,40 @@ function shared(command: ReturnType<Parameters<Define>[0]['command']>) {
         'what it holds: the packages, installed, or a mirror to install them from',
       ).choices(['software', 'mirror']),
     )
-    .option('--mirror-root <folder>', 'where that mirror lies in the image (/mirror)')
-    .option('--install-root <folder>', 'where packages lie in the image (where they were built)')
+    .option('--mirror-root <folder>', 'where that mirror lies in the image (default: /mirror)')
+    .option('--install-root <folder>', 'where packages lie in the image (default: where they were built)')
     .option('--command <words>', 'default command, split at spaces')
     .option('--label <name=value>', 'label of the image (repeatable)', collect, [])
     .option('--trust <file>', 'public key whose signatures count (repeatable)', collect, [])
     .option('--unsigned', 'take packages without signatures')
     .option('--sbom <file>', 'write the bill of materials (SPDX) here')
-    .option('--work <folder>', 'where checked blobs are remembered (.stackwright/STACK)')
+    .option('--work <folder>', 'folder that remembers checked blobs (default: .stackwright/STACK)')
     .option('--json', 'print digest, layers and outputs as JSON');
 }
 
 async function run(context: Context, argument: string, options: BuildOptions): Promise<void> {
-  const { signal } = context;
-  const stack = await openStack(context, argument);
+  const caller = callerOf(context, { quiet: options.json });
+  const { progress } = caller;
+  const stack = await openStack(caller, argument);
   const outputs = (options.output.length > 0 ? options.output : ['oci:image']).map((text) =>
     parseOutput(text, context),
   );
-  const progress = progressFor(context, { quiet: options.json });
-  const work = await openWork(context, stack, options.work);
+  const work = await openWork(caller, stack, options.work);
   const image = await progress.phase('Assemble the image', async (report) => {
-    const assembled = await stackImage(stack.folder, {
+    const assembled = await openStackImage(caller, stack, {
       ...options,
-      mirror: options.mirror ?? (context.env.REMOTE_BUILDCACHE_URL || undefined),
       settings: settingsOf(options),
-      cwd: context.cwd,
-      env: context.env,
       staging: work.cache,
-      signal,
       onLayer: (ready, all) => report.update(`layer ${ready} of ${all}`),
     });
     const size = assembled.layers.reduce((sum, layer) => sum + layer.descriptor.size, 0);
-    report.result(`${assembled.layers.length} layers, ${bytes(size)}`);
+    report.result(`${assembled.layers.length} layers, ${prettyBytes(size)}`);
     return assembled;
   });
   for (const output of outputs) {
     await progress.phase(`Write ${output.name}`, async ({ result }) => result(await output.write(image)));
   }
-  if (options.sbom)
-    await writeFile(resolve(context.cwd, options.sbom), spdx(stack.name, image.bill, '1970-01-01T00:00:00Z'));
+  if (options.sbom) await writeFile(resolve(context.cwd, options.sbom), billOf(stack, image));
   const { digest } = image.manifest.descriptor;
   if (options.json) {
     printJson(context, {
@@ -131,13 +125,10 @@ async function run(context: Context, argument: string, options: BuildOptions): P
 function settingsOf(options: BuildOptions): ImageSettings {
   const labels = options.label.map((text) => {
     const at = text.indexOf('=');
-    if (at < 1) throw new RunnerError('input', `"${text}" is no label.`, 'Write NAME=VALUE.');
+    if (at < 1) throw new RunnerError('usage', `"${text}" is no label.`, { hint: 'Write NAME=VALUE.' });
     return [text.slice(0, at), text.slice(at + 1)] as const;
   });
-  return {
-    ...(options.command ? { command: options.command.trim().split(/\s+/) } : {}),
-    labels: Object.fromEntries(labels),
-  };
+  return { command: options.command?.trim().split(/\s+/), labels: Object.fromEntries(labels) };
 }
 
 interface Output {
@@ -158,7 +149,9 @@ function parseOutput(text: string, context: Context): Output {
   if (text.startsWith('docker-archive:')) {
     const [, file = '', reference = 'stack:latest'] = /^docker-archive:([^:]+)(?::(.+))?$/.exec(text) ?? [];
     if (!file)
-      throw new RunnerError('input', `"${text}" names no file.`, 'Write docker-archive:FILE[:NAME:TAG].');
+      throw new RunnerError('usage', `"${text}" names no file.`, {
+        hint: 'Write docker-archive:FILE[:NAME:TAG].',
+      });
     return {
       name: text,
       write: async (image) => {
@@ -168,7 +161,7 @@ function parseOutput(text: string, context: Context): Output {
     };
   }
   const { registry, repository, tag = 'latest', digest } = parseReference(text);
-  if (digest) throw new RunnerError('input', `"${text}" names a digest; an image is pushed under a tag.`);
+  if (digest) throw new RunnerError('usage', `"${text}" names a digest; an image is pushed under a tag.`);
   return {
     name: text,
     write: async (image) => {
@@ -176,14 +169,14 @@ function parseOutput(text: string, context: Context): Output {
         credentials: () => storedCredentials(registry, context.env),
       });
       const { sent } = await pushImage(image, target, [tag], { signal: context.signal });
-      return `${sent.layers} of ${image.layers.length} layers sent, ${bytes(sent.bytes)}`;
+      return `${sent.layers} of ${image.layers.length} layers sent, ${prettyBytes(sent.bytes)}`;
     },
   };
 }
 
 async function inspect(context: Context, text: string, options: { json?: boolean }): Promise<void> {
   const base = await openBase(text, { cwd: context.cwd, env: context.env, signal: context.signal });
-  if (!base) throw new RunnerError('input', '"scratch" is no image to look at.');
+  if (!base) throw new RunnerError('usage', '"scratch" is no image to look at.');
   const { descriptor, manifest, config } = base.image;
   if (options.json) return printJson(context, { digest: descriptor.digest, manifest, config });
   const { Entrypoint = [], Cmd = [], Env = [], Labels = {} } = config.config ?? {};
@@ -197,7 +190,7 @@ async function inspect(context: Context, text: string, options: { json?: boolean
     const origin = history[index]?.created_by?.replace('stackwright: ', '') ?? '';
     print(
       context,
-      `layer    ${layer.digest.slice(7, 19)}  ${bytes(layer.size).padStart(7)}  ${origin}`.trimEnd(),
+      `layer    ${layer.digest.slice(7, 19)}  ${prettyBytes(layer.size).padStart(7)}  ${origin}`.trimEnd(),
     );
   }
 }

@@ -8,8 +8,8 @@ import {
   type KeyInfo,
   publishKey,
   readPublicKeys,
-  readSecretKey,
 } from '@stackwright/buildcache';
+import { readSigningKey } from '@stackwright/stack';
 import { Option } from 'commander';
 import type { Define } from '../command.js';
 import { type Context, note, print, printJson } from '../context.js';
@@ -115,7 +115,7 @@ export const define: Define = (command, context) => {
 async function create(context: Context, name: string, options: CreateOptions): Promise<void> {
   const days = options.expires === undefined ? 0 : Number(options.expires);
   if (!Number.isFinite(days) || days < 0) {
-    throw new RunnerError('input', `"${options.expires}" is no number of days.`);
+    throw new RunnerError('usage', `"${options.expires}" is no number of days.`);
   }
   const key = await createKey({
     name,
@@ -146,11 +146,9 @@ async function create(context: Context, name: string, options: CreateOptions): P
 async function assertFree(context: Context, file: string): Promise<void> {
   const found = await stat(resolve(context.cwd, file)).catch(() => undefined);
   if (found)
-    throw new RunnerError(
-      'input',
-      `${file} is there already.`,
-      'Keys are never overwritten: choose another name.',
-    );
+    throw new RunnerError('exists', `${file} is there already.`, {
+      hint: 'Keys are never overwritten: choose another name.',
+    });
 }
 
 async function writeNew(context: Context, file: string, text: string, mode: number): Promise<void> {
@@ -160,13 +158,9 @@ async function writeNew(context: Context, file: string, text: string, mode: numb
 }
 
 async function secretKey(context: Context, file: string | undefined) {
-  const { SPACK_SIGNING_KEY: given, SPACK_SIGNING_KEY_PASSPHRASE: passphrase } = context.env;
-  if (file !== undefined) {
-    const { text, from } = await readText(context, file);
-    return readSecretKey(text, passphrase, from);
-  }
-  if (given) return readSecretKey(given, passphrase, 'SPACK_SIGNING_KEY');
-  throw new RunnerError('missing', 'There is no key.', 'Give its file, or set SPACK_SIGNING_KEY.');
+  const key = await readSigningKey(context, file);
+  if (key) return key;
+  throw new RunnerError('no-key', 'There is no key.', { hint: 'Give its file, or set SPACK_SIGNING_KEY.' });
 }
 
 async function keysAt(context: Context, from: string, options: StoreOptions) {

@@ -1,25 +1,29 @@
 import { availableParallelism } from 'node:os';
+import { openStack, type RunOptions, runStack } from '@stackwright/stack';
 import { InvalidArgumentError } from 'commander';
 import type { Define } from '../command.js';
-import { note, print, printJson } from '../context.js';
+import { callerOf, note, print, printJson } from '../context.js';
 import { collect } from '../options.js';
-import { type RunOptions, runStack } from '../run/run.js';
 
 export const define: Define = (command, context) => {
   command
     .argument('<stack>', 'folder with spack.yaml')
-    .option('--mirror <url>', "build cache to read and write (the stack's own, or one in the work folder)")
+    .option(
+      '--mirror <url>',
+      "build cache to read from and write to (default: the stack's own mirror, or one in the work folder)",
+    )
     .option('-j, --jobs <n>', 'packages built at a time', positive, Math.min(availableParallelism(), 4))
     .option('--rebuild', 'build everything, whatever the mirror has')
-    .option('--resume', 'go on with what an interrupted or failed run installed')
+    .option('--resume', 'resume an interrupted or failed run, reusing what it installed')
     .option('--trust <file>', 'public key whose signatures count (repeatable)', collect, [])
     .option('--unsigned', 'take and push packages without signatures')
     .option('--base <image>', 'image to build on: scratch, oci:FOLDER[:TAG], or a reference')
-    .option('--install-root <folder>', 'where packages lie in the image (where they were built)')
-    .option('--work <folder>', 'where all files of the run go (.stackwright/STACK)')
+    .option('--install-root <folder>', 'where packages lie in the image (default: where they were built)')
+    .option('--work <folder>', 'folder for all files of the run (default: .stackwright/STACK)')
     .option('--json', 'print a summary as JSON')
-    .action(async (stack: string, options: RunOptions) => {
-      const summary = await runStack(context, stack, options);
+    .action(async (argument: string, options: RunOptions & { json?: boolean }) => {
+      const caller = callerOf(context, { quiet: options.json });
+      const summary = await runStack(caller, await openStack(caller, argument), options);
       if (options.json) return printJson(context, summary);
       const show = (path: string) =>
         path.startsWith(`${context.cwd}/`) ? path.slice(context.cwd.length + 1) : path;

@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import {
   criticalPath,
@@ -8,18 +8,16 @@ import {
   type Forecast,
   forecast,
   graphOf,
-  type JobState,
   noHistory,
-  parseHistory,
   prune,
   renderPage,
   unknownDuration,
   worthwhile,
 } from '@stackwright/job-graph';
+import { decisionStates, readHistory, readLock, stackFolder } from '@stackwright/stack';
 import { InvalidArgumentError, Option } from 'commander';
 import type { Define } from '../command.js';
 import { type Context, note, print, printJson } from '../context.js';
-import { readLock, stackFolder } from '../stack.js';
 
 interface Options {
   readonly runners: readonly number[];
@@ -56,9 +54,7 @@ export const define: Define = (command, context) => {
 async function run(context: Context, stack: string, options: Options): Promise<void> {
   const folder = await stackFolder(context, stack);
   const { full, graph, decisions } = prune(graphOf(await readLock(folder)), [externals]);
-  const history = options.history
-    ? parseHistory(await readFile(resolve(context.cwd, options.history), 'utf8'), options.history)
-    : noHistory;
+  const history = options.history ? await readHistory(resolve(context.cwd, options.history)) : noHistory;
   if (history.builds.length === 0) {
     note(context, `No build times are known, so each job counts ${unknownDuration} s: give --history FILE.`);
   }
@@ -88,17 +84,11 @@ async function run(context: Context, stack: string, options: Options): Promise<v
       ? await writeFile(resolve(context.cwd, options.output), text)
       : print(context, text);
   }
-  const states = new Map(
-    [...decisions].map(([hash, { action, reason }]): [string, JobState] => [
-      hash,
-      { state: action, note: reason, seconds: durations.get(hash) },
-    ]),
-  );
   const page = renderPage({
     title: 'How many runners are worth it',
     subtitle: summary,
     graph: full,
-    states,
+    states: decisionStates({ decisions }, durations),
     critical: path,
     sections: [
       {

@@ -28,7 +28,7 @@ export const define: Define = (command, context) => {
     .option('--target <name>', 'what os=default_os and the like stand for')
     .action(async (specs: string[], options: Options) => {
       if (specs.length === 0 && !options.stdin) {
-        throw new RunnerError('input', 'No spec was given.', 'Name specs, or use --stdin.');
+        throw new RunnerError('usage', 'No spec was given.', { hint: 'Name specs, or use --stdin.' });
       }
       const inputs = [...specs];
       if (options.stdin) inputs.push(...(await lines(context.stdin)));
@@ -40,7 +40,7 @@ export const define: Define = (command, context) => {
         if (error) note(context, `${error.message}\n  ${input}\n  ${' '.repeat(error.position)}^`);
       }
       const refused = answers.filter(({ error }) => error).length;
-      if (refused > 0) throw new RunnerError('input', `${refused} of ${answers.length} specs refused.`);
+      if (refused > 0) throw new RunnerError('usage', `${refused} of ${answers.length} specs refused.`);
     });
 };
 

@@ -1,21 +1,18 @@
 import { copyAny, copyKeys, describe, Mirror, updateAnyIndex } from '@stackwright/buildcache';
+import { findSigner, type SignerOptions, selectPackages, type TrustOptions } from '@stackwright/stack';
 import type { Command } from 'commander';
 import type { Define } from '../../command.js';
-import { type Context, note, printJson } from '../../context.js';
+import { type Context, callerOf, note, printJson } from '../../context.js';
 import {
   assertSignable,
   count,
   failures,
-  findSigner,
   openSource,
   openTarget,
   repeatable,
-  type SignerOptions,
   type StoreOptions,
-  select,
   signerOptions,
   storeOptions,
-  type TrustOptions,
   ticker,
   trusted,
   trustOptions,
@@ -63,9 +60,13 @@ export async function copy(
   const progress = ticker(context, 'copied');
   try {
     if (options.sign) assertSignable(to, 'Leave --sign out.');
-    const refs = await select(context, from, specs, options.stack, options.dependencies);
+    const refs = await selectPackages(callerOf(context), from, {
+      specs,
+      stacks: options.stack,
+      withDependencies: options.dependencies,
+    });
     const settings = {
-      signer: options.sign ? await findSigner(context, options) : undefined,
+      signer: options.sign ? await findSigner(callerOf(context), options) : undefined,
       force: options.force,
       onlyTrusted,
       signal: context.signal,

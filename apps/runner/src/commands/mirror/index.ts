@@ -2,7 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { Mirror, updateAnyIndex, updateKeyIndex } from '@stackwright/buildcache';
 import type { Define } from '../../command.js';
 import { note, printJson } from '../../context.js';
-import { exitCode } from '../../exit.js';
+import { exitCode } from '../../exit-code.js';
 import { assertSignable, count, open, type StoreOptions, storeOptions, ticker } from './shared.js';
 
 interface Options extends StoreOptions {

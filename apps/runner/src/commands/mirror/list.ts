@@ -1,17 +1,9 @@
 import { presentPackages } from '@stackwright/buildcache';
 import { type ConcreteNode, concreteSpec, format } from '@stackwright/spack-env';
+import { eachNode, selectPackages, sortedPackages } from '@stackwright/stack';
 import type { Define } from '../../command.js';
-import { note, print, printJson } from '../../context.js';
-import {
-  count,
-  eachNode,
-  openSource,
-  repeatable,
-  type StoreOptions,
-  select,
-  sorted,
-  storeOptions,
-} from './shared.js';
+import { callerOf, note, print, printJson } from '../../context.js';
+import { count, openSource, repeatable, type StoreOptions, storeOptions } from './shared.js';
 
 interface Options extends StoreOptions {
   readonly stack: readonly string[];
@@ -33,8 +25,8 @@ export const define: Define = (command, context) => {
       try {
         const filtered = specs.length > 0 || options.stack.length > 0;
         const refs = filtered
-          ? await select(context, mirror, specs, options.stack)
-          : sorted((await presentPackages(mirror, context.signal)).values());
+          ? await selectPackages(callerOf(context), mirror, { specs, stacks: options.stack })
+          : sortedPackages((await presentPackages(mirror, context.signal)).values());
         const wanted = new Map(refs.map((ref) => [ref.hash, ref]));
         // Of each node only what is shown is kept: a mirror may have very many.
         const long = new Map<string, string>();

@@ -7,21 +7,18 @@ import {
   Trust,
   updateIndex,
 } from '@stackwright/buildcache';
+import { findSigner, mirrorPolicy, type SignerOptions, type TrustOptions } from '@stackwright/stack';
 import { openStore, readObject } from '@stackwright/storage';
 import type { Define } from '../../command.js';
-import { note, printJson } from '../../context.js';
+import { callerOf, note, printJson } from '../../context.js';
 import { RunnerError } from '../../exit.js';
 import {
   count,
   failures,
-  findSigner,
   openOptions,
-  policyOf,
-  type SignerOptions,
   type StoreOptions,
   signerOptions,
   storeOptions,
-  type TrustOptions,
   ticker,
   trustOptions,
 } from './shared.js';
@@ -39,9 +36,9 @@ export const define: Define = (command, context) => {
       const registry = [url, toUrl ?? ''].find(isOciUrl);
       if (registry) {
         throw new RunnerError(
-          'input',
+          'usage',
           `${registry} is a build cache in a registry, which has neither layout v2 nor v3.`,
-          'To fill it from a mirror of any layout: stackwright mirror copy FROM TO',
+          { hint: 'To fill it from a mirror of any layout: stackwright mirror copy FROM TO' },
         );
       }
       const from = await openStore(url, openOptions(context, options));
@@ -61,8 +58,8 @@ export const define: Define = (command, context) => {
           );
           const keys = (await Promise.all(texts.map((text) => readPublicKeys(text, url)))).flat();
           policy = { kind: 'trusted', trust: new Trust(keys), expiredKeys: options.expiredKeys };
-        } else policy = await policyOf(context, undefined, options);
-        const signer = await findSigner(context, options);
+        } else policy = await mirrorPolicy(callerOf(context), undefined, options);
+        const signer = await findSigner(callerOf(context), options);
         const result = await migrateV2(from, to, {
           policy,
           signer,

@@ -1,9 +1,10 @@
 import { describe, isHash, type PruneOptions, planAnyPrune, pruneAny } from '@stackwright/buildcache';
+import { readLock, stackFolder } from '@stackwright/stack';
+import prettyBytes from 'pretty-bytes';
 import type { Define } from '../../command.js';
 import { type Context, note, print, printJson } from '../../context.js';
 import { RunnerError } from '../../exit.js';
-import { readLock, stackFolder } from '../../stack.js';
-import { bytes, count, open, readText, repeatable, type StoreOptions, storeOptions } from './shared.js';
+import { count, open, readText, repeatable, type StoreOptions, storeOptions } from './shared.js';
 
 interface Options extends StoreOptions {
   readonly stack: readonly string[];
@@ -52,7 +53,7 @@ async function run(context: Context, url: string, options: Options): Promise<voi
       });
     }
     for (const ref of plan.packages) print(context, describe(ref));
-    const what = `${count(plan.packages.length, 'package')} and ${count(plan.blobs.length, 'blob')} (${bytes(plan.bytes)})`;
+    const what = `${count(plan.packages.length, 'package')} and ${count(plan.blobs.length, 'blob')} (${prettyBytes(plan.bytes)})`;
     note(
       context,
       options.delete
@@ -76,7 +77,7 @@ async function keepList(context: Context, options: Options): Promise<ReadonlySet
       const hash = line.trim().replace(/^\//, '');
       if (hash === '' || hash.startsWith('#')) continue;
       if (!isHash(hash))
-        throw new RunnerError('input', `${file}:${index + 1}:1: "${line.trim()}" is no dag hash.`);
+        throw new RunnerError('usage', `${file}:${index + 1}:1: "${line.trim()}" is no dag hash.`);
       keep.add(hash);
     }
   }
@@ -87,7 +88,9 @@ function age(text: string): number {
   const match = /^(\d+(?:\.\d+)?)([smhdw])$/.exec(text);
   const unit = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 }[match?.[2] ?? ''];
   if (!match || unit === undefined) {
-    throw new RunnerError('input', `"${text}" is no age.`, 'Write a number and s, m, h, d or w: 30d');
+    throw new RunnerError('usage', `"${text}" is no age.`, {
+      hint: 'Write a number and s, m, h, d or w: 30d',
+    });
   }
   return Number(match[1]) * unit * 1000;
 }

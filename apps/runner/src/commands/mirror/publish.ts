@@ -9,17 +9,15 @@ export const define: Define = (command, context) => {
     .action((from: string, to: string, specs: string[], options: CopyOptions) => {
       if (isOciUrl(from)) {
         throw new RunnerError(
-          'input',
+          'usage',
           `${from}: packages in a registry carry no signatures, and only signed ones are published.`,
-          'To copy them all the same: stackwright mirror copy --unsigned',
+          { hint: 'To copy them all the same: stackwright mirror copy --unsigned' },
         );
       }
       if (options.unsigned) {
-        throw new RunnerError(
-          'input',
-          'Only signed packages are published.',
-          'To copy unsigned ones: stackwright mirror copy --unsigned',
-        );
+        throw new RunnerError('usage', 'Only signed packages are published.', {
+          hint: 'To copy unsigned ones: stackwright mirror copy --unsigned',
+        });
       }
       return copy(context, from, to, specs, options, true);
     });

@@ -1,17 +1,16 @@
 import { resolve } from 'node:path';
 import { describe, pullPackage } from '@stackwright/buildcache';
+import { selectPackages, type TrustOptions } from '@stackwright/stack';
 import pLimit from 'p-limit';
 import type { Define } from '../../command.js';
-import { note, printJson } from '../../context.js';
+import { callerOf, note, printJson } from '../../context.js';
 import {
   count,
   failures,
   openSource,
   repeatable,
   type StoreOptions,
-  select,
   storeOptions,
-  type TrustOptions,
   trusted,
   trustOptions,
 } from './shared.js';
@@ -36,7 +35,12 @@ export const define: Define = (command, context) => {
     .action(async (url: string, specs: string[], options: Options) => {
       const mirror = await trusted(context, await openSource(context, url, options), options);
       try {
-        const refs = await select(context, mirror, specs, options.stack, options.dependencies, true);
+        const refs = await selectPackages(callerOf(context), mirror, {
+          specs,
+          stacks: options.stack,
+          withDependencies: options.dependencies,
+          complete: true,
+        });
         const to = resolve(context.cwd, options.to);
         const root = (options.root ?? to).replace(/\/+$/, '');
         const failed: { package: (typeof refs)[number]; error: Error }[] = [];

@@ -17,19 +17,22 @@ import {
 import { openBase } from '@stackwright/image';
 import { parseReference } from '@stackwright/oci';
 import { findSpackPrefix, paddedRoot } from '@stackwright/spack';
-import type { Define } from '../../command.js';
-import { type Context, note, printJson } from '../../context.js';
-import { RunnerError } from '../../exit.js';
-import { environmentWithoutSecrets } from '../../secrets.js';
-import { readLock, stackFolder } from '../../stack.js';
 import {
-  bytes,
+  environmentWithoutSecrets,
+  findSigner,
+  readLock,
+  type SignerOptions,
+  stackFolder,
+} from '@stackwright/stack';
+import prettyBytes from 'pretty-bytes';
+import type { Define } from '../../command.js';
+import { type Context, callerOf, note, printJson } from '../../context.js';
+import { RunnerError } from '../../exit.js';
+import {
   count,
   failures,
-  findSigner,
   openTarget,
   repeatable,
-  type SignerOptions,
   type StoreOptions,
   signerOptions,
   storeOptions,
@@ -76,13 +79,11 @@ async function run(
 ): Promise<void> {
   assertApplicable(url, options);
   const unsigned = options.unsigned || isOciUrl(url);
-  const signer = unsigned ? undefined : await findSigner(context, options);
+  const signer = unsigned ? undefined : await findSigner(callerOf(context), options);
   if (!signer && !unsigned) {
-    throw new RunnerError(
-      'missing',
-      'There is no key to sign with.',
-      'Set SPACK_SIGNING_KEY, give --key FILE or --gpg USER, or push unsigned (--unsigned).',
-    );
+    throw new RunnerError('no-key', 'There is no key to sign with.', {
+      hint: 'Set SPACK_SIGNING_KEY, give --key FILE or --gpg USER, or push unsigned (--unsigned).',
+    });
   }
   const tree = await readInstallTree(await paddedRoot(resolve(context.cwd, options.tree)));
   const { prefixes, roots } = await choose(context, tree, packages, options.stack);
@@ -103,7 +104,7 @@ async function run(
       onProgress: ({ package: ref, outcome }) => {
         done++;
         if (outcome instanceof Error) report(`failed   ${describe(ref)}`);
-        else if (outcome.tarball) report(`pushed   ${describe(ref)}  ${bytes(outcome.tarball.size)}`);
+        else if (outcome.tarball) report(`pushed   ${describe(ref)}  ${prettyBytes(outcome.tarball.size)}`);
       },
     };
     const { pushed, failed, combinedLayers } =
@@ -148,9 +149,13 @@ function imagesOf(
 ): Pick<OciPushOptions, 'base' | 'combined'> {
   if (tag !== undefined) parseReference(`${repository.name}:${tag}`);
   if (tag?.endsWith('.spack'))
-    throw new RunnerError('input', `The tag "${tag}" is one of a package or the index.`, 'Give another.');
+    throw new RunnerError('usage', `The tag "${tag}" is one of a package or the index.`, {
+      hint: 'Give another.',
+    });
   if (tag !== undefined && roots.length === 0)
-    throw new RunnerError('input', 'There is no package to make an image of.', 'Name packages or a stack.');
+    throw new RunnerError('usage', 'There is no package to make an image of.', {
+      hint: 'Name packages or a stack.',
+    });
   return {
     ...(tag === undefined ? {} : { combined: { tag, roots } }),
     ...(baseImage === undefined
@@ -182,11 +187,11 @@ function assertApplicable(url: string, options: Options): void {
   ).filter(([, value]) => value !== undefined);
   if (!inapplicable) return;
   throw new RunnerError(
-    'input',
+    'usage',
     isOciUrl(url)
       ? `${url}: a registry has no place for signatures and keys.`
       : `${inapplicable[0]} is for registries, and ${url} is none.`,
-    `Leave ${inapplicable[0]} out.`,
+    { hint: `Leave ${inapplicable[0]} out.` },
   );
 }
 
@@ -217,11 +222,9 @@ async function choose(
         : readInstalled(tree.prefixes.get(hash)!).document.root.name === one,
     );
     if (matches.length === 0) {
-      throw new RunnerError(
-        'input',
-        `"${one}" is not installed in ${tree.root}.`,
-        'Give a prefix, a name, or /HASH.',
-      );
+      throw new RunnerError('usage', `"${one}" is not installed in ${tree.root}.`, {
+        hint: 'Give a prefix, a name, or /HASH.',
+      });
     }
     for (const hash of matches) {
       chosen.add(tree.prefixes.get(hash)!);

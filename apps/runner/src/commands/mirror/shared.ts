@@ -2,46 +2,23 @@ import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import {
   type AnyMirror,
-  describe,
-  GpgSigner,
-  KeySigner,
-  type MirrorIndex,
   OciMirror,
   openAnyMirror,
   openToRead,
   type PackageMirror,
   type PackageRef,
-  presentPackages,
-  readSecretKey,
-  type SignaturePolicy,
-  type Signer,
-  trustOf,
 } from '@stackwright/buildcache';
-import { type ConcreteNode, parseSpec, satisfies } from '@stackwright/spack-env';
+import { describeError, mirrorPolicy, type TrustOptions } from '@stackwright/stack';
 import { type Command, Option } from 'commander';
-import { type Context, note } from '../../context.js';
-import { describeError, type ErrorKind, exitCode, exitCodeOf, RunnerError } from '../../exit.js';
-import { environmentWithoutSecrets } from '../../secrets.js';
-import { readLock, stackFolder } from '../../stack.js';
+import { type Context, callerOf, note } from '../../context.js';
+import { exitCodeOf, RunnerError } from '../../exit.js';
+import { exitCode } from '../../exit-code.js';
 
 export interface StoreOptions {
   readonly endpoint?: string;
   readonly profile?: string;
   readonly anonymous?: boolean;
   readonly tokenVariable?: string;
-}
-
-export interface TrustOptions {
-  readonly trust: readonly string[];
-  readonly trustKey: readonly string[];
-  readonly trustPublished?: boolean;
-  readonly unsigned?: boolean;
-  readonly expiredKeys?: boolean;
-}
-
-export interface SignerOptions {
-  readonly key?: string;
-  readonly gpg?: string;
 }
 
 /** Options that say how a mirror is reached. */
@@ -104,11 +81,9 @@ export function assertSignable<M extends PackageMirror>(
   instead: string,
 ): asserts mirror is Exclude<M, OciMirror> {
   if (mirror instanceof OciMirror)
-    throw new RunnerError(
-      'input',
-      `${mirror.url}: a registry has no place for signatures and keys.`,
-      instead,
-    );
+    throw new RunnerError('usage', `${mirror.url}: a registry has no place for signatures and keys.`, {
+      hint: instead,
+    });
 }
 
 export function openOptions(context: Context, options: StoreOptions) {
@@ -119,7 +94,7 @@ export function openOptions(context: Context, options: StoreOptions) {
   const { tokenVariable } = options;
   const token = tokenVariable === undefined ? undefined : env[tokenVariable];
   if (tokenVariable !== undefined && !token) {
-    throw new RunnerError('missing', `The environment variable ${tokenVariable} is not set.`);
+    throw new RunnerError('no-variable', `The environment variable ${tokenVariable} is not set.`);
   }
   return {
     env,
@@ -141,203 +116,11 @@ export async function trusted<M extends PackageMirror>(
 ): Promise<M> {
   if (!options.unsigned)
     assertSignable(mirror, 'To take its packages all the same, checked by checksum only: --unsigned');
-  return mirror.withPolicy(await policyOf(context, mirror, options)) as M;
-}
-
-export async function policyOf(
-  context: Context,
-  published: PackageMirror | undefined,
-  options: TrustOptions,
-): Promise<SignaturePolicy> {
-  if (options.unsigned) return { kind: 'unsigned' };
-  if (options.trust.length === 0 && !options.trustPublished) {
-    throw new RunnerError(
-      'input',
-      'Whose packages are to be trusted?',
-      'Give a public key (--trust FILE), trust the keys that the mirror publishes\n(--trust-published), or do without signatures (--unsigned).',
-    );
-  }
-  const trust = await trustOf({
-    keys: await Promise.all(options.trust.map((file) => readText(context, file))),
-    published: options.trustPublished ? published : undefined,
-    fingerprints: options.trustKey,
-    signal: context.signal,
-  });
-  if (trust.keys.length === 0) {
-    throw new RunnerError('input', 'No key is left to trust.', 'Check the fingerprints of --trust-key.');
-  }
-  return { kind: 'trusted', trust, expiredKeys: options.expiredKeys };
-}
-
-/** What to sign with, by the options or the environment; undefined when neither names a key. */
-export async function findSigner(context: Context, options: SignerOptions): Promise<Signer | undefined> {
-  const { SPACK_SIGNING_KEY: given, SPACK_SIGNING_KEY_PASSPHRASE: passphrase } = context.env;
-  if (options.gpg !== undefined) {
-    return GpgSigner.find(options.gpg, {
-      env: environmentWithoutSecrets(context.env),
-      signal: context.signal,
-    });
-  }
-  if (options.key !== undefined) {
-    const { text, from } = await readText(context, options.key);
-    return new KeySigner(await readSecretKey(text, passphrase, from));
-  }
-  return given ? new KeySigner(await readSecretKey(given, passphrase, 'SPACK_SIGNING_KEY')) : undefined;
-}
-
-/** Like `findSigner`, but for work that cannot be done without. */
-export async function requireSigner(context: Context, options: SignerOptions): Promise<Signer> {
-  const signer = await findSigner(context, options);
-  if (!signer) {
-    throw new RunnerError(
-      'missing',
-      'There is no key to sign with.',
-      'Set SPACK_SIGNING_KEY, or give --key FILE or --gpg USER.',
-    );
-  }
-  return signer;
-}
-
-/**
- * The packages of a mirror that are meant: by specs or `/HASH`, by the locks of stacks; all when neither is given.
- * @param withDependencies also what they link and run
- * @param complete whether packages are of no use without what they need; else a warning names what is not there
- */
-export async function select(
-  context: Context,
-  mirror: PackageMirror,
-  specs: readonly string[],
-  stacks: readonly string[] = [],
-  withDependencies = false,
-  complete = false,
-): Promise<PackageRef[]> {
-  const present = await presentPackages(mirror, context.signal);
-  if (specs.length === 0 && stacks.length === 0) return sorted(present.values());
-  const chosen = new Set<string>();
-  const missing = new Map<string, string>();
-  for (const stack of stacks) {
-    const lock = await readLock(await stackFolder(context, stack));
-    for (const node of lock.nodes.values()) {
-      if (present.has(node.hash)) chosen.add(node.hash);
-      else if (!node.external) missing.set(node.hash, describe(node));
-    }
-  }
-  if (specs.length > 0) {
-    const { nodes } = await nodesOf(mirror, present, context.signal);
-    for (const spec of specs) {
-      const matches = [...present.keys()].filter(matcher(spec, nodes));
-      if (matches.length === 0) {
-        throw new RunnerError(
-          'input',
-          `${mirror.url} has no package that satisfies "${spec}".`,
-          'See: stackwright mirror list',
-        );
-      }
-      for (const hash of matches) chosen.add(hash);
-    }
-    if (withDependencies) {
-      const queue = [...chosen];
-      for (let hash = queue.pop(); hash !== undefined; hash = queue.pop()) {
-        for (const edge of nodes.get(hash)?.dependencies ?? []) {
-          const needed = edge.types.includes('link') || edge.types.includes('run');
-          const node = nodes.get(edge.hash);
-          if (!needed || chosen.has(edge.hash) || node?.external) continue;
-          if (!present.has(edge.hash)) {
-            missing.set(edge.hash, node ? describe(node) : `${edge.name}/${edge.hash.slice(0, 7)}`);
-            continue;
-          }
-          chosen.add(edge.hash);
-          queue.push(edge.hash);
-        }
-      }
-    }
-  }
-  if (missing.size > 0) {
-    const names = [...missing.values()].sort();
-    const more = names.length > 10 ? ` and ${names.length - 10} more` : '';
-    const text = `${mirror.url} lacks ${names.slice(0, 10).join(', ')}${more}, which these packages need.`;
-    if (complete && specs.length > 0) {
-      throw new RunnerError(
-        'missing',
-        text,
-        'Push that first, or do without what the packages need: --no-dependencies',
-      );
-    }
-    note(context, `Warning: ${text}`);
-  }
-  return sorted([...chosen].map((hash) => present.get(hash)!));
-}
-
-/** Nodes by hash: from the index, and for what it lacks from the packages themselves. */
-async function nodesOf(
-  mirror: PackageMirror,
-  present: ReadonlyMap<string, PackageRef>,
-  signal: AbortSignal,
-): Promise<MirrorIndex> {
-  const nodes = new Map<string, ConcreteNode>();
-  for await (const node of eachNode(mirror, present, signal)) nodes.set(node.hash, node);
-  return { hashes: new Set(present.keys()), nodes };
-}
-
-/** The same, one after the other; of what the index has also those that are not asked for. */
-export async function* eachNode(
-  mirror: PackageMirror,
-  present: ReadonlyMap<string, PackageRef>,
-  signal: AbortSignal,
-): AsyncGenerator<ConcreteNode> {
-  const seen = new Set<string>();
-  if (await mirror.hasIndex(signal)) {
-    for await (const { node } of mirror.indexEntries(signal)) {
-      seen.add(node.hash);
-      yield node;
-    }
-  }
-  const reader = mirror.withPolicy({ kind: 'unsigned' });
-  for (const ref of present.values()) {
-    if (seen.has(ref.hash)) continue;
-    const document = await reader.spec(await reader.manifest(ref, signal), signal);
-    for (const [hash, node] of document.nodes) {
-      if (seen.has(hash)) continue;
-      seen.add(hash);
-      yield node;
-    }
-  }
-}
-
-/** Whether a package, by its hash, is what a spec or `/HASH` means. */
-function matcher(spec: string, nodes: ReadonlyMap<string, ConcreteNode>): (hash: string) => boolean {
-  if (/^\/[a-z2-7]+$/.test(spec)) return (hash) => hash.startsWith(spec.slice(1));
-  const parsed = parseSpec(spec);
-  return (hash) => {
-    const node = nodes.get(hash);
-    return node !== undefined && satisfies(node, parsed, nodes);
-  };
-}
-
-export function sorted(refs: Iterable<PackageRef>): PackageRef[] {
-  return [...refs].sort(
-    (a, b) => compare(a.name, b.name) || compare(a.version, b.version) || compare(a.hash, b.hash),
-  );
-}
-
-function compare(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
+  return mirror.withPolicy(await mirrorPolicy(callerOf(context), mirror, options)) as M;
 }
 
 export async function readText(context: Context, file: string): Promise<{ text: string; from: string }> {
   return { text: await readFile(resolve(context.cwd, file), 'utf8'), from: file };
-}
-
-/** `1.2 GB` */
-export function bytes(count: number): string {
-  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
-  let unit = 0;
-  let value = count;
-  while (value >= 1000 && unit < units.length - 1) {
-    value /= 1000;
-    unit++;
-  }
-  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
 }
 
 /** `1 package`, `3 packages` */
@@ -353,15 +136,11 @@ export function failures(
   // What fails for all of them, such as a bucket that is not there, is said once.
   const lines = [...new Set(failed.map((one) => `  ${describeError(one.error).replaceAll('\n', '\n  ')}`))];
   const more = lines.length > 20 ? `\n  and ${lines.length - 20} more` : '';
+  const missing = failed.every(({ error }) => exitCodeOf(error) === exitCode.missing);
   throw new RunnerError(
-    kindOf(failed.map((one) => one.error)),
+    missing ? 'all-missing' : 'some-failed',
     `${count(failed.length, 'package')} failed:\n${lines.slice(0, 20).join('\n')}${more}`,
   );
-}
-
-/** `missing` when that is what all of them lack; else the work failed. */
-function kindOf(errors: readonly Error[]): ErrorKind {
-  return errors.every((error) => exitCodeOf(error) === exitCode.missing) ? 'missing' : 'failed';
 }
 
 /** Progress of many packages on a terminal: one line that is written over. */

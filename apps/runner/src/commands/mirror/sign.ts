@@ -1,19 +1,16 @@
 import { signPackages } from '@stackwright/buildcache';
+import { requireSigner, type SignerOptions, selectPackages, type TrustOptions } from '@stackwright/stack';
 import type { Define } from '../../command.js';
-import { note, printJson } from '../../context.js';
+import { callerOf, note, printJson } from '../../context.js';
 import {
   assertSignable,
   count,
   failures,
   open,
   repeatable,
-  requireSigner,
-  type SignerOptions,
   type StoreOptions,
-  select,
   signerOptions,
   storeOptions,
-  type TrustOptions,
   ticker,
   trusted,
   trustOptions,
@@ -32,7 +29,7 @@ export const define: Define = (command, context) => {
     .option('--json', 'print {"mirror","key","signed","present","failed"}')
     .addHelpText('after', '\n--trust says who must have signed before, --key or --gpg who signs now.')
     .action(async (url: string, specs: string[], options: Options) => {
-      const signer = await requireSigner(context, options);
+      const signer = await requireSigner(callerOf(context), options);
       const opened = await open(context, url, options);
       assertSignable(
         opened,
@@ -41,7 +38,7 @@ export const define: Define = (command, context) => {
       const mirror = await trusted(context, opened, options);
       const progress = ticker(context, 'signed');
       try {
-        const refs = await select(context, mirror, specs, options.stack);
+        const refs = await selectPackages(callerOf(context), mirror, { specs, stacks: options.stack });
         const { signed, present, failed } = await signPackages(mirror, refs, signer, {
           signal: context.signal,
           onProgress: progress.tick,

@@ -7,8 +7,9 @@ import {
   pruneAny,
   updateAnyIndex,
 } from '@stackwright/buildcache';
+import { selectPackages, type TrustOptions } from '@stackwright/stack';
 import type { Define } from '../../command.js';
-import { type Context, note, printJson } from '../../context.js';
+import { type Context, callerOf, note, printJson } from '../../context.js';
 import { RunnerError } from '../../exit.js';
 import {
   count,
@@ -17,9 +18,7 @@ import {
   openTarget,
   repeatable,
   type StoreOptions,
-  select,
   storeOptions,
-  type TrustOptions,
   ticker,
   trusted,
   trustOptions,
@@ -62,14 +61,17 @@ async function sync(
   const to = await openTarget(context, toUrl, options);
   const progress = ticker(context, 'copied');
   try {
-    if (from.url === to.url) throw new RunnerError('input', `${from.url} is both mirrors.`, 'Give two.');
-    const refs = await select(context, from, specs, options.stack, options.dependencies);
+    if (from.url === to.url)
+      throw new RunnerError('usage', `${from.url} is both mirrors.`, { hint: 'Give two.' });
+    const refs = await selectPackages(callerOf(context), from, {
+      specs,
+      stacks: options.stack,
+      withDependencies: options.dependencies,
+    });
     if (refs.length === 0) {
-      throw new RunnerError(
-        'input',
-        `${from.url} has none of these packages; ${to.url} was left as it is.`,
-        'See: stackwright mirror list',
-      );
+      throw new RunnerError('usage', `${from.url} has none of these packages; ${to.url} was left as it is.`, {
+        hint: 'See: stackwright mirror list',
+      });
     }
     const { outcomes, failed } = await copyAny(from, to, refs, { signal, onProgress: progress.tick });
     progress.end();

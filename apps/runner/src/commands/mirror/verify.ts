@@ -1,15 +1,14 @@
 import { verifyMirror } from '@stackwright/buildcache';
+import { selectPackages, type TrustOptions } from '@stackwright/stack';
 import type { Define } from '../../command.js';
-import { note, print, printJson } from '../../context.js';
-import { exitCode } from '../../exit.js';
+import { callerOf, note, print, printJson } from '../../context.js';
+import { exitCode } from '../../exit-code.js';
 import {
   count,
   openSource,
   repeatable,
   type StoreOptions,
-  select,
   storeOptions,
-  type TrustOptions,
   ticker,
   trusted,
   trustOptions,
@@ -35,7 +34,9 @@ export const define: Define = (command, context) => {
       try {
         const filtered = specs.length > 0 || options.stack.length > 0;
         const { packages, findings } = await verifyMirror(mirror, {
-          packages: filtered ? await select(context, mirror, specs, options.stack) : undefined,
+          packages: filtered
+            ? await selectPackages(callerOf(context), mirror, { specs, stacks: options.stack })
+            : undefined,
           shallow: options.shallow,
           signal: context.signal,
           onProgress: progress.tick,

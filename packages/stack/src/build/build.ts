@@ -1,0 +1,208 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  type AnyMirror,
+  installedPackage,
+  pushAny,
+  type Signer,
+  updateAnyIndex,
+} from '@stackwright/buildcache';
+import {
+  duration,
+  expectedDurations,
+  type Pruned,
+  remember,
+  runPlan,
+  writeHistory,
+} from '@stackwright/job-graph';
+import type { ConcreteNode } from '@stackwright/spack-env';
+import type { Caller, PhaseReport } from '../caller.js';
+import { describeError, StackError } from '../error.js';
+import { readHistory } from '../history.js';
+import { type BuildRecord, forgetBuilds, phaseTimes, recordBuild } from '../record.js';
+import { secretsOf, withoutSecrets } from '../secrets.js';
+import type { Stack } from '../stack.js';
+import type { WorkFolder } from '../work.js';
+import { type BuildSite, openSite } from './site.js';
+
+export interface BuildOptions {
+  readonly pruned: Pruned;
+  readonly mirror: AnyMirror;
+  /** What the stack calls it. */
+  readonly mirrorName: string;
+  readonly signer: Signer | undefined;
+  /** Files of public keys that Spack is to trust. */
+  readonly trusted: readonly string[];
+  readonly installRoot: string | undefined;
+  /** Jobs at a time. */
+  readonly jobs: number;
+  /** Build everything from nothing. */
+  readonly rebuild: boolean;
+  /** Packages that the mirror has and that do not count: they are replaced. */
+  readonly refused: ReadonlySet<string>;
+  /** Go on with what an earlier run installed. */
+  readonly resume: boolean;
+}
+
+/** What became of the jobs that ran. */
+export interface BuildResult {
+  readonly outcomes: ReadonlyMap<string, 'done' | 'failed' | 'blocked' | 'cancelled'>;
+  /** Seconds of each job that ran. */
+  readonly seconds: ReadonlyMap<string, number>;
+  readonly errors: ReadonlyMap<string, unknown>;
+}
+
+/**
+ * Builds every job of a pruned graph with Spack, signs and pushes each binary as soon as it is there, and then brings
+ * the mirror's index up to date, also when some failed: what was built is not built again.
+ * @throws SpackError (`missing`) when there is no Spack; jobs that fail are in the result
+ */
+export async function buildMissing(
+  caller: Caller,
+  stack: Stack,
+  work: WorkFolder,
+  options: BuildOptions,
+  report: PhaseReport,
+): Promise<BuildResult> {
+  const { pruned, mirror, signer } = options;
+  const { signal } = caller;
+  const total = pruned.graph.jobs.size;
+  const site = await openSite(stack, work, {
+    why: `build ${total === 1 ? 'the package that the mirror lacks' : `the ${total} packages that the mirror lacks`}`,
+    env: caller.env,
+    mirror: { name: options.mirrorName, url: mirror.url, signed: signer !== undefined },
+    trusted: options.trusted,
+    installRoot: options.installRoot,
+    fresh: options.rebuild,
+    resume: options.resume,
+    signal,
+  });
+  if (!options.resume) await forgetBuilds(work);
+  const history = await readHistory(work.history);
+  const secrets = secretsOf(caller.env);
+  // Installed by an earlier run or by hand, and now only packed.
+  const taken = new Set<string>();
+  const began = performance.now();
+  let ended = 0;
+  let running = 0;
+  const result = await runPlan(
+    pruned.graph,
+    async ({ hash, spec }, jobSignal) => {
+      const log = join(work.logs, `${spec.name}-${hash}.txt`);
+      const outcome = await buildAndRecord(caller, work, site, mirror, spec, {
+        signer,
+        log,
+        again: options.rebuild || options.refused.has(hash),
+        signal: jobSignal,
+      });
+      if (outcome === 'was installed') taken.add(hash);
+    },
+    {
+      concurrency: options.jobs,
+      signal,
+      durations: expectedDurations(pruned.graph, history),
+      onEvent: (event) => {
+        const { name, version, hash } = event.job.spec;
+        const title = `${name}@${version}/${hash.slice(0, 7)}`;
+        if (event.type === 'start') running += 1;
+        else ended += 1;
+        if (event.type === 'done' || event.type === 'failed') running -= 1;
+        if (event.type === 'done')
+          report.line(
+            `✓ ${title} ${taken.has(hash) ? 'was installed' : 'built'}, ${signer ? 'signed and ' : ''}pushed (${duration(event.seconds)})`,
+          );
+        if (event.type === 'failed')
+          report.line(`✗ ${title} failed: ${withoutSecrets(describeError(event.error), secrets)}`);
+        if (event.type === 'blocked') report.line(`⊘ ${title} not built: it needs ${event.by.spec.name}`);
+        const left = ended > 0 ? ((performance.now() - began) / 1000 / ended) * (total - ended) : 0;
+        report.update(
+          `${ended} of ${total}, ${running} running${left >= 1 ? `, about ${duration(left)} left` : ''}`,
+        );
+      },
+    },
+  ).finally(() => site.close());
+  const now = Date.now() / 1000;
+  const builds = [...result.seconds].flatMap(([hash, seconds]) => {
+    const job = pruned.graph.jobs.get(hash);
+    return job && result.outcomes.get(hash) === 'done' && !taken.has(hash)
+      ? [{ hash, name: job.spec.name, version: job.spec.version, seconds, at: now }]
+      : [];
+  });
+  await writeFile(work.history, writeHistory(remember(history, builds)));
+  const done = [...result.outcomes.values()].filter((outcome) => outcome === 'done').length;
+  if (done > 0) {
+    report.update('updating the index');
+    await updateAnyIndex(mirror, { signal });
+  }
+  signal.throwIfAborted();
+  report.result(
+    `${builds.length} built with Spack ${site.spack.version}${taken.size > 0 ? `, ${taken.size} were installed` : ''}${result.errors.size > 0 ? `, ${result.errors.size} failed` : ''}`,
+  );
+  return result;
+}
+
+export interface BuildOneOptions {
+  readonly signer: Signer | undefined;
+  /** The file that gets Spack's output. */
+  readonly log: string;
+  /** Build and push also what is installed or in the mirror. */
+  readonly again: boolean;
+  /** Run the package's own tests. */
+  readonly tests?: boolean;
+  readonly signal: AbortSignal;
+}
+
+/** Builds one package unless it is installed, and pushes it: tarball and spec first, the signed manifest last. */
+async function buildAndPush(
+  site: BuildSite,
+  mirror: AnyMirror,
+  { name, hash }: ConcreteNode,
+  { signer, log, again, tests, signal }: BuildOneOptions,
+): Promise<{ readonly outcome: 'built' | 'was installed'; readonly prefix: string }> {
+  const before = (await site.installed())?.installed.has(hash) ?? false;
+  const build = !before || again;
+  if (build) await site.build(hash, { signal, log, tests, overwrite: before });
+  const tree = await site.installed();
+  const prefix = tree?.prefixes.get(hash);
+  if (!tree || !prefix) {
+    throw new StackError(
+      'build-failed',
+      `Spack says that it installed ${name}/${hash}, but its tree at ${site.root} does not list it.`,
+    );
+  }
+  await pushAny(mirror, installedPackage(prefix, tree, site.spackPrefix), {
+    signer,
+    force: again,
+    signal,
+  });
+  return { outcome: build ? 'built' : 'was installed', prefix };
+}
+
+/** Builds and pushes one package, and writes down what became of it. What was installed already is no build. */
+export async function buildAndRecord(
+  caller: Caller,
+  work: WorkFolder,
+  ...[site, mirror, node, options]: Parameters<typeof buildAndPush>
+): Promise<'built' | 'was installed'> {
+  const { hash } = node;
+  const started = new Date();
+  const record = (more: Pick<BuildRecord, 'outcome' | 'failure' | 'times'>) =>
+    recordBuild(work, {
+      hash,
+      started: started.toISOString(),
+      seconds: (Date.now() - started.getTime()) / 1000,
+      log: options.log,
+      ...more,
+    });
+  const { outcome, prefix } = await buildAndPush(site, mirror, node, options).catch(async (error) => {
+    // What was stopped has not failed.
+    if (!options.signal.aborted)
+      await record({
+        outcome: 'failed',
+        failure: withoutSecrets(describeError(error), secretsOf(caller.env)),
+      });
+    throw error;
+  });
+  if (outcome === 'built') await record({ outcome: 'passed', times: await phaseTimes(prefix) });
+  return outcome;
+}

@@ -1,0 +1,133 @@
+import { copyFile, mkdir, stat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { describe } from '@stackwright/buildcache';
+import type { Job, JobGraph } from '@stackwright/job-graph';
+import type { Caller } from '../caller.js';
+import { installRootOf } from '../configuration.js';
+import { StackError } from '../error.js';
+import { reportBuild } from '../report.js';
+import { requireSigner } from '../signer.js';
+import type { Stack } from '../stack.js';
+import { survey } from '../survey.js';
+import { openWork } from '../work.js';
+import { type AccessOptions, openAccess, openTarget } from './access.js';
+import { buildAndRecord } from './build.js';
+import { openSite } from './site.js';
+
+export interface RebuildOptions extends AccessOptions {
+  /** Start of the dag hash of the package; `SPACK_JOB_SPEC_DAG_HASH` when left out. */
+  readonly hash?: string;
+  /** Build it although the mirror has it. */
+  readonly force?: boolean;
+  /** Run the package's own tests. */
+  readonly tests?: boolean;
+  /** Report to the stack's CDash. */
+  readonly cdash: boolean;
+  readonly work?: string;
+}
+
+/** What became of one job. */
+export interface Rebuilt {
+  readonly hash: string;
+  readonly name: string;
+  readonly version: string;
+  /** `pushed`, or why nothing had to be done. */
+  readonly outcome: string;
+}
+
+/** The stack that `generate` left for a job: `SPACK_CONCRETE_ENV_DIR`, else the usual folder, else this one. */
+export async function jobFolder({ env, cwd }: Caller): Promise<string> {
+  const given = env.SPACK_CONCRETE_ENV_DIR;
+  if (given) return resolve(env.CI_PROJECT_DIR ?? cwd, given);
+  const usual = resolve(cwd, 'jobs_scratch_dir/concrete_environment');
+  return (await stat(usual).catch(() => undefined)) ? usual : '.';
+}
+
+/** One job: builds a package unless a mirror has it, signs it, pushes it, and reports. */
+export async function rebuild(caller: Caller, stack: Stack, options: RebuildOptions): Promise<Rebuilt> {
+  const { signal, env } = caller;
+  const environment = await stack.environment();
+  const graph = await stack.graph();
+  const { spec } = findJob(graph, options.hash ?? env.SPACK_JOB_SPEC_DAG_HASH);
+  const { hash, name, version } = spec;
+  const ended = (outcome: string): Rebuilt => ({ hash, name, version, outcome });
+  if (spec.external) return ended('external, nothing to build');
+
+  const work = await openWork(caller, stack, options.work);
+  const access = await openAccess(caller, stack, work, options);
+  try {
+    const found = options.force
+      ? { packages: new Map() }
+      : await survey(access.mirrors, [spec], { by: 'manifests' });
+    const there = found.packages.get(hash);
+    if (there?.state === 'usable') return ended(`up to date on ${there.place.fetch}`);
+    if (there) caller.note(`${describe(spec)} is built again: ${there.error?.message ?? there.reason}`);
+    const log = join(work.logs, `${name}-${hash}.txt`);
+    try {
+      await caller.progress.phase(`Build ${describe(spec)}`, async (report) => {
+        // A key of its own would help no other job: nobody could trust it.
+        const { mirror, signer, trusted } = await openTarget(
+          caller,
+          stack,
+          work,
+          options,
+          access,
+          found,
+          () => requireSigner(caller, options, 'To push without signatures: --unsigned.'),
+        );
+        const site = await openSite(stack, work, {
+          why: `build ${describe(spec)}`,
+          env,
+          mirror: { name: access.target.name, url: mirror.url, signed: signer !== undefined },
+          trusted,
+          installRoot: installRootOf(environment),
+          fresh: false,
+          resume: true,
+          signal,
+        });
+        const outcome = await buildAndRecord(caller, work, site, mirror, spec, {
+          signer,
+          log,
+          again: options.force === true || there !== undefined,
+          tests: options.tests,
+          signal,
+        }).finally(() => site.close());
+        report.result(`${outcome}, ${signer ? 'signed and ' : ''}pushed to ${mirror.url}`);
+      });
+    } finally {
+      await keepLog(caller, log);
+      if (options.cdash) await reportBuild(caller, stack, work, hash);
+    }
+    return ended('pushed');
+  } finally {
+    await access.mirrors.close();
+  }
+}
+
+function findJob(graph: JobGraph, text: string | undefined): Job {
+  const hash = text?.replace(/^\//, '');
+  if (!hash)
+    throw new StackError('no-such-package', 'Which package is to be built?', {
+      hint: 'Give --hash HASH; in CI, SPACK_JOB_SPEC_DAG_HASH says it.',
+    });
+  const found = [...graph.jobs.values()].filter((job) => job.hash.startsWith(hash));
+  const [only] = found;
+  if (!only)
+    throw new StackError('no-such-package', `The lock has no package /${hash}.`, {
+      hint: 'stackwright graph STACK lists them.',
+    });
+  if (found.length > 1)
+    throw new StackError('no-such-package', `/${hash} stands for ${found.length} packages of the lock.`, {
+      hint: 'Give more of the hash.',
+    });
+  return only;
+}
+
+/** The log goes to the job's artifacts too. */
+async function keepLog({ env, cwd }: Caller, log: string): Promise<void> {
+  const folder = env.SPACK_JOB_LOG_DIR;
+  if (!folder || !(await stat(log).catch(() => undefined))) return;
+  const target = resolve(env.CI_PROJECT_DIR ?? cwd, folder);
+  await mkdir(target, { recursive: true });
+  await copyFile(log, join(target, 'stackwright-build-out.txt'));
+}

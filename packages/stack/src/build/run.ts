@@ -1,0 +1,359 @@
+import { writeFile } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
+import { folderOf, updateAnyIndex } from '@stackwright/buildcache';
+import { type AssembledImage, Staging, writeLayout } from '@stackwright/image';
+import {
+  externals,
+  type JobGraph,
+  type JobState,
+  type Pruned,
+  prune,
+  upToDate,
+} from '@stackwright/job-graph';
+import { Spack } from '@stackwright/spack';
+import type { ConcreteNode } from '@stackwright/spack-env';
+import prettyBytes from 'pretty-bytes';
+import { type Caller, type PhaseReport, timed } from '../caller.js';
+import { installRootOf } from '../configuration.js';
+import { StackError } from '../error.js';
+import { billOf, type ImageOptions, packagesOfImage, stackImage } from '../image.js';
+import type { MirrorPlace, StackMirrors } from '../mirrors.js';
+import { runPage } from '../page.js';
+import { pipelineFiles, planPipeline, writeFiles } from '../pipeline.js';
+import { environmentWithoutSecrets } from '../secrets.js';
+import { createRunSigner } from '../signer.js';
+import { hasLock, refuseStale, type Stack } from '../stack.js';
+import { checkWhole, locate, type Survey, survey } from '../survey.js';
+import { openWork, type WorkFolder } from '../work.js';
+import { type Access, type AccessOptions, openAccess, openTarget } from './access.js';
+import { type BuildResult, buildMissing } from './build.js';
+
+export interface RunOptions extends AccessOptions, ImageOptions {
+  /** Packages built at a time. */
+  readonly jobs: number;
+  /** The folder that all files of the run go into; `.stackwright/STACK` when left out. */
+  readonly work?: string;
+  /** Build everything, whatever the mirrors have. */
+  readonly rebuild?: boolean;
+  /** Go on with what an interrupted or failed run installed. */
+  readonly resume?: boolean;
+}
+
+/** What `run.json` holds. */
+export interface RunSummary {
+  readonly stack: string;
+  readonly mirror: string;
+  readonly jobs: readonly {
+    readonly hash: string;
+    readonly name: string;
+    readonly version: string;
+    readonly state: JobState['state'];
+    readonly seconds?: number;
+  }[];
+  readonly image: {
+    readonly path: string;
+    readonly tag: string;
+    readonly digest: string;
+    readonly layers: number;
+  };
+  readonly pipeline: string;
+  readonly report: string;
+}
+
+const tag = 'latest';
+
+/**
+ * Takes a stack all the way on this machine: reads it, asks the mirrors, writes the pipeline, builds what is missing,
+ * assembles the image, reports. Nothing but the work folder, the mirror and Spack's installation tree is written.
+ */
+export async function runStack(caller: Caller, stack: Stack, options: RunOptions): Promise<RunSummary> {
+  const times: [string, number][] = [];
+  const self: Caller = { ...caller, progress: timed(caller.progress, times) };
+  const work = await openWork(self, stack, options.work);
+
+  await self.progress.phase('Read the stack', (report) => readStack(self, stack, report));
+  const graph = await stack.graph();
+  const access = await openAccess(self, stack, work, options);
+  try {
+    const staging = await Staging.open(work.cache);
+    const found = options.rebuild
+      ? { packages: new Map() }
+      : await self.progress.phase('Check the mirror', (report) =>
+          checkMirrors(self, stack, access, staging, options, report),
+        );
+    await bringIndexUp(self, access, found, work);
+    const pruned = prune(graph, [externals, upToDate(locate(found))]);
+    await self.progress.phase('Write the pipeline', async ({ result }) =>
+      result(await writePipelineOf(self, stack, access.mirrors, found, work)),
+    );
+    const { built, mirrors } = await buildWhatIsMissing(self, stack, work, access, found, pruned, options);
+    const states = jobStates(pruned, built);
+    const image = await imageAndPage(self, stack, work, options, {
+      target: access.target,
+      mirrors,
+      found,
+      staging,
+      built,
+      states,
+      times,
+    });
+    const summary = summarize(stack, work, access.target, graph, states, image);
+    await writeFile(work.result, `${JSON.stringify(summary, null, 2)}\n`);
+    return summary;
+  } finally {
+    await access.mirrors.close();
+  }
+}
+
+async function readStack({ env, signal }: Caller, stack: Stack, report: PhaseReport): Promise<void> {
+  const environment = await stack.environment();
+  if (!(await hasLock(stack.folder))) {
+    const spack = await Spack.require(`concretize ${stack.name}, which has no spack.lock`, {
+      env: environmentWithoutSecrets(env),
+      signal,
+    });
+    report.line(`no spack.lock yet: Spack ${spack.version} concretizes, which can take minutes`);
+    await spack.concretize(stack.folder, { signal, onLine: report.update });
+  }
+  const lock = await stack.lock();
+  refuseStale(environment, lock, stack.folder);
+  report.result(`${stack.name}, ${lock.roots.length} roots, ${lock.nodes.size} specs`);
+}
+
+async function checkMirrors(
+  { signal }: Caller,
+  stack: Stack,
+  { mirrors, target }: Access,
+  staging: Staging,
+  options: RunOptions,
+  report: PhaseReport,
+): Promise<Survey> {
+  const nodes = [...(await stack.graph()).jobs.values()]
+    .map((job) => job.spec)
+    .filter((node) => !node.external);
+  const looked = await survey(mirrors, nodes, {
+    by: 'manifests',
+    onProgress: (done, all) => report.update(`signature ${done} of ${all}`),
+  });
+  const found = await checkWhole(looked, nodes, {
+    staging,
+    inImage: new Set(packagesOfImage(stack, await stack.lock(), options).map((node) => node.hash)),
+    signal,
+    onProgress: (done, all) => report.update(`checksum ${done} of ${all}`),
+  });
+  const usable = [...found.packages.values()].filter(({ state }) => state === 'usable').length;
+  for (const [hash, one] of found.packages) {
+    const node = nodes.find((each) => each.hash === hash);
+    if (one.state === 'refused') report.line(`${describeNode(node)} does not count: ${one.reason}`);
+  }
+  const how = target.unsigned ? 'whole (signatures not checked)' : 'signed by a trusted key and whole';
+  report.result(`has ${usable} of ${nodes.length}${usable > 0 ? `, all ${how}` : ''}`);
+  return found;
+}
+
+/** The index of a mirror that belongs to the run: also when an earlier run ended between its last package and the index. */
+async function bringIndexUp(
+  { signal }: Caller,
+  { mirrors, target, reseeded }: Access,
+  found: Survey,
+  work: WorkFolder,
+): Promise<void> {
+  const mirror = await mirrors.reader(target);
+  if (!mirror) return;
+  if (reseeded || (found.packages.size > 0 && folderOf(mirror) === work.mirror)) {
+    await updateAnyIndex(mirror, { signal });
+  }
+}
+
+/** Writes the GitLab pipeline of the whole graph. Returns what to tell of it. */
+async function writePipelineOf(
+  caller: Caller,
+  stack: Stack,
+  mirrors: StackMirrors,
+  found: Survey,
+  work: WorkFolder,
+): Promise<string> {
+  try {
+    const { input } = await planPipeline(caller, stack, mirrors, { pruneDag: false }, found);
+    const files = pipelineFiles(
+      'gitlab',
+      input,
+      stack,
+      { ...caller, cwd: dirname(work.pipeline) },
+      basename(work.pipeline),
+    );
+    await writeFiles(files, input.settings);
+    return `${input.pruned.graph.jobs.size} jobs${files.length > 1 ? ` in ${files.length} files` : ''}`;
+  } catch (error) {
+    // A stack that is only built here needs neither.
+    if (error instanceof StackError && error.code === 'no-ci-section')
+      return 'none: spack.yaml has no "ci:" section';
+    if (error instanceof StackError && error.code === 'no-mirror')
+      return 'none: spack.yaml has no mirror for jobs';
+    throw error;
+  }
+}
+
+async function buildWhatIsMissing(
+  caller: Caller,
+  stack: Stack,
+  work: WorkFolder,
+  access: Access,
+  found: Survey,
+  pruned: Pruned,
+  options: RunOptions,
+): Promise<{ readonly built: BuildResult; readonly mirrors: StackMirrors }> {
+  const missing = pruned.graph.jobs.size;
+  if (missing === 0) {
+    return {
+      built: { outcomes: new Map(), seconds: new Map(), errors: new Map() },
+      mirrors: access.mirrors,
+    };
+  }
+  return caller.progress.phase(`Build ${missing} package${missing === 1 ? '' : 's'}`, async (report) => {
+    const target = await openTarget(caller, stack, work, options, access, found, createRunSigner);
+    try {
+      const built = await buildMissing(
+        caller,
+        stack,
+        work,
+        {
+          ...target,
+          mirrorName: access.target.name,
+          pruned,
+          refused: new Set(
+            [...found.packages].filter(([, one]) => one.state === 'refused').map(([hash]) => hash),
+          ),
+          installRoot: installRootOf(await stack.environment()),
+          jobs: options.jobs,
+          rebuild: options.rebuild ?? false,
+          resume: options.resume ?? false,
+        },
+        report,
+      );
+      return { built, mirrors: target.mirrors };
+    } finally {
+      await target.mirror.close();
+    }
+  });
+}
+
+/** Assembles the image unless something failed, and writes the page in any case: it is worth most after a failure. */
+async function imageAndPage(
+  caller: Caller,
+  stack: Stack,
+  work: WorkFolder,
+  options: RunOptions,
+  run: {
+    readonly target: MirrorPlace;
+    readonly mirrors: StackMirrors;
+    readonly found: Survey;
+    readonly staging: Staging;
+    readonly built: BuildResult;
+    readonly states: ReadonlyMap<string, JobState>;
+    readonly times: readonly (readonly [string, number])[];
+  },
+): Promise<AssembledImage> {
+  const { target, mirrors, found, staging, built, states, times } = run;
+  const graph = await stack.graph();
+  let image: AssembledImage | undefined;
+  try {
+    if (built.errors.size > 0) throw failureOf(built, graph, work);
+    image = await caller.progress.phase('Assemble the image', (report) =>
+      makeImage(caller, stack, work, options, { mirrors, found, staging }, report),
+    );
+    return image;
+  } finally {
+    await writeFile(
+      work.report,
+      runPage({
+        title: `${stack.name}: ${image ? 'done' : 'failed'}`,
+        graph,
+        states,
+        durations: built.seconds,
+        image,
+        times,
+        facts: [`Mirror: ${target.push}`],
+      }),
+    );
+  }
+}
+
+async function makeImage(
+  caller: Caller,
+  stack: Stack,
+  work: WorkFolder,
+  options: RunOptions,
+  { mirrors, found, staging }: { mirrors: StackMirrors; found: Survey; staging: Staging },
+  report: PhaseReport,
+): Promise<AssembledImage> {
+  const image = await stackImage(caller, stack, {
+    ...options,
+    mirrors,
+    known: found,
+    staging,
+    onLayer: (ready, all) => report.update(`layer ${ready} of ${all}`),
+  });
+  await writeLayout(image, work.image, tag);
+  await writeFile(work.bill, billOf(stack, image));
+  const reused = image.packages.filter(({ origin }) => origin === 'mirror').length;
+  const size = image.layers.reduce((sum, layer) => sum + layer.descriptor.size, 0);
+  const blobs = image.packages.length > 0 ? `, ${reused} of ${image.packages.length} blobs reused` : '';
+  report.result(`${image.layers.length} layers, ${prettyBytes(size)}${blobs}`);
+  return image;
+}
+
+/** How each job of the whole graph stands at the end. */
+function jobStates({ full, decisions }: Pruned, built: BuildResult): Map<string, JobState> {
+  const states = new Map<string, JobState>();
+  for (const { hash, spec } of full.jobs.values()) {
+    const outcome = built.outcomes.get(hash);
+    const reason = decisions.get(hash)?.reason;
+    if (outcome) states.set(hash, { state: outcome, seconds: built.seconds.get(hash) });
+    else if (spec.external) states.set(hash, { state: 'skip', note: 'external' });
+    else
+      states.set(
+        hash,
+        decisions.get(hash)?.action === 'skip' ? { state: 'reused', note: reason } : { state: 'waiting' },
+      );
+  }
+  return states;
+}
+
+function failureOf({ errors, outcomes }: BuildResult, graph: JobGraph, work: WorkFolder): StackError {
+  const name = (hash: string) => describeNode(graph.jobs.get(hash)?.spec);
+  const blocked = [...outcomes.values()].filter((outcome) => outcome === 'blocked').length;
+  const failed = [...errors.keys()].map(name).join(', ');
+  return new StackError(
+    'build-failed',
+    `${failed} failed${blocked > 0 ? `; ${blocked} that need ${errors.size > 1 ? 'them were' : 'it were'} not built` : ''}.`,
+    {
+      hint: `Logs: ${work.show(work.logs)}   Page: ${work.show(work.report)}\nWhat was built is in the mirror. Run again with --resume to go on.`,
+    },
+  );
+}
+
+function describeNode(node: ConcreteNode | undefined): string {
+  return node ? `${node.name}@${node.version}/${node.hash.slice(0, 7)}` : '';
+}
+
+function summarize(
+  stack: Stack,
+  work: WorkFolder,
+  target: MirrorPlace,
+  graph: JobGraph,
+  states: ReadonlyMap<string, JobState>,
+  image: AssembledImage,
+): RunSummary {
+  return {
+    stack: stack.name,
+    mirror: target.push,
+    jobs: [...graph.jobs.values()].map(({ hash, spec }) => {
+      const { state, seconds } = states.get(hash) ?? { state: 'waiting' as const };
+      return { hash, name: spec.name, version: spec.version, state, seconds };
+    }),
+    image: { path: work.image, tag, digest: image.manifest.descriptor.digest, layers: image.layers.length },
+    pipeline: work.pipeline,
+    report: work.report,
+  };
+}

@@ -1,0 +1,106 @@
+import { execFile } from 'node:child_process';
+import { constants } from 'node:fs';
+import { access, mkdir, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { hasCode, type InstallTree, readInstallTree } from '@stackwright/buildcache';
+import { type BuildMirror, paddedRoot, Spack, writeBuildEnvironment } from '@stackwright/spack';
+import { environmentWithoutSecrets } from '../secrets.js';
+import type { Stack } from '../stack.js';
+import type { WorkFolder } from '../work.js';
+
+/** Where and with what packages are built on this machine. */
+export interface BuildSite {
+  readonly spack: Spack;
+  /** Where Spack itself is: stands in what is packed. */
+  readonly spackPrefix: string;
+  /** The installation tree, absolute and unpadded. */
+  readonly root: string;
+  /** What is installed; undefined before anything was. */
+  installed(): Promise<InstallTree | undefined>;
+  /** Builds one package from source, its dependencies being installed or in the mirror. */
+  build(
+    hash: string,
+    options: { signal: AbortSignal; log: string; overwrite: boolean; tests?: boolean },
+  ): Promise<void>;
+  /** Ends what Spack left running: the gpg-agent of the keys that it was given. */
+  close(): Promise<void>;
+}
+
+export interface SiteOptions {
+  readonly why: string;
+  readonly env: NodeJS.ProcessEnv;
+  /** The mirror that dependencies come from before the stack's others. */
+  readonly mirror: BuildMirror;
+  /** Files of public keys that Spack is to trust. */
+  readonly trusted: readonly string[];
+  /** `config:install_tree:root` of the stack, where it says so. */
+  readonly installRoot: string | undefined;
+  /** Take nothing from the mirror. */
+  readonly fresh: boolean;
+  /** Go on with what an earlier run installed in the work folder. */
+  readonly resume: boolean;
+  readonly signal: AbortSignal;
+}
+
+// Long enough for what an image or another machine may call its root; binaries can be made shorter, never longer.
+const padding = 128;
+
+/**
+ * Gets ready to build: finds Spack, writes the environment it builds in, has it trust the keys.
+ * @throws SpackError (`missing`) when there is no Spack
+ */
+export async function openSite(stack: Stack, work: WorkFolder, options: SiteOptions): Promise<BuildSite> {
+  const needsCredentials = /^s3:/.test(options.mirror.url)
+    ? ['AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN']
+    : [];
+  const keys = join(work.keys, 'spack');
+  const env = { ...environmentWithoutSecrets(options.env, needsCredentials), SPACK_GNUPGHOME: keys };
+  const { signal } = options;
+  const spack = await Spack.require(options.why, { env, signal });
+  const root = await chooseRoot(work, options.installRoot);
+  if (!options.resume) {
+    await rm(work.logs, { recursive: true, force: true });
+    if (root === work.tree) await rm(root, { recursive: true, force: true });
+  }
+  await writeBuildEnvironment(stack.folder, work.environment, {
+    ...(options.fresh ? {} : { mirror: options.mirror }),
+    ...(root === work.tree ? { installRoot: root, paddedLength: padding } : {}),
+  });
+  // Spack looks for gpg on PATH only where bootstrapping is allowed; nothing is downloaded when it is there.
+  const config = ['bootstrap:enable:true'];
+  if (!options.fresh && options.trusted.length > 0) {
+    await rm(keys, { recursive: true, force: true });
+    await mkdir(keys, { recursive: true, mode: 0o700 });
+    for (const file of options.trusted) await spack.run(['gpg', 'trust', file], { config, signal });
+  }
+  return {
+    spack,
+    spackPrefix: await spack.prefix(signal),
+    root,
+    installed: async () =>
+      readInstallTree(await paddedRoot(root)).catch((error: unknown) => {
+        if (hasCode(error, 'install-tree')) return undefined;
+        throw error;
+      }),
+    close: async () => {
+      await promisify(execFile)('gpgconf', ['--homedir', keys, '--kill', 'gpg-agent']).catch(() => {});
+    },
+    build: async (hash, how) => {
+      await spack.install(hash, { environment: work.environment, config, fresh: options.fresh, ...how });
+    },
+  };
+}
+
+/** The stack's own root where it can be written to, else a padded one in the work folder. */
+async function chooseRoot(work: WorkFolder, wanted: string | undefined): Promise<string> {
+  if (wanted === undefined) return work.tree;
+  for (let folder = wanted; ; folder = dirname(folder)) {
+    const answer = await access(folder, constants.W_OK).then(
+      () => 'writable',
+      (error: NodeJS.ErrnoException) => error.code,
+    );
+    if (answer === 'writable') return wanted;
+    if (answer !== 'ENOENT' || folder === '/') return work.tree;
+  }
+}

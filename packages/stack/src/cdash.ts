@@ -1,0 +1,112 @@
+import { readFile } from 'node:fs/promises';
+import { arch, hostname, release, type } from 'node:os';
+import { gzipSync } from 'node:zlib';
+import { CdashClient, type PackageReport, readBuildLog } from '@stackwright/cdash';
+import { buildStamp, cdashBuildName, compilerOf, type JobGraph } from '@stackwright/job-graph';
+import type { Caller } from './caller.js';
+import { StackError } from './error.js';
+import type { BuildRecord } from './record.js';
+import { secretsOf, withoutSecrets } from './secrets.js';
+import { version } from './version.js';
+
+export interface CdashOptions {
+  /** CDash's address. */
+  readonly cdash?: string;
+  readonly project?: string;
+  readonly site?: string;
+  readonly group?: string;
+}
+
+/** Where builds are reported to, and as what. */
+export interface CdashTarget {
+  readonly url: string;
+  readonly project: string;
+  readonly site: string;
+  readonly group: string;
+}
+
+/**
+ * The CDash of options, else of the section `cdash` of `spack.yaml`.
+ * @returns undefined when nobody names one, or no group: as with Spack, jobs then do not report
+ * @throws StackError when the section is incomplete
+ */
+export function cdashTarget(
+  { env }: Pick<Caller, 'env'>,
+  section: Readonly<Record<string, unknown>> | undefined,
+  options: CdashOptions,
+): CdashTarget | undefined {
+  const text = (name: string) =>
+    typeof section?.[name] === 'string' ? (section[name] as string) : undefined;
+  const url = options.cdash ?? text('url');
+  const group = options.group ?? text('build-group');
+  if (!url || !group) return undefined;
+  const project = options.project ?? text('project');
+  if (!project) {
+    throw new StackError('bad-value', 'The stack names a CDash, but no project there.', {
+      hint: 'Set cdash:project in spack.yaml, or give --project NAME.',
+    });
+  }
+  const runner = env.CI_RUNNER_DESCRIPTION;
+  const site = options.site ?? `${text('site') ?? hostname()}${runner ? ` (${runner})` : ''}`;
+  return { url, project, site, group };
+}
+
+export function cdashClient({ env }: Pick<Caller, 'env'>, target: CdashTarget): CdashClient {
+  const token = env.CDASH_AUTH_TOKEN || env.SPACK_CDASH_AUTH_TOKEN;
+  return new CdashClient({ url: target.url, ...(token ? { token } : {}) });
+}
+
+/**
+ * What CDash gets to know of one build.
+ * @param first when the first build of the run started: all of a run have one stamp
+ */
+export async function packageReport(
+  { env }: Pick<Caller, 'env'>,
+  target: CdashTarget,
+  graph: JobGraph,
+  record: BuildRecord,
+  first: Date,
+): Promise<PackageReport> {
+  const { spec } = graph.jobs.get(record.hash)!;
+  const compiler = compilerOf(spec, (hash) => graph.jobs.get(hash)?.spec);
+  const secrets = secretsOf(env);
+  // A build may print what it finds in its surroundings.
+  const whole = withoutSecrets(await readFile(record.log, 'utf8').catch(() => ''), secrets);
+  // Before it stands what Spack built or fetched for it.
+  const own = whole.indexOf(`==> Installing ${spec.name}-${spec.version}-${spec.hash}`);
+  const text = own < 0 ? whole : whole.slice(own);
+  return {
+    build: {
+      project: target.project,
+      site: target.site,
+      name:
+        (env.SPACK_JOB_SPEC_DAG_HASH === record.hash && env.SPACK_CDASH_BUILD_NAME) ||
+        cdashBuildName(graph, record.hash, target.group),
+      stamp: buildStamp(env, target.group, first),
+    },
+    generator: `stackwright ${version()}`,
+    host: {
+      name: hostname(),
+      system: type(),
+      release: release(),
+      platform: arch() === 'x64' ? 'x86_64' : arch() === 'arm64' ? 'aarch64' : arch(),
+      target: spec.arch.target,
+      ...(compiler ? { compiler: { name: compiler.name, version: compiler.version } } : {}),
+    },
+    started: new Date(record.started),
+    seconds: record.seconds,
+    outcome: record.outcome,
+    ...(record.failure ? { failure: record.failure } : {}),
+    command: `stackwright rebuild --hash ${record.hash}`,
+    log: readBuildLog(text),
+    ...(record.times ? { times: record.times } : {}),
+    ...revisionOf(env),
+    labels: [spec.name],
+    attachments: text ? [{ name: 'spack-build-out.txt.gz', content: gzipSync(text) }] : [],
+  };
+}
+
+function revisionOf(env: NodeJS.ProcessEnv): { revision?: string } {
+  const revision = env.CI_COMMIT_SHA || env.GITHUB_SHA || env.SOURCE_COMMIT;
+  return revision ? { revision } : {};
+}

@@ -1,0 +1,110 @@
+import { EnvHttpProxyAgent, fetch } from 'undici';
+import { StackError } from './error.js';
+
+/** A status on a commit, as GitHub and GitLab show it. */
+export interface CommitStatus {
+  readonly state: 'success' | 'failure' | 'pending';
+  /** What the status is of: one of this name replaces the one before. */
+  readonly context: string;
+  readonly description: string;
+  /** Where to read more. */
+  readonly link?: string;
+}
+
+/** Where the commit of this job is, and the token that may put a status on it. */
+export interface CommitTarget {
+  readonly forge: 'GitHub' | 'GitLab';
+  readonly url: string;
+  readonly commit: string;
+  readonly token: string;
+}
+
+/**
+ * The commit that a CI job runs for, by the variables of GitHub and GitLab.
+ * @returns undefined outside of CI, and where there is no token: `GITHUB_TOKEN`, or for GitLab `GITLAB_TOKEN`, since a
+ *   job's own token may not do this
+ */
+export function commitTarget(env: NodeJS.ProcessEnv): CommitTarget | undefined {
+  if (env.GITHUB_REPOSITORY && env.GITHUB_SHA && env.GITHUB_TOKEN) {
+    const api = env.GITHUB_API_URL || 'https://api.github.com';
+    return {
+      forge: 'GitHub',
+      url: `${api}/repos/${env.GITHUB_REPOSITORY}/statuses/${env.GITHUB_SHA}`,
+      commit: env.GITHUB_SHA,
+      token: env.GITHUB_TOKEN,
+    };
+  }
+  if (env.CI_API_V4_URL && env.CI_PROJECT_ID && env.CI_COMMIT_SHA && env.GITLAB_TOKEN) {
+    return {
+      forge: 'GitLab',
+      url: `${env.CI_API_V4_URL}/projects/${env.CI_PROJECT_ID}/statuses/${env.CI_COMMIT_SHA}`,
+      commit: env.CI_COMMIT_SHA,
+      token: env.GITLAB_TOKEN,
+    };
+  }
+  return undefined;
+}
+
+/** Puts a status on a commit. @throws StackError when the forge does not take it */
+export async function setCommitStatus(
+  target: CommitTarget,
+  { state, context, description, link }: CommitStatus,
+  signal: AbortSignal,
+): Promise<void> {
+  const [headers, body] =
+    target.forge === 'GitHub'
+      ? [
+          { authorization: `Bearer ${target.token}`, accept: 'application/vnd.github+json' },
+          { state, context, description: cut(description, 140), target_url: link },
+        ]
+      : [
+          { 'private-token': target.token },
+          {
+            state: state === 'failure' ? 'failed' : state,
+            name: context,
+            description: cut(description, 255),
+            target_url: link,
+          },
+        ];
+  const refused = (why: string, hint?: string, options?: ErrorOptions) =>
+    new StackError(
+      'status-refused',
+      `${target.forge} does not take a status on ${target.commit.slice(0, 10)}: ${why}.`,
+      { hint },
+      options,
+    );
+  const response = await fetch(target.url, {
+    method: 'POST',
+    headers: { ...headers, 'content-type': 'application/json', 'user-agent': 'stackwright' },
+    body: JSON.stringify(body),
+    dispatcher: new EnvHttpProxyAgent(),
+    signal: AbortSignal.any([signal, AbortSignal.timeout(60_000)]),
+  }).catch((error: Error & { cause?: Error }) => {
+    signal.throwIfAborted();
+    throw refused(error.cause?.message || error.message, undefined, { cause: error });
+  });
+  if (response.ok) return void (await response.body?.cancel());
+  const text = await response.text();
+  // GitLab refuses a status that says what the one before said.
+  if (target.forge === 'GitLab' && response.status === 400 && /Cannot transition status/i.test(text)) return;
+  const message = messageOf(text);
+  throw refused(
+    `HTTP ${response.status}${message ? `, ${message}` : ''}`,
+    [401, 403, 404].includes(response.status)
+      ? `Check that ${target.forge === 'GitHub' ? 'GITHUB_TOKEN has "statuses: write"' : 'GITLAB_TOKEN has the scope "api"'}.`
+      : undefined,
+  );
+}
+
+function cut(text: string, length: number): string {
+  return text.length <= length ? text : `${text.slice(0, length - 1)}…`;
+}
+
+function messageOf(text: string): string {
+  try {
+    const { message } = JSON.parse(text) as { message?: unknown };
+    return typeof message === 'string' ? message : JSON.stringify(message ?? '');
+  } catch {
+    return '';
+  }
+}

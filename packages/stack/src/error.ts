@@ -1,0 +1,119 @@
+/** Why a stack could not be taken further. */
+export type StackErrorCode =
+  /** A folder without `spack.yaml`, or no folder at all. */
+  | 'not-a-stack'
+  /** `spack.lock` is absent: the stack is not concretized. */
+  | 'not-concretized'
+  /** `spack.yaml` was changed after it was concretized. */
+  | 'stale-lock'
+  /** `spack.yaml` has no `ci:` section. */
+  | 'no-ci-section'
+  /** No mirror is named that the work needs. */
+  | 'no-mirror'
+  /** A registry is to hold signed packages. */
+  | 'registry-unsigned'
+  /** Nobody is named whose signatures count. */
+  | 'no-trusted-key'
+  /** Something has to be signed and there is no key. */
+  | 'no-signing-key'
+  /** A file of keys may not be used as it is. */
+  | 'key-file'
+  /** A name, hash or option that stands for nothing, or for too much. */
+  | 'no-such-package'
+  /** An option, name or variable with a value that cannot be meant. */
+  | 'bad-value'
+  /** Packages were not built. */
+  | 'build-failed'
+  /** Specs to be built are known to be broken. */
+  | 'broken-specs'
+  /** Packages that are asked for are not in the mirror. */
+  | 'incomplete'
+  /** A manifest names a blob that is not there. */
+  | 'missing-blob'
+  /** No package repository of the stack is under version control. */
+  | 'no-history'
+  /** A file of the work folder cannot be read. */
+  | 'work-folder'
+  /** A report was not taken. */
+  | 'not-reported'
+  /** Nobody is named to report to. */
+  | 'nobody-to-report-to'
+  /** A forge does not take a status on a commit. */
+  | 'status-refused'
+  /** git or another program is missing or refused. */
+  | 'program'
+  /** A file is there already. */
+  | 'exists';
+
+/** `input`: bad input or usage; `missing`: something needed is not there; `failed`: the work failed. */
+export type ErrorKind = 'input' | 'missing' | 'failed';
+
+const kinds: Readonly<Record<StackErrorCode, ErrorKind>> = {
+  'not-a-stack': 'input',
+  'not-concretized': 'input',
+  'stale-lock': 'input',
+  'no-ci-section': 'input',
+  'no-mirror': 'input',
+  'registry-unsigned': 'input',
+  'no-trusted-key': 'input',
+  'no-signing-key': 'missing',
+  'key-file': 'input',
+  'no-such-package': 'input',
+  'bad-value': 'input',
+  'build-failed': 'failed',
+  'broken-specs': 'failed',
+  incomplete: 'missing',
+  'missing-blob': 'input',
+  'no-history': 'missing',
+  'work-folder': 'input',
+  'not-reported': 'failed',
+  'nobody-to-report-to': 'input',
+  'status-refused': 'missing',
+  program: 'missing',
+  exists: 'input',
+};
+
+/** The error of this package. Other packages' errors pass through it as they are. */
+export class StackError extends Error {
+  override readonly name = 'StackError';
+  readonly kind: ErrorKind;
+  readonly hint: string | undefined;
+
+  constructor(
+    readonly code: StackErrorCode,
+    message: string,
+    readonly details: { readonly hint?: string; readonly file?: string } = {},
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+    this.kind = kinds[code];
+    this.hint = details.hint;
+  }
+}
+
+/** What kind of failure something is that was thrown by any package of this workspace or by Node. */
+export function kindOf(error: unknown): ErrorKind | 'interrupted' {
+  if (!(error instanceof Error)) return 'failed';
+  const { kind, code } = error as { kind?: unknown; code?: unknown };
+  if (kind === 'input' || kind === 'missing' || kind === 'failed') return kind;
+  if (error.name === 'AbortError') return 'interrupted';
+  if (error.name === 'SpackEnvError') return 'input';
+  if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'EISDIR') return 'input';
+  return 'failed';
+}
+
+/** What a person reads of an error: its message and hint, never a stack trace. */
+export function describeError(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const { hint, code, path, details } = error as {
+    hint?: unknown;
+    code?: unknown;
+    path?: unknown;
+    details?: { hint?: unknown };
+  };
+  if (code === 'ENOENT' && typeof path === 'string') return `${path}: no such file or folder.`;
+  const advice = hint ?? details?.hint;
+  return typeof advice === 'string' && !error.message.endsWith(advice)
+    ? `${error.message}\n${advice}`
+    : error.message;
+}

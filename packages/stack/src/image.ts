@@ -1,0 +1,166 @@
+import {
+  type AssembledImage,
+  assembleImage,
+  assembleMirrorImage,
+  ImageError,
+  type ImageSettings,
+  openBase,
+  packageBlob,
+  runtimeClosure,
+  Staging,
+  searchOrder,
+  spdx,
+} from '@stackwright/image';
+import type { ConcreteNode, Lock } from '@stackwright/spack-env';
+import type { Caller } from './caller.js';
+import { StackError } from './error.js';
+import { chooseMirrors, type MirrorOptions, StackMirrors } from './mirrors.js';
+import type { Stack } from './stack.js';
+import { type Survey, survey, type Usable } from './survey.js';
+import { stackTrust } from './trust.js';
+
+/** What an image is to be, over what `stackwright.yaml` says. */
+export interface ImageOptions {
+  /** `scratch`, `oci:FOLDER[:TAG]` relative to where the caller is, or a reference. */
+  readonly base?: string;
+  /** `software`: the packages, installed; `mirror`: a mirror of all of the lock's packages, to install from. */
+  readonly kind?: 'software' | 'mirror';
+  /** Absolute folder of the mirror in an image of that kind; `/mirror` when left out. */
+  readonly mirrorRoot?: string;
+  /** Absolute folder that packages lie under in the image; where they were built when left out. */
+  readonly installRoot?: string;
+  readonly settings?: ImageSettings;
+}
+
+export interface StackImageOptions extends ImageOptions {
+  readonly mirrors: StackMirrors;
+  /** What is known of the mirrors already: nothing in it is read again. */
+  readonly known?: Survey;
+  readonly staging: Staging;
+  readonly onLayer?: (ready: number, all: number) => void;
+}
+
+/** The packages that an image of a stack needs. */
+export function packagesOfImage(stack: Stack, lock: Lock, options: ImageOptions): ConcreteNode[] {
+  return kindOfImage(stack, options) === 'mirror'
+    ? [...lock.nodes.values()].filter((node) => !node.external)
+    : runtimeClosure(lock);
+}
+
+function kindOfImage({ settings }: Stack, { kind }: ImageOptions): 'software' | 'mirror' {
+  return kind ?? settings.image.kind ?? 'software';
+}
+
+/**
+ * The one way in which the image of a stack is made: `spack.lock` says what is in it, the mirrors have the binaries, and
+ * `stackwright.yaml` says what lies below, what the image runs, and whose signatures count.
+ * @throws the error of the first package that is refused, ImageError naming every package that no mirror has, and the
+ *   errors of mirrors, registries and the base; nothing is written but into `staging`
+ */
+export async function stackImage(
+  caller: Caller,
+  stack: Stack,
+  options: StackImageOptions,
+): Promise<AssembledImage> {
+  const { cwd, env, signal } = caller;
+  const { mirrors, staging } = options;
+  const own = stack.settings.image;
+  const lock = await stack.lock();
+  const nodes = packagesOfImage(stack, lock, options);
+  const packages = await take(mirrors, nodes, options.known);
+  const base = options.base
+    ? await openBase(options.base, { cwd, env, signal })
+    : await openBase(own.base ?? 'scratch', { cwd: stack.folder, env, signal });
+  const shared = {
+    base,
+    settings: settingsOf(own, options.settings),
+    staging,
+    signal,
+  };
+  if (kindOfImage(stack, options) === 'mirror') {
+    const root = options.mirrorRoot ?? own.mirrorRoot ?? '/mirror';
+    if (!/^(?:\/[\w.+-]+)+$/.test(root) || root.includes('/..'))
+      throw new StackError('bad-value', `"${root}" is no folder for a mirror.`, {
+        hint: 'Give an absolute path: /mirror.',
+      });
+    return assembleMirrorImage({ ...shared, packages, root, onLayer: options.onLayer });
+  }
+  let ready = 0;
+  return assembleImage({
+    ...shared,
+    packages: packages.map(({ mirror, node, manifest }) => packageBlob(mirror, node, manifest)),
+    searched: searchOrder(lock),
+    installRoot: options.installRoot ?? own.installRoot,
+    onLayer: () => options.onLayer?.((ready += 1), packages.length),
+  });
+}
+
+export interface OpenImageOptions extends ImageOptions, MirrorOptions {
+  /** Files of public keys whose signatures count besides those that the stack names. */
+  readonly trust?: readonly string[];
+  /** Folder that remembers checked blobs. */
+  readonly staging: string;
+  readonly onLayer?: (ready: number, all: number) => void;
+}
+
+/** The image of a stack from its mirrors as they are: nothing is built. */
+export async function openStackImage(
+  caller: Caller,
+  stack: Stack,
+  options: OpenImageOptions,
+): Promise<AssembledImage> {
+  const choice = await chooseMirrors(caller, stack, options);
+  const mirrors = new StackMirrors(caller, choice, stackTrust(caller, stack, options));
+  try {
+    return await stackImage(caller, stack, {
+      ...options,
+      mirrors,
+      staging: await Staging.open(options.staging),
+    });
+  } finally {
+    await mirrors.close();
+  }
+}
+
+/** The bill of materials (SPDX) of an image of a stack. */
+export function billOf(stack: Stack, image: AssembledImage): string {
+  return spdx(stack.name, image.bill, '1970-01-01T00:00:00Z');
+}
+
+/** What `stackwright.yaml` says, and over it what is asked for here. */
+function settingsOf(own: ImageSettings, over: ImageSettings = {}): ImageSettings {
+  const asked = Object.entries(over).filter(([, value]) => value !== undefined);
+  return { ...own, ...Object.fromEntries(asked), labels: { ...own.labels, ...over.labels } };
+}
+
+/** Finds every package in the mirrors. What `known` says is not looked up again. */
+async function take(mirrors: StackMirrors, nodes: readonly ConcreteNode[], known: Survey | undefined) {
+  const unknown = nodes.filter((node) => !isUsable(known?.packages.get(node.hash)));
+  const looked = await survey(mirrors, unknown, { by: 'manifests' });
+  const missing: ConcreteNode[] = [];
+  const taken = nodes.flatMap((node) => {
+    const found = known?.packages.get(node.hash);
+    const usable = isUsable(found) ? found : looked.packages.get(node.hash);
+    // An image builds nothing: what does not count cannot be made anew here.
+    if (usable?.state === 'refused' && usable.error) throw usable.error;
+    if (isUsable(usable)) return [{ node, mirror: usable.mirror, manifest: usable.manifest }];
+    missing.push(node);
+    return [];
+  });
+  if (missing.length > 0) {
+    const { describe } = await import('@stackwright/buildcache');
+    const where = mirrors.places.map(({ fetch }) => fetch).join(', ') || 'No mirror of the stack';
+    throw new ImageError(
+      'missing',
+      `${where} lacks ${missing.length} of the image's ${nodes.length} packages: ${missing.map(describe).join(', ')}.`,
+      'Build and push them first: stackwright run STACK --mirror URL',
+    );
+  }
+  return taken;
+}
+
+function isUsable(found: ReturnType<Survey['packages']['get']>): found is Usable & {
+  readonly manifest: NonNullable<Usable['manifest']>;
+} {
+  return found?.state === 'usable' && found.manifest !== undefined;
+}

@@ -1,0 +1,181 @@
+import { stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import type { AnyMirror } from '@stackwright/buildcache';
+import { connectionOptions, type Environment, type MirrorConnection } from '@stackwright/spack-env';
+import type { Caller } from './caller.js';
+import { StackError } from './error.js';
+import type { Stack } from './stack.js';
+import { policyFor, type StackTrust } from './trust.js';
+
+/** The mirror that jobs push to, by its name in `spack.yaml`; Spack's CI has the same rule. */
+export const destinationName = 'buildcache-destination';
+
+/** A place for binaries, as a command uses it. */
+export interface MirrorPlace {
+  /** What the stack calls it; `stackwright` where the stack does not have it. */
+  readonly name: string;
+  /** URL that is read. */
+  readonly fetch: string;
+  /** URL that is written. */
+  readonly push: string;
+  /** Signatures are neither asked for nor made: the caller or the stack says so in so many words. */
+  readonly unsigned: boolean;
+  /** How to reach it, where the stack says so; else as the environment says. */
+  readonly connection?: { readonly fetch: MirrorConnection; readonly push: MirrorConnection };
+}
+
+/** The places that a command reads and the one that it writes. */
+export interface MirrorChoice {
+  /** The caller named the mirror; else the stack did. */
+  readonly given: boolean;
+  /** The one that is written to. It is the first of `places`. */
+  readonly target: MirrorPlace | undefined;
+  /** All that are read, in the order in which they are asked. */
+  readonly places: readonly MirrorPlace[];
+}
+
+export interface MirrorOptions {
+  /** URL or path, relative to where the caller is. It is then the only mirror. */
+  readonly mirror?: string;
+  /** Do not ask for signatures anywhere. */
+  readonly unsigned?: boolean;
+}
+
+/** The mirrors for binaries of a stack, in order. */
+export function binaryMirrors({ mirrors }: Environment): MirrorPlace[] {
+  return mirrors
+    .filter((mirror) => mirror.binary)
+    .map(({ name, fetch, push, signed }) => ({
+      name,
+      fetch: fetch.url,
+      push: push.url,
+      unsigned: signed === false,
+      connection: { fetch, push },
+    }));
+}
+
+/**
+ * The one rule for which mirrors serve a stack and which of them is written to: the one given (an option, else
+ * `REMOTE_BUILDCACHE_URL`) and no other; else all that the stack has for binaries are read, and the one named
+ * `buildcache-destination` is written to.
+ */
+export async function chooseMirrors(
+  { cwd, env }: Caller,
+  stack: Stack,
+  { mirror, unsigned = false }: MirrorOptions,
+): Promise<MirrorChoice> {
+  const configured = binaryMirrors(await stack.environment());
+  const asked = (place: MirrorPlace) => ({ ...place, unsigned: unsigned || place.unsigned });
+  const given = mirror ?? (env.REMOTE_BUILDCACHE_URL || undefined);
+  if (given !== undefined) {
+    const url = mirrorUrl(given, cwd);
+    // A mirror given by its address may be one of the stack's all the same.
+    const known = configured.find(({ fetch, push }) => fetch === url || push === url);
+    const target = asked({ ...(known ?? { name: 'stackwright', unsigned }), fetch: url, push: url });
+    return { given: true, target, places: [target] };
+  }
+  const target = configured.find(({ name }) => name === destinationName);
+  const others = configured.filter((place) => place !== target);
+  const places = (target ? [target, ...others] : others).map(asked);
+  return { given: false, target: target && places[0], places };
+}
+
+/** The destination of a pipeline's jobs. @throws StackError when the stack has none */
+export function requireDestination(environment: Environment): MirrorPlace {
+  const destination = binaryMirrors(environment).find(({ name }) => name === destinationName);
+  if (destination) return destination;
+  throw new StackError(
+    'no-mirror',
+    `${environment.file}: no mirror is named "${destinationName}", so jobs could not push.`,
+    { hint: `Add to "mirrors:"  ${destinationName}: {url: …}` },
+  );
+}
+
+/** A mirror's address from the command line; what is no address is a path. */
+export function mirrorUrl(text: string, folder: string): string {
+  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(text)) return text;
+  return pathToFileURL(resolve(folder, text)).href;
+}
+
+/**
+ * What becomes of a registry whose packages would have to be signed: it has no place for signatures. Work that takes or
+ * pushes packages refuses it (`refuse`); work that only plans counts what it has, as Spack does, and warns (`count`).
+ */
+export type RegistryRule = 'refuse' | 'count';
+
+/** The mirrors of a choice, each opened when it is first needed and with the signatures that it owes. */
+export class StackMirrors {
+  readonly #readers = new Map<MirrorPlace, Promise<AnyMirror | undefined>>();
+  /** The places that can be read, in order. */
+  readonly places: readonly MirrorPlace[];
+
+  /** @throws StackError when the target is a registry that would have to hold signed packages */
+  constructor(
+    readonly caller: Caller,
+    readonly choice: MirrorChoice,
+    readonly trust: StackTrust,
+    registries: RegistryRule = 'refuse',
+  ) {
+    const { target, places } = choice;
+    if (registries === 'refuse' && target && cannotBeSigned(target)) {
+      throw new StackError(
+        'registry-unsigned',
+        `${target.push}: packages in a registry carry no signatures.`,
+        {
+          hint: 'To take and push them all the same, checked by checksum only: --unsigned, or signed: false for this mirror in spack.yaml',
+        },
+      );
+    }
+    this.places = places.flatMap((place) => {
+      if (!cannotBeSigned(place)) return [place];
+      const counted = registries === 'count';
+      caller.note(
+        `Warning: ${place.fetch}: packages in a registry carry no signatures. ${counted ? 'They count here, but jobs take them only with' : 'It is not read without'} signed: false for this mirror in spack.yaml.`,
+      );
+      return counted ? [{ ...place, unsigned: true }] : [];
+    });
+  }
+
+  get target(): MirrorPlace | undefined {
+    return this.choice.target;
+  }
+
+  /** Opens a place to read; undefined where it is a folder that nothing was pushed to yet. */
+  reader(place: MirrorPlace): Promise<AnyMirror | undefined> {
+    let opened = this.#readers.get(place);
+    if (!opened) this.#readers.set(place, (opened = this.#open(place)));
+    return opened;
+  }
+
+  async #open(place: MirrorPlace): Promise<AnyMirror | undefined> {
+    if (await isNew(place.fetch)) return undefined;
+    const { env, signal } = this.caller;
+    // Loaded late: a stack whose mirror is still to be made does not wait for it.
+    const { openAnyMirror } = await import('@stackwright/buildcache');
+    return openAnyMirror(place.fetch, {
+      ...connectionOptions(place.connection?.fetch, env),
+      policy: await policyFor(place, this.trust),
+      signal,
+    });
+  }
+
+  async close(): Promise<void> {
+    for (const opened of this.#readers.values()) await (await opened.catch(() => undefined))?.close();
+    this.#readers.clear();
+  }
+}
+
+/** Whether a place would have to hold signed packages and has no room for signatures. */
+export function cannotBeSigned({ fetch, push, unsigned }: MirrorPlace): boolean {
+  return !unsigned && [fetch, push].some((url) => /^oci(\+http)?:\/\//.test(url));
+}
+
+/** Whether a mirror is a folder that nothing was pushed to yet. */
+async function isNew(url: string): Promise<boolean> {
+  if (!url.startsWith('file://')) return false;
+  const found = await stat(fileURLToPath(url)).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error;
+  });
+  return found === undefined;
+}

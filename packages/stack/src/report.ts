@@ -1,0 +1,189 @@
+import { existsSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { describe } from '@stackwright/buildcache';
+import { type CdashClient, CdashError, cdashFiles } from '@stackwright/cdash';
+import { duration, type JobGraph } from '@stackwright/job-graph';
+import type { Caller } from './caller.js';
+import { type CdashOptions, type CdashTarget, cdashClient, cdashTarget, packageReport } from './cdash.js';
+import { commitTarget, setCommitStatus } from './commit-status.js';
+import { cdashSection } from './configuration.js';
+import { describeError, StackError } from './error.js';
+import { type BuildRecord, readRecords } from './record.js';
+import { secretsOf, withoutSecrets } from './secrets.js';
+import type { Stack } from './stack.js';
+import { openWork, type WorkFolder } from './work.js';
+
+export interface ReportOptions extends CdashOptions {
+  readonly work?: string;
+  /** A folder to write CDash's files into instead of sending them. */
+  readonly write?: string;
+  /** Put a status on the commit. */
+  readonly status: boolean;
+  /** The page that the status leads to. */
+  readonly link?: string;
+}
+
+/** One build that was reported. */
+export interface ReportedBuild {
+  readonly hash: string;
+  readonly name: string;
+  readonly version: string;
+  readonly outcome: BuildRecord['outcome'];
+  readonly seconds: number;
+  /** The build's page at CDash. */
+  readonly link?: string;
+}
+
+/**
+ * Sends the builds of the last run to CDash and puts a status on the commit.
+ * @param onResult called with a line for each build as soon as it is reported
+ */
+export async function reportStack(
+  caller: Caller,
+  stack: Stack,
+  options: ReportOptions,
+  onResult: (line: string) => void,
+): Promise<ReportedBuild[]> {
+  const work = await openWork(caller, stack, options.work);
+  const graph = await stack.graph();
+  const records = (await readRecords(work)).filter(({ hash }) => graph.jobs.has(hash));
+  // A run leaves its page also when all was up to date.
+  if (records.length === 0 && !existsSync(work.report)) {
+    throw new StackError('work-folder', `${work.show(work.root)} has no builds to report.`, {
+      hint: 'stackwright run and stackwright rebuild leave them there (--work).',
+    });
+  }
+  const target = cdashTarget(caller, cdashSection(await stack.environment()), options);
+  const commit = options.status ? commitTarget(caller.env) : undefined;
+  if (!target && !commit) {
+    throw new StackError('nobody-to-report-to', 'There is nobody to report to.', {
+      hint: 'Name a CDash (section cdash with url, project and build-group in spack.yaml, or --cdash, --project and\n--group), or run in a job of GitHub (GITHUB_TOKEN) or GitLab (GITLAB_TOKEN).',
+    });
+  }
+  const links =
+    target && records.length > 0
+      ? await toCdash(caller, target, graph, records, options, onResult)
+      : new Map<string, string>();
+  if (commit) {
+    const description = summarize(graph, records);
+    await setCommitStatus(
+      commit,
+      {
+        state: records.some(({ outcome }) => outcome === 'failed') ? 'failure' : 'success',
+        context: `stackwright/${stack.name}`,
+        description,
+        link: options.link ?? caller.env.CI_PIPELINE_URL ?? actionsPage(caller.env),
+      },
+      caller.signal,
+    );
+    caller.note(`Status on ${commit.commit.slice(0, 10)} at ${commit.forge}: ${description}`);
+  }
+  return records.map(({ hash, outcome, seconds }) => {
+    const { name, version } = graph.jobs.get(hash)!.spec;
+    return { hash, name, version, outcome, seconds, link: links.get(hash) };
+  });
+}
+
+/**
+ * Reports one build to the stack's CDash, where it names one. That CDash is away does not make the job fail, since all
+ * that depend on it would be cancelled: what is not reported stays in the work folder for `reportStack`.
+ */
+export async function reportBuild(
+  caller: Caller,
+  stack: Stack,
+  work: WorkFolder,
+  hash: string,
+): Promise<void> {
+  const record = (await readRecords(work)).find((one) => one.hash === hash);
+  if (!record || caller.signal.aborted) return;
+  try {
+    const target = cdashTarget(caller, cdashSection(await stack.environment()), {});
+    if (!target) return;
+    const report = await packageReport(caller, target, await stack.graph(), record, new Date(record.started));
+    const { link, warnings } = await cdashClient(caller, target).submit(
+      report.build,
+      cdashFiles(report),
+      caller.signal,
+    );
+    caller.note(`CDash: ${link}`);
+    for (const warning of warnings) caller.note(`Warning: CDash: ${warning}`);
+  } catch (error) {
+    const text = withoutSecrets(describeError(error), secretsOf(caller.env));
+    caller.note(
+      `Warning: not reported to CDash. ${text}\nTo report it later: stackwright report STACK --work ${work.show(work.root)}`,
+    );
+  }
+}
+
+/** Sends, or writes, each build. Goes on after a failure. @returns the page of each build that was sent */
+async function toCdash(
+  caller: Caller,
+  target: CdashTarget,
+  graph: JobGraph,
+  records: readonly BuildRecord[],
+  options: ReportOptions,
+  onResult: (line: string) => void,
+): Promise<Map<string, string>> {
+  const { signal, cwd, note } = caller;
+  const client = cdashClient(caller, target);
+  const first = new Date(records[0]!.started);
+  const links = new Map<string, string>();
+  const failed: string[] = [];
+  if (!options.write) await makeGroup(caller, client, target);
+  for (const record of records) {
+    const { spec } = graph.jobs.get(record.hash)!;
+    const title = describe(spec);
+    const full = await packageReport(caller, target, graph, record, first);
+    if (options.write) {
+      const folder = join(resolve(cwd, options.write), `${spec.name}-${record.hash}`);
+      await mkdir(folder, { recursive: true });
+      for (const { kind, text } of cdashFiles(full)) await writeFile(join(folder, `${kind}.xml`), text);
+      onResult(folder);
+      continue;
+    }
+    try {
+      const { link, warnings } = await client.submit(full.build, cdashFiles(full), signal);
+      links.set(record.hash, link);
+      onResult(`${title} ${record.outcome}: ${link}`);
+      for (const warning of warnings) note(`Warning: ${title}: ${warning}`);
+    } catch (error) {
+      signal.throwIfAborted();
+      failed.push(`${title}: ${describeError(error)}`);
+      // The next one would be told the same.
+      if (error instanceof CdashError && ['denied', 'no-project', 'unavailable'].includes(error.code))
+        throw error;
+    }
+  }
+  if (failed.length > 0) {
+    throw new StackError(
+      'not-reported',
+      `${failed.length} of ${records.length} builds were not reported:\n${failed.join('\n')}`,
+    );
+  }
+  return links;
+}
+
+/** Builds of a group that CDash lacks go to Experimental; who may not create it is told so. */
+async function makeGroup({ note, signal }: Caller, client: CdashClient, target: CdashTarget): Promise<void> {
+  try {
+    await client.createGroup(target.project, target.group, signal);
+  } catch (error) {
+    if (!(error instanceof CdashError) || error.code !== 'denied') throw error;
+    note(`Warning: ${error.message}\nUnless it is there, builds go to the group Experimental.`);
+  }
+}
+
+function summarize(graph: JobGraph, records: readonly BuildRecord[]): string {
+  if (records.length === 0) return 'nothing had to be built';
+  const bad = records.filter(({ outcome }) => outcome === 'failed');
+  const seconds = records.reduce((sum, record) => sum + record.seconds, 0);
+  const built = `${records.length - bad.length} built in ${duration(seconds)}`;
+  const names = bad.map(({ hash }) => graph.jobs.get(hash)!.spec.name);
+  return bad.length === 0 ? built : `${bad.length} failed (${names.join(', ')}), ${built}`;
+}
+
+function actionsPage(env: NodeJS.ProcessEnv): string | undefined {
+  const { GITHUB_SERVER_URL: server, GITHUB_REPOSITORY: repository, GITHUB_RUN_ID: run } = env;
+  return server && repository && run ? `${server}/${repository}/actions/runs/${run}` : undefined;
+}

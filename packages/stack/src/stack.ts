@@ -1,0 +1,133 @@
+import { readFile, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { graphOf, type JobGraph } from '@stackwright/job-graph';
+import {
+  compareLock,
+  type Environment,
+  formatFinding,
+  type LoadOptions,
+  type Lock,
+  loadEnvironment,
+  parseLock,
+  readStackSettings,
+  SpackEnvError,
+  type StackSettings,
+} from '@stackwright/spack-env';
+import type { Caller } from './caller.js';
+import { StackError } from './error.js';
+
+/** A stack's folder. What is in it is read when it is asked for, and once. */
+export interface Stack {
+  /** Absolute. */
+  readonly folder: string;
+  /** The folder's own name. */
+  readonly name: string;
+  /** What `stackwright.yaml` says. */
+  readonly settings: StackSettings;
+  /**
+   * `spack.yaml` with all that it includes. Its warnings are told to the caller, once.
+   * @throws SpackEnvError with every error of the manifest
+   */
+  environment(): Promise<Environment>;
+  /** `spack.lock`. @throws StackError when there is none, SpackEnvError when it is no lock */
+  lock(): Promise<Lock>;
+  /** The jobs of the lock. */
+  graph(): Promise<JobGraph>;
+}
+
+/**
+ * Opens a stack, named by its folder or by a file in it.
+ * @param options what Spack would call the machine that the stack is read for
+ * @throws StackError when the folder has no `spack.yaml`
+ */
+export async function openStack(
+  caller: Caller,
+  argument: string,
+  options: Omit<LoadOptions, 'env' | 'signal'> = {},
+): Promise<Stack> {
+  const folder = await stackFolder(caller, argument);
+  const manifest = await stat(join(folder, 'spack.yaml')).catch(() => undefined);
+  if (!manifest?.isFile()) {
+    throw new StackError('not-a-stack', `${argument} is not a stack: it has no spack.yaml.`, {
+      hint: 'Name the folder that holds it.',
+    });
+  }
+  const lock = once(() => readLock(folder));
+  return {
+    folder,
+    name: basename(folder),
+    settings: await readStackSettings(folder),
+    environment: once(() => readEnvironment(caller, folder, options)),
+    lock,
+    graph: once(async () => graphOf(await lock())),
+  };
+}
+
+/** A stack's folder, however the user named it: the folder itself or a file in it. Absolute. */
+export async function stackFolder({ cwd }: Pick<Caller, 'cwd'>, argument: string): Promise<string> {
+  const path = resolve(cwd, argument);
+  const found = await stat(path).catch(() => undefined);
+  if (!found)
+    throw new StackError('not-a-stack', `${argument}: no such folder.`, {
+      hint: 'Give a folder with a spack.yaml.',
+    });
+  return found.isDirectory() ? path : dirname(path);
+}
+
+/** Whether a stack's folder holds a lock. */
+export async function hasLock(folder: string): Promise<boolean> {
+  return (await stat(join(folder, 'spack.lock')).catch(() => undefined))?.isFile() ?? false;
+}
+
+/** The lock in a stack's folder. @throws StackError when it has none, SpackEnvError when it is no lock */
+export async function readLock(folder: string): Promise<Lock> {
+  const file = join(folder, 'spack.lock');
+  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error;
+    throw new StackError('not-concretized', `${file}: no such file: the stack is not concretized.`, {
+      hint: `Run: stackwright concretize ${folder}`,
+      file,
+    });
+  });
+  return parseLock(text, file);
+}
+
+/** @throws StackError when the lock lacks a root that `spack.yaml` asks for */
+export function refuseStale(environment: Environment, lock: Lock, folder: string): void {
+  const { missing } = compareLock(environment, lock);
+  const [first] = missing;
+  if (!first) return;
+  const others = missing.length > 1 ? ` (and ${missing.length - 1} more)` : '';
+  const { file, line, column } = first.at;
+  throw new StackError(
+    'stale-lock',
+    `${file}:${line}:${column}: spack.lock does not have the root "${first.text}"${others}: spack.yaml was changed after it was concretized.`,
+    { hint: `Run: stackwright concretize ${folder}` },
+  );
+}
+
+async function readEnvironment(
+  { env, signal, note }: Caller,
+  folder: string,
+  options: LoadOptions,
+): Promise<Environment> {
+  const environment = await loadEnvironment(folder, { ...options, env, signal });
+  const errors = environment.findings.filter(({ severity }) => severity === 'error');
+  if (errors.length > 0) throw new SpackEnvError(errors);
+  for (const finding of environment.findings) {
+    if (finding.severity === 'warning') note(`Warning: ${formatFinding(finding)}`);
+  }
+  return environment;
+}
+
+/** Does something the first time only; after a failure it is tried again. */
+function once<T>(work: () => Promise<T>): () => Promise<T> {
+  let result: Promise<T> | undefined;
+  return () => {
+    result ??= work().catch((error: unknown) => {
+      result = undefined;
+      throw error;
+    });
+    return result;
+  };
+}

@@ -1,0 +1,59 @@
+import { mkdir } from 'node:fs/promises';
+import { join, relative, resolve } from 'node:path';
+import type { Caller } from './caller.js';
+import type { Stack } from './stack.js';
+
+/** The files of a run, all below one folder that can be deleted at any time. */
+export interface WorkFolder {
+  readonly root: string;
+  /** The run's own mirror, where the stack's is only read. */
+  readonly mirror: string;
+  /** OCI layout with the tag `latest`. */
+  readonly image: string;
+  /** Checked blobs and what is known of them. */
+  readonly cache: string;
+  /** The environment that Spack builds in. */
+  readonly environment: string;
+  /** Spack's installation tree where the stack's own can't be written to. */
+  readonly tree: string;
+  readonly logs: string;
+  /** What became of each build, for reports. */
+  readonly builds: string;
+  readonly pipeline: string;
+  readonly report: string;
+  readonly bill: string;
+  /** The result as JSON, for programs. */
+  readonly result: string;
+  /** How long builds took, for the next run's order. */
+  readonly history: string;
+  /** Keys that Spack trusts in this run, and the run's own signing key. */
+  readonly keys: string;
+  /** A path as a person would type it. */
+  show(path: string): string;
+}
+
+/** Opens the folder of a stack's runs: `--work`, or `.stackwright/NAME` where the command was called. */
+export async function openWork({ cwd }: Caller, stack: Stack, option?: string): Promise<WorkFolder> {
+  const root = resolve(cwd, option ?? join('.stackwright', stack.name));
+  await mkdir(root, { recursive: true });
+  return {
+    root,
+    mirror: join(root, 'mirror'),
+    image: join(root, 'image'),
+    cache: join(root, 'cache'),
+    environment: join(root, 'environment'),
+    tree: join(root, 'opt'),
+    logs: join(root, 'logs'),
+    builds: join(root, 'builds'),
+    pipeline: join(root, 'pipeline.gitlab-ci.yml'),
+    report: join(root, 'report.html'),
+    bill: join(root, 'image.spdx.json'),
+    result: join(root, 'run.json'),
+    history: join(root, 'history.json'),
+    keys: join(root, 'keys'),
+    show: (path) => {
+      const short = relative(cwd, path);
+      return short.startsWith('..') ? path : short || '.';
+    },
+  };
+}
