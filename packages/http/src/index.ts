@@ -1,0 +1,16 @@
+export type { HttpClientOptions, HttpRequest } from './client.js';
+export { HttpClient } from './client.js';
+export type { HttpErrorCode, HttpErrorDetails } from './error.js';
+export { HttpError } from './error.js';
+export type { HttpLimits } from './exchange.js';
+export type { HttpAnswer, HttpStream } from './response.js';
+export type { RetryOptions, RetryPolicy } from './retry.js';
+export {
+  backOff,
+  defaultRetry,
+  isTransient,
+  isTransientCause,
+  isTransientStatus,
+  retrying,
+} from './retry.js';
+export { cleanText, maskUrl } from './text.js';
