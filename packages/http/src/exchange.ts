@@ -175,7 +175,7 @@ export class Exchange {
     this.#phase = phase;
     this.#timer =
       phase === 'body'
-        ? setInterval(() => this.#settle(() => this.#measure()), milliseconds)
+        ? setInterval(() => this.#settle(() => this.#measure()), milliseconds).unref()
         : setTimeout(() => this.#settle(() => this.#timeOut(milliseconds)), milliseconds);
   }
 

@@ -4,6 +4,8 @@ export type { HttpErrorCode, HttpErrorDetails } from './error.js';
 export { HttpError } from './error.js';
 export type { HttpLimits } from './exchange.js';
 export type { HttpAnswer, HttpStream } from './response.js';
+export type { ResumeOptions } from './resume.js';
+export { EndedEarly, resumed } from './resume.js';
 export type { RetryOptions, RetryPolicy } from './retry.js';
 export {
   backOff,

@@ -72,7 +72,8 @@ export function backOff(policy: RetryPolicy, attempt: number, random: () => numb
   return Math.round(ceiling / 2 + (random() * ceiling) / 2);
 }
 
-function attemptsFor(error: Retriable, policy: RetryPolicy): number {
+/** How often what failed with `error` is tried at most. */
+export function attemptsFor(error: Retriable, policy: RetryPolicy): number {
   return error.details.costly ? Math.min(fewAttempts, policy.attempts) : policy.attempts;
 }
 
