@@ -45,9 +45,14 @@ try {
     if (digest) process.stdout.write(`${digest}\n`);
   }
 } catch (error) {
-  const { kind, name, code, message } = error as Error & { kind?: string; code?: string };
+  const { kind, name, code, message, hint } = error as Error & {
+    kind?: string;
+    code?: string;
+    hint?: string;
+  };
   const password = process.env.CI_REGISTRY_PASSWORD || process.env.GITHUB_TOKEN;
-  process.stderr.write(`Error: ${password ? message.replaceAll(password, '***') : message}\n`);
+  const text = hint ? `${message}\n${hint}` : message;
+  process.stderr.write(`Error: ${password ? text.replaceAll(password, '***') : text}\n`);
   const wrongUsage = code?.startsWith('ERR_PARSE_ARGS') || name === 'SpackEnvError';
   process.exitCode = interrupt.signal.aborted
     ? 130
