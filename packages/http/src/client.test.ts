@@ -69,6 +69,18 @@ describe('an answer', () => {
     expect(await failure(open().request(`${url}/bomb`))).toMatchObject({ code: 'too-large' });
   });
 
+  it('that is compressed wrongly, or breaks the protocol, is an error', async () => {
+    const url = await serve((_, response) => {
+      response.setHeader('content-encoding', 'gzip');
+      response.end('plain');
+    });
+    expect(await failure(open().request(url))).toMatchObject({ name: 'HttpError', code: 'bad-answer' });
+    const { body } = await open().stream(url);
+    expect(await failure(body.toArray())).toMatchObject({ name: 'HttpError', code: 'bad-answer' });
+    const host = await listen((socket) => socket.end('SSH-2.0-OpenSSH\r\n'));
+    expect(await failure(open().request(`http://${host}`))).toMatchObject({ code: 'bad-answer' });
+  });
+
   it('that is not JSON is an error that says so, on one line', async () => {
     const url = await serve((_, response) => response.end('<html>\u001b[31m'));
     const answer = await open().request(url);

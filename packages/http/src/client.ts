@@ -144,7 +144,14 @@ export class HttpClient {
       this.#answered.add(origin);
       const next = redirected(hop, status, one(headers.location));
       if (!next) {
-        return { hop, status, headers, body: decoded(body, one(headers['content-encoding'])), exchange };
+        const told = (error: unknown) => exchange.told(error);
+        return {
+          hop,
+          status,
+          headers,
+          body: decoded(body, one(headers['content-encoding']), told),
+          exchange,
+        };
       }
       await beginning(body, errorLimit, errorTime);
       if (followed === mostRedirects) throw tooManyRedirects(start);

@@ -45,6 +45,7 @@ export class Exchange {
   #received = 0;
   #paused = false;
   #controller: Dispatcher.DispatchController | undefined;
+  #ended = false;
   readonly #onAbort = () => this.#abort.abort(this.caller?.reason);
 
   constructor(
@@ -79,13 +80,14 @@ export class Exchange {
     } catch (error) {
       answered.catch(() => {});
       this.#end();
-      throw this.#told(error);
+      throw this.told(error);
     }
   }
 
   /** No limit on the whole answer any more: it is streamed. */
   streams(): void {
     clearTimeout(this.#whole);
+    this.#whole = undefined;
   }
 
   /** undici heeds a signal only once it is connected. */
@@ -95,6 +97,7 @@ export class Exchange {
   }
 
   #end(): void {
+    this.#ended = true;
     clearTimeout(this.#timer);
     clearTimeout(this.#whole);
     this.caller?.removeEventListener('abort', this.#onAbort);
@@ -102,7 +105,7 @@ export class Exchange {
   }
 
   /** What the caller is told of a failure. */
-  #told(error: unknown): unknown {
+  told(error: unknown): unknown {
     if (this.caller?.aborted) return this.caller.reason;
     if (this.#contentError !== undefined) return this.#contentError;
     const { method, url } = this.hop;
@@ -135,7 +138,7 @@ export class Exchange {
       },
       onResponseError: (controller, error) => {
         this.#end();
-        handler.onResponseError?.(controller, this.#told(error) as Error);
+        handler.onResponseError?.(controller, this.told(error) as Error);
       },
     };
   }
@@ -165,12 +168,15 @@ export class Exchange {
 
   #awaitAnswer(): void {
     this.#limit('answer', this.limits.answer);
+    if (this.#ended) return;
     const { total } = this.limits;
-    this.#whole = setTimeout(() => this.#settle(() => this.#timeOut(total)), this.deadline.remaining(total));
+    // What arrived while the process was busy comes first: it may be the end.
+    const end = () => setImmediate(() => this.#whole && this.#timeOut(total));
+    this.#whole = setTimeout(end, this.deadline.remaining(total));
   }
 
   #limit(phase: Phase, milliseconds: number): void {
-    if (this.#phase === 'body') return;
+    if (this.#ended || this.#phase === 'body') return;
     clearTimeout(this.#timer);
     this.#phase = phase;
     this.#timer =
@@ -199,6 +205,7 @@ export class Exchange {
   }
 
   #timeOut(milliseconds: number): void {
+    if (this.#ended) return;
     const { method, url } = this.hop;
     const reason = `${this.#what()} within ${milliseconds / 1000} s`;
     this.#abort.abort(

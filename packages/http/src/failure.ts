@@ -25,11 +25,15 @@ export function failureOf(
   return new HttpError(code, message, details, { cause: error });
 }
 
+/** Codes of undici's parser, of zlib and of its brotli. */
+const malformed = /^(HPE_|UND_ERR_HEADERS_OVERFLOW|Z_|ERR__)/;
+
 function codeOf(error: unknown, sent: boolean): HttpErrorCode {
   const codes = codesOf(error);
   if (codes.includes('UND_ERR_CONNECT_TIMEOUT')) return 'timeout';
   if (codes.includes('UND_ERR_INVALID_ARG')) return 'invalid';
-  if (codes.some((one) => one.startsWith('HPE_') || one === 'UND_ERR_HEADERS_OVERFLOW')) return 'bad-answer';
+  const parser = error instanceof Error && error.name === 'HTTPParserError';
+  if (parser || codes.some((one) => malformed.test(one))) return 'bad-answer';
   return sent ? 'broken-off' : 'unreachable';
 }
 

@@ -1,4 +1,4 @@
-import { pipeline, type Readable } from 'node:stream';
+import { pipeline, Readable, type Transform } from 'node:stream';
 import { createBrotliDecompress, createUnzip } from 'node:zlib';
 import type { Dispatcher } from 'undici';
 import { HttpError } from './error.js';
@@ -66,15 +66,32 @@ export class HttpStream extends Response {
   }
 }
 
-/** A body without the encoding that the server added: some compress without being asked. */
-export function decoded(body: Readable, encoding: string | undefined): Readable {
-  const decoder =
-    encoding === 'br'
-      ? createBrotliDecompress()
-      : encoding === 'gzip' || encoding === 'x-gzip' || encoding === 'deflate'
-        ? createUnzip()
-        : undefined;
-  return decoder ? pipeline(body, decoder, () => {}) : body;
+/**
+ * A body without the encoding that the server added: some compress without being asked.
+ * @param told what a failure of the decoder is as an error
+ */
+export function decoded(
+  body: Readable,
+  encoding: string | undefined,
+  told: (error: unknown) => unknown,
+): Readable {
+  const decoder = decoderOf(encoding);
+  if (!decoder) return body;
+  const bytes = async function* () {
+    try {
+      yield* pipeline(body, decoder, () => {});
+    } catch (error) {
+      throw told(error);
+    }
+  };
+  const plain = Readable.from(bytes(), { objectMode: false });
+  // Whoever stops reading does not keep the connection.
+  return plain.once('close', () => body.destroy()).on('error', () => {});
+}
+
+function decoderOf(encoding: string | undefined): Transform | undefined {
+  if (encoding === 'br') return createBrotliDecompress();
+  return encoding && /^(x-)?gzip$|^deflate$/.test(encoding) ? createUnzip() : undefined;
 }
 
 /** Reads a body whole. @param limit bytes @returns undefined when it holds more */

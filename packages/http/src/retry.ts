@@ -126,7 +126,8 @@ export function isTransientCause(error: unknown): boolean {
 
 function endedEarly(error: unknown): boolean {
   for (let at = error; at instanceof Error; at = at.cause) {
-    if (at.name === 'TimeoutError') return true;
+    // undici's parser leaves out the code of some of its errors.
+    if (at.name === 'TimeoutError' || at.name === 'HTTPParserError') return true;
     if (/socket hang up|terminated|aborted|other side closed/i.test(at.message)) return true;
   }
   return false;
