@@ -98,6 +98,28 @@ describe('submitting', () => {
     expect(server.requests).toHaveLength(1);
   });
 
+  it('is given up when CDash hangs: a file that may come twice after three attempts, another one is unknown', async () => {
+    server = await startServer((_, at) => (at > 2 ? 'hang' : undefined));
+    const impatient = new CdashClient({ url: server.url, attempts: 4, firstDelay: 1, timeout: 100 });
+    // Build hangs, then Done of the build that it may be in.
+    const error: unknown = await impatient.submit(build, files).catch((one: unknown) => one);
+    expect(error).toMatchObject({ code: 'unavailable', kind: 'missing' });
+    expect(String(error)).toMatch(
+      /Could not send Done\.xml of zlib.*: no answer after all was sent within 0\.1 s\. Tried 3 times\.$/,
+    );
+    expect(server.kinds()).toEqual(['Update', 'Configure', 'Build', 'Done', 'Done', 'Done']);
+  });
+
+  it.each(['endless', 'drip'] as const)('ends when the answer is an %s one', async (kind) => {
+    server = await startServer(() => kind);
+    const impatient = new CdashClient({ url: server.url, attempts: 2, firstDelay: 1, timeout: 200 });
+    const error: unknown = await impatient.submit(build, files).catch((one: unknown) => one);
+    expect(error).toMatchObject({ code: kind === 'drip' ? 'unavailable' : 'invalid' });
+    expect(String(error)).toMatch(
+      kind === 'drip' ? /did not come within 0\.2 s/ : /larger than 1048576 bytes/,
+    );
+  });
+
   it('stops when told to', async () => {
     server = await startServer(() => ({ status: 503 }));
     const stop = new AbortController();

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
+import { cleanText, defaultRetry, type HttpAnswer, HttpClient, HttpError } from '@stackwright/http';
 import { XMLParser } from 'fast-xml-parser';
-import pRetry from 'p-retry';
-import { EnvHttpProxyAgent, fetch, type Response } from 'undici';
 import { type CdashFile, doneXml } from './document.js';
 import { CdashError } from './error.js';
 import type { BuildIdentity } from './report.js';
@@ -12,12 +11,14 @@ export interface CdashOptions {
   readonly url: string;
   /** Sent as a bearer token. */
   readonly token?: string;
-  /** How often a request that fails on the way is made at most; 5 when left out. */
+  /** How often a request that fails on the way is made at most; 5 when left out. What times out is made 3 times at most. */
   readonly attempts?: number;
   /** Milliseconds before the second attempt; doubles with each. */
   readonly firstDelay?: number;
-  /** Milliseconds that an answer may take; 5 minutes when left out: some servers read the file before they answer. */
+  /** Milliseconds from the end of what is sent to the end of the answer; 30 seconds when left out. */
   readonly timeout?: number;
+  /** Where proxies and certificate authorities come from; `process.env` when left out. */
+  readonly env?: NodeJS.ProcessEnv;
 }
 
 /** What CDash made of a build. */
@@ -36,17 +37,27 @@ interface Reply {
 
 /** Kinds that may be sent twice: the second replaces the first or is ignored. The others would count twice. */
 const repeatable = new Set<CdashFile['kind']>(['Update', 'Configure', 'Done']);
+/** Statuses of a proxy before CDash has seen the request. What CDash itself fails over, it will fail over again. */
+const passing = [429, 502, 503];
+/** Bytes of an answer. Real ones have some hundred, pages of errors some hundred thousand. */
+const answerLimit = 1024 * 1024;
 /** How often a whole build is sent. */
 const rounds = 3;
 
 /** A CDash server, as of its version 5.3: `submit.php` and the API of build groups. */
 export class CdashClient {
   readonly base: string;
-  readonly #proxy = new EnvHttpProxyAgent();
+  readonly #client: HttpClient;
 
   /** @throws CdashError `invalid` for an address that is none */
-  constructor(private readonly options: CdashOptions) {
-    this.base = baseOf(options.url);
+  constructor({ url, token, env, attempts = 5, firstDelay = 500, timeout = 30_000 }: CdashOptions) {
+    this.base = baseOf(url);
+    this.#client = new HttpClient({
+      env,
+      limits: { answer: timeout, total: timeout },
+      retry: { ...defaultRetry, attempts, first: firstDelay },
+      headers: { authorization: token ? `Bearer ${token}` : undefined },
+    });
   }
 
   /**
@@ -78,8 +89,7 @@ export class CdashClient {
   /** Whether the server answers, and as a CDash. @throws CdashError `unavailable`, `invalid` */
   async ping(signal?: AbortSignal): Promise<void> {
     const response = await this.#request(`${this.base}/ping`, 'GET', undefined, 'a ping', true, signal);
-    const text = await response.text();
-    if (response.ok && text.trim() === 'OK') return;
+    if (isOk(response) && response.text().trim() === 'OK') return;
     throw new CdashError(
       'invalid',
       `${this.base} does not answer as a CDash: ${summary(response.status, '')}.`,
@@ -109,8 +119,8 @@ export class CdashClient {
       true,
       signal,
     );
-    if (response.ok) return void (await response.body?.cancel());
-    const text = await response.text();
+    if (isOk(response)) return;
+    const text = response.text();
     if (response.status === 401 || response.status === 403) {
       throw new CdashError('denied', `CDash does not let us create ${what} (HTTP ${response.status}).`, {
         status: response.status,
@@ -139,10 +149,7 @@ export class CdashClient {
     const what = `${file.kind}.xml of ${build.name}`;
     const url = `${this.base}/submit.php?${query}`;
     const response = await this.#request(url, 'PUT', body, what, repeatable.has(file.kind), signal);
-    const text = await response.text().catch((error: unknown) => {
-      signal?.throwIfAborted();
-      throw this.#unknown(what, error);
-    });
+    const text = response.text();
     const details = { status: response.status, file: `${file.kind}.xml` };
     if (response.status === 403 || response.status === 401) {
       throw new CdashError('denied', `CDash refuses the token for project "${build.project}".`, {
@@ -152,7 +159,7 @@ export class CdashClient {
     }
     if (response.status === 404) throw this.#noProject(build.project);
     const reply = readReply(text);
-    if (!response.ok || reply?.status !== 'OK') {
+    if (!isOk(response) || reply?.status !== 'OK') {
       throw new CdashError(
         'refused',
         `CDash does not take ${what}: ${summary(response.status, text)}.`,
@@ -176,45 +183,41 @@ export class CdashClient {
     what: string,
     repeatable: boolean,
     signal: AbortSignal | undefined,
-  ): Promise<Response> {
-    const { attempts = 5, firstDelay = 500, timeout = 300_000, token } = this.options;
-    return pRetry(
-      async () => {
-        const limit = AbortSignal.timeout(timeout);
-        let response: Response;
-        try {
-          response = await fetch(url, {
-            method,
-            ...(body === undefined ? {} : { body }),
-            headers: {
-              'content-type': method === 'PUT' ? 'text/xml' : 'application/json',
-              ...(token ? { authorization: `Bearer ${token}` } : {}),
-            },
-            dispatcher: this.#proxy,
-            signal: signal ? AbortSignal.any([signal, limit]) : limit,
-          });
-        } catch (error) {
-          signal?.throwIfAborted();
-          throw neverSent(error) || repeatable ? this.#unreachable(error) : this.#unknown(what, error);
-        }
-        // A proxy says so before CDash has seen the request. What CDash itself fails over, it will fail over again.
-        if (![429, 502, 503].includes(response.status)) return response;
-        throw new CdashError(
-          'unavailable',
-          `CDash does not take ${what}: ${summary(response.status, await response.text())}.`,
-          { status: response.status },
-        );
-      },
-      {
-        retries: attempts - 1,
-        minTimeout: firstDelay,
-        randomize: true,
-        // A name that nobody knows will not be known in a second.
-        shouldRetry: ({ error }) =>
-          error instanceof CdashError && error.code === 'unavailable' && !codes(error).includes('ENOTFOUND'),
-        ...(signal ? { signal } : {}),
-      },
-    );
+  ): Promise<HttpAnswer> {
+    const headers = { 'content-type': method === 'PUT' ? 'text/xml' : 'application/json' };
+    const how = { accept: 'any', passing, repeatable, limit: answerLimit } as const;
+    try {
+      return await this.#client.request(url, { method, body, headers, signal, ...how });
+    } catch (error) {
+      throw error instanceof HttpError ? this.#told(error, what, repeatable) : error;
+    }
+  }
+
+  #told(error: HttpError, what: string, repeatable: boolean): CdashError {
+    const { status, reason, attempts, sent } = error.details;
+    const tried = attempts === undefined ? '' : ` Tried ${attempts} times.`;
+    const cause = { cause: error };
+    if (error.code === 'too-large' || error.code === 'too-many-redirects') {
+      const hint = 'Check the address (cdash:url).';
+      return new CdashError(
+        'invalid',
+        `${this.base} does not answer as a CDash: ${reason}.`,
+        { hint },
+        cause,
+      );
+    }
+    if (status !== undefined) {
+      const message = `CDash does not take ${what}: ${reason}.${tried}`;
+      return new CdashError('unavailable', message, { status }, cause);
+    }
+    if (sent && !repeatable) {
+      const message = `${what} was sent to ${this.base}, but no answer came: ${reason}.`;
+      const hint = 'Whether CDash has it is not known; sending the report again replaces the build.';
+      return new CdashError('unknown-outcome', message, { hint }, cause);
+    }
+    const failed = sent ? `Could not send ${what} to ${this.base}` : `${this.base} can't be reached`;
+    const message = `${failed}: ${reason}.${tried}`;
+    return new CdashError('unavailable', message, { hint: error.hint }, cause);
   }
 
   #noProject(project: string): CdashError {
@@ -222,24 +225,6 @@ export class CdashClient {
       status: 404,
       hint: 'Check cdash:project in spack.yaml; upper and lower case count.',
     });
-  }
-
-  #unreachable(error: unknown): CdashError {
-    return new CdashError(
-      'unavailable',
-      `${this.base} can't be reached: ${causeOf(error)}.`,
-      {},
-      { cause: error },
-    );
-  }
-
-  #unknown(what: string, error: unknown): CdashError {
-    return new CdashError(
-      'unknown-outcome',
-      `The connection to ${this.base} broke after ${what} was sent: ${causeOf(error)}.`,
-      { hint: 'Whether CDash has it is not known; sending the report again replaces the build.' },
-      { cause: error },
-    );
   }
 }
 
@@ -273,29 +258,13 @@ function summary(status: number, text: string): string {
   let told = readReply(text)?.message ?? '';
   try {
     const json = JSON.parse(text) as { description?: string; error?: string };
-    told = json.description ?? json.error ?? '';
+    told = cleanText(json.description ?? json.error ?? '');
   } catch {
-    if (!told && !/<html/i.test(text)) told = text.slice(0, 200).trim();
+    if (!told && !/<html/i.test(text)) told = cleanText(text.slice(0, 200));
   }
   return `HTTP ${status}${told ? `, ${told.replace(/\.$/, '')}` : ''}`;
 }
 
-const beforeSending = ['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'UND_ERR_CONNECT_TIMEOUT', 'EHOSTUNREACH'];
-
-/** Whether a request failed before any of it was sent. */
-function neverSent(error: unknown): boolean {
-  return codes(error).some((code) => beforeSending.includes(code));
-}
-
-/** The system's codes of an error and its causes. */
-function codes(error: unknown): string[] {
-  if (!(error instanceof Error)) return [];
-  const { code } = error as { code?: string };
-  const below = error instanceof AggregateError ? error.errors.flatMap(codes) : codes(error.cause);
-  return code ? [code, ...below] : below;
-}
-
-function causeOf(error: unknown): string {
-  const { cause, message } = error as { cause?: { message?: string; code?: string }; message: string };
-  return cause?.message || cause?.code || message;
+function isOk({ status }: HttpAnswer): boolean {
+  return status >= 200 && status < 300;
 }

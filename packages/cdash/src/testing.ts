@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { createServer, type Server } from 'node:http';
+import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { readBuildLog } from './log.js';
 import type { PackageReport } from './report.js';
@@ -42,8 +42,14 @@ interface Request {
   readonly headers: NodeJS.Dict<string | string[]>;
   readonly body: string;
 }
-/** What a stand-in for CDash does with a request: answers, or `drop`s the connection. */
-type Behaviour = (request: Request, at: number) => { status?: number; body?: string } | 'drop' | undefined;
+/**
+ * What a stand-in for CDash does with a request: answers, `drop`s the connection, `hang`s without an answer, or answers
+ * without an end, as fast as it can (`endless`) or byte by byte (`drip`).
+ */
+type Behaviour = (
+  request: Request,
+  at: number,
+) => { status?: number; body?: string } | 'drop' | 'hang' | 'endless' | 'drip' | undefined;
 
 /**
  * A server that keeps what it gets and answers as CDash 5.3 does, unless told otherwise: it checks the MD5, and a file
@@ -68,6 +74,8 @@ export async function startServer(
     requests.push(request);
     const told = behave(request, requests.length);
     if (told === 'drop') return void incoming.socket.destroy();
+    if (told === 'hang') return;
+    if (told === 'endless' || told === 'drip') return goOn(response, told);
     if (told) return void response.writeHead(told.status ?? 200).end(told.body ?? '');
     const md5 = request.url.searchParams.get('MD5');
     if (md5 !== createHash('md5').update(body).digest('hex')) {
@@ -93,4 +101,12 @@ export async function startServer(
       await new Promise((resolve) => server.close(resolve));
     },
   };
+}
+
+function goOn(response: ServerResponse, how: 'endless' | 'drip'): void {
+  const chunk = how === 'drip' ? ' ' : Buffer.alloc(64 * 1024, ' ');
+  const timer = setInterval(() => {
+    while (response.write(chunk) && how === 'endless' && !response.destroyed);
+  }, 5);
+  response.on('close', () => clearInterval(timer));
 }

@@ -69,9 +69,22 @@ describe('askDynamicMappings', () => {
       else json(response, { tags: ['x'] });
     });
     expect(answers.size).toBe(5);
-    expect(warnings.join('\n')).toMatch(/libgreet: HTTP status 500/);
+    expect(warnings.join('\n')).toMatch(/libgreet: HTTP 500, Internal Server Error\./);
     expect(warnings.join('\n')).toMatch(/libshout: the answer is no JSON object/);
-    expect(warnings.join('\n')).toMatch(/hello-cli: no answer in time/);
+    expect(warnings.join('\n')).toMatch(/hello-cli: no answer within 1 s\./);
+  });
+
+  it('goes on without an answer that does not end, however fast or slow it comes', async () => {
+    const { answers, warnings } = await ask((request, response) => {
+      const slow = request.url!.includes('libgreet');
+      if (!slow && !request.url!.includes('libshout')) return json(response, { tags: ['x'] });
+      const chunk = slow ? ' ' : Buffer.alloc(64 * 1024, ' ');
+      const timer = setInterval(() => response.write(chunk), 5);
+      response.on('close', () => clearInterval(timer));
+    });
+    expect(answers.size).toBe(6);
+    expect(warnings.join('\n')).toMatch(/libgreet: the answer did not come within 1 s\./);
+    expect(warnings.join('\n')).toMatch(/libshout: the answer is larger than 262144 bytes\./);
   });
 
   it('warns of an answer that lacks what is required', async () => {

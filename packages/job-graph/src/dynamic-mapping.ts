@@ -1,3 +1,4 @@
+import type { HttpClient } from '@stackwright/http';
 import pLimit from 'p-limit';
 import { type Attributes, toAttributes } from './attributes.js';
 import type { CiSection, DynamicMapping } from './ci-section.js';
@@ -14,6 +15,8 @@ export interface DynamicMappingOptions {
   readonly onWarning: (text: string) => void;
 }
 
+/** Bytes of an answer. Attributes of a job have some hundred. */
+const answerLimit = 256 * 1024;
 /** After this many failures in a row, and no answer at all, an endpoint is not asked any more. */
 const patience = 5;
 
@@ -37,16 +40,25 @@ export async function askDynamicMappings(
 }
 
 async function ask(
+  pruned: Pruned,
+  mapping: DynamicMapping,
+  options: DynamicMappingOptions,
+): Promise<Map<string, Attributes>> {
+  const client = await open(mapping, options.env);
+  try {
+    return await askForAll(client, pruned, mapping, options);
+  } finally {
+    await client.close();
+  }
+}
+
+async function askForAll(
+  client: HttpClient,
   { graph, full }: Pruned,
   mapping: DynamicMapping,
-  { env, signal, onWarning }: DynamicMappingOptions,
+  { signal, onWarning }: DynamicMappingOptions,
 ): Promise<Map<string, Attributes>> {
   const answers = new Map<string, Attributes>();
-  const headers = {
-    'user-agent': 'stackwright',
-    ...Object.fromEntries(Object.entries(mapping.header).map(([key, value]) => [key, expand(value, env)])),
-  };
-  const request = await requester(mapping, headers);
   let failures = 0;
   let answered = false;
   const limit = pLimit(16);
@@ -54,7 +66,7 @@ async function ask(
     if (failures >= patience && !answered) return;
     const query = queryOf(job, (hash) => full.jobs.get(hash)?.spec);
     try {
-      const config = await request(query, signal);
+      const config = await request(client, mapping, query, signal);
       answered = true;
       const clean = filtered(config, mapping);
       const lacking = mapping.require.filter((key) => !(key in clean));
@@ -80,28 +92,34 @@ async function ask(
   );
 }
 
-async function requester(mapping: DynamicMapping, headers: Record<string, string>) {
+async function open(mapping: DynamicMapping, env: NodeJS.ProcessEnv): Promise<HttpClient> {
   // Loaded only when asked: most stacks have no dynamic mapping.
-  const { Agent, request } = await import('undici');
-  const dispatcher = new Agent({ connect: { rejectUnauthorized: mapping.verifySsl } });
-  return async (query: string, signal: AbortSignal | undefined): Promise<Record<string, unknown>> => {
-    const timeout = AbortSignal.timeout(mapping.timeout * 1000);
-    const url = new URL(mapping.endpoint);
-    url.search = query;
-    const answer = await request(url, {
-      dispatcher,
-      headers,
-      signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
-    });
-    if (answer.statusCode !== 200) {
-      await answer.body.dump();
-      throw new Error(`HTTP status ${answer.statusCode}`);
-    }
-    const json: unknown = await answer.body.json();
-    if (typeof json === 'object' && json !== null && !Array.isArray(json))
-      return json as Record<string, unknown>;
-    throw new Error('the answer is no JSON object');
-  };
+  const { HttpClient } = await import('@stackwright/http');
+  const milliseconds = mapping.timeout * 1000;
+  const headers = Object.entries(mapping.header).map(([key, value]) => [key, expand(value, env)]);
+  return new HttpClient({
+    env,
+    limits: { answer: milliseconds, total: milliseconds },
+    headers: { 'user-agent': 'stackwright', ...Object.fromEntries(headers) },
+    verify: mapping.verifySsl,
+  });
+}
+
+async function request(
+  client: HttpClient,
+  mapping: DynamicMapping,
+  query: string,
+  signal: AbortSignal | undefined,
+): Promise<Record<string, unknown>> {
+  const url = new URL(mapping.endpoint);
+  url.search = query;
+  // Asked once: a pipeline goes on without what an endpoint does not say.
+  const answer = await client.request(url, { accept: [200], signal, limit: answerLimit, attempts: 1 });
+  const json = answer.json();
+  if (typeof json === 'object' && json !== null && !Array.isArray(json)) {
+    return json as Record<string, unknown>;
+  }
+  throw new Error('the answer is no JSON object');
 }
 
 /** The question as Spack asks it: the spec in a form that an endpoint can parse, percent-encoded. */
@@ -131,6 +149,6 @@ function expand(text: string, env: NodeJS.ProcessEnv): string {
 
 function reason(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  if (error.name === 'TimeoutError') return 'no answer in time';
-  return (error.cause instanceof Error ? error.cause : error).message || error.name;
+  const { details } = error as { details?: { reason?: string } };
+  return (details?.reason ?? error.message) || error.name;
 }

@@ -11,7 +11,7 @@ export function digestOf(content: Uint8Array | string): Digest {
 /** The hexadecimal part of a digest. @throws OciError when it is no well-formed sha256 digest */
 export function hexOf(digest: string): string {
   const hex = /^sha256:([0-9a-f]{64})$/.exec(digest)?.[1];
-  if (!hex) throw new OciError('input', `"${digest}" is not a sha256 digest.`);
+  if (!hex) throw new OciError('invalid', `"${digest}" is not a sha256 digest.`);
   return hex;
 }
 
@@ -50,7 +50,7 @@ export class CheckedStream extends DigestStream {
     if (this.bytes + chunk.length > this.#expected.size) {
       done(
         new OciError(
-          'input',
+          'mismatch',
           `${this.#what} is longer than the ${this.#expected.size} bytes it should have.`,
         ),
       );
@@ -62,9 +62,9 @@ export class CheckedStream extends DigestStream {
   override _flush(done: TransformCallback): void {
     const { digest, size } = this.#expected;
     if (this.bytes !== size)
-      done(new OciError('input', `${this.#what} has ${this.bytes} bytes instead of ${size}.`));
+      done(new OciError('mismatch', `${this.#what} has ${this.bytes} bytes instead of ${size}.`));
     else if (this.digest !== digest)
-      done(new OciError('input', `${this.#what} has the digest ${this.digest} instead of ${digest}.`));
+      done(new OciError('mismatch', `${this.#what} has the digest ${this.digest} instead of ${digest}.`));
     else done();
   }
 }

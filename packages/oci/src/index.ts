@@ -1,12 +1,14 @@
+export type { Credentials } from './credentials.js';
 export { storedCredentials } from './credentials.js';
 export type { Descriptor, Digest, ImageConfig, ImageIndex, Manifest, Platform } from './descriptor.js';
 export { isIndexType, manifestTypes, mediaTypes } from './descriptor.js';
 export { CheckedStream, DigestStream, digestOf, hexOf } from './digest.js';
+export type { OciErrorCode } from './error.js';
 export { OciError } from './error.js';
 export { ImageLayout } from './layout.js';
 export type { Reference } from './reference.js';
 export { formatReference, parseReference } from './reference.js';
-export type { Credentials, RegistryOptions } from './registry.js';
 export { RegistryRepository } from './registry.js';
 export type { Image, ImageSource } from './source.js';
 export { readAll, readImage } from './source.js';
+export type { RegistryOptions } from './transport.js';

@@ -18,7 +18,7 @@ import { pipeline } from 'node:stream/promises';
 import { type Descriptor, type ImageIndex, isIndexType, type Manifest, mediaTypes } from './descriptor.js';
 import { CheckedStream, DigestStream, digestOf, hexOf } from './digest.js';
 import { OciError } from './error.js';
-import type { ImageSource } from './source.js';
+import { type ImageSource, manifestLimit } from './source.js';
 
 const tagAnnotation = 'org.opencontainers.image.ref.name';
 
@@ -41,14 +41,14 @@ export class ImageLayout implements ImageSource {
       text = await readFile(join(folder, 'oci-layout'), 'utf8');
     } catch (error) {
       throw new OciError(
-        'input',
+        'not-found',
         `${folder} is not an OCI image layout: it has no readable file "oci-layout".`,
         {},
         { cause: error },
       );
     }
     if (JSON.parse(text).imageLayoutVersion !== '1.0.0') {
-      throw new OciError('input', `${folder}: image layout version 1.0.0 is known, not ${text.trim()}.`);
+      throw new OciError('malformed', `${folder}: image layout version 1.0.0 is known, not ${text.trim()}.`);
     }
     return new ImageLayout(folder);
   }
@@ -76,7 +76,7 @@ export class ImageLayout implements ImageSource {
   async blob(descriptor: Descriptor, signal?: AbortSignal): Promise<Readable> {
     if (!(await this.has(descriptor))) {
       throw new OciError(
-        'input',
+        'not-found',
         `${this.name} lacks the blob ${descriptor.digest} of ${descriptor.size} bytes.`,
       );
     }
@@ -91,9 +91,13 @@ export class ImageLayout implements ImageSource {
       ? await this.#describe(tagOrDigest as Descriptor['digest'])
       : (await this.index()).manifests.find((entry) => entry.annotations?.[tagAnnotation] === tagOrDigest);
     if (!descriptor) return undefined;
-    const bytes = await readFile(this.path(descriptor));
+    const path = this.path(descriptor);
+    if ((await stat(path)).size > manifestLimit) {
+      throw new OciError('too-large', `${path} is larger than the ${manifestLimit} bytes of a manifest.`);
+    }
+    const bytes = await readFile(path);
     if (digestOf(bytes) !== descriptor.digest) {
-      throw new OciError('input', `${this.path(descriptor)} does not have the digest that it is named by.`);
+      throw new OciError('mismatch', `${path} does not have the digest that it is named by.`);
     }
     return { descriptor, bytes };
   }

@@ -20,7 +20,7 @@ const tagPattern = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
  */
 export function parseReference(text: string): Reference {
   const bad = (why: string): never => {
-    throw new OciError('input', `"${text}" is not an image reference: ${why}.`, { reference: text });
+    throw new OciError('invalid', `"${text}" is not an image reference: ${why}.`, { reference: text });
   };
   const [name = '', digest, ...rest] = text.split('@');
   if (rest.length > 0) bad('it has more than one "@"');

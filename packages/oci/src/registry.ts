@@ -1,33 +1,16 @@
 import { pipeline, Readable } from 'node:stream';
-import type { Response } from 'undici';
+import { type HttpAnswer, type HttpStream, resumed } from '@stackwright/http';
 import { type Descriptor, type Digest, manifestTypes, mediaTypes } from './descriptor.js';
 import { CheckedStream, digestOf } from './digest.js';
 import { OciError } from './error.js';
-import type { ImageSource } from './source.js';
-import {
-  brokenOff,
-  PassingFailure,
-  pause,
-  type Request,
-  readBytes,
-  readJson,
-  Transport,
-  triedInVain,
-} from './transport.js';
+import { type ImageSource, manifestLimit } from './source.js';
+import { gaveUp, type RegistryOptions, type Request, Transport } from './transport.js';
 
-export interface Credentials {
-  readonly username: string;
-  readonly password: string;
-}
-
-export interface RegistryOptions {
-  /** Plain HTTP or not. When left out, registries on the loopback interface are asked by HTTP, others by HTTPS. */
-  readonly http?: boolean;
-  /** Asked when the registry wants to know who calls. */
-  readonly credentials?: () => Promise<Credentials | undefined>;
-  /** How often what fails for a passing reason is done in all; 7 by default. */
-  readonly attempts?: number;
-}
+/** Bytes of answers that are read into memory, besides manifests: pages of tags, and what nobody looks at. */
+const tagsLimit = 16 * 1024 * 1024;
+const answerLimit = 64 * 1024;
+/** Bytes a second at which a registry is expected to store an upload before it answers. */
+const storing = 16 * 1024 * 1024;
 
 /** A session that is lost, or was given less than all: the upload starts again. */
 const uploadStatuses = [400, 404, 416];
@@ -55,48 +38,40 @@ export class RegistryRepository implements ImageSource {
     signal?: AbortSignal,
   ): Promise<{ descriptor: Descriptor; bytes: Buffer } | undefined> {
     return this.#transport.patiently(async () => {
-      const response = await this.#request(
-        { method: 'GET', headers: { accept: manifestTypes.join(', ') }, signal },
-        `manifests/${tagOrDigest}`,
-        `read the manifest ${tagOrDigest}`,
-        [200, 404],
+      const answer = await this.#transport.read(
+        {
+          method: 'GET',
+          url: this.#url(`manifests/${tagOrDigest}`),
+          what: `read the manifest ${tagOrDigest}`,
+          accept: [200, 404],
+          headers: { accept: manifestTypes.join(', ') },
+          signal,
+        },
+        manifestLimit,
       );
-      const bytes = await readBytes(response);
-      if (response.status === 404) return undefined;
-      const digest = digestOf(bytes);
-      const promised = tagOrDigest.startsWith('sha256:')
-        ? tagOrDigest
-        : response.headers.get('docker-content-digest');
-      if (promised?.startsWith('sha256:') && promised !== digest) {
-        throw new PassingFailure(
-          new OciError(
-            'input',
-            `${this.name}: the manifest ${tagOrDigest} has the digest ${digest} instead of ${promised}.`,
-          ),
-        );
-      }
-      const mediaType = response.headers.get('content-type')?.split(';')[0]?.trim() ?? mediaTypes.manifest;
-      return { descriptor: { mediaType, digest, size: bytes.length }, bytes };
+      return answer.status === 404 ? undefined : this.#checkedManifest(tagOrDigest, answer);
     }, signal);
   }
 
   /** Describes a tag's or digest's manifest without reading it; undefined when there is none. */
   async head(tagOrDigest: string, signal?: AbortSignal): Promise<Descriptor | undefined> {
-    const response = await this.#simple(
-      { method: 'HEAD', headers: { accept: manifestTypes.join(', ') }, signal },
-      `manifests/${tagOrDigest}`,
-      `look up ${tagOrDigest}`,
-      [200, 404],
-    );
-    if (response.status === 404) return undefined;
+    const answer = await this.#simple({
+      method: 'HEAD',
+      url: this.#url(`manifests/${tagOrDigest}`),
+      what: `look up ${tagOrDigest}`,
+      accept: [200, 404],
+      headers: { accept: manifestTypes.join(', ') },
+      signal,
+    });
+    if (answer.status === 404) return undefined;
     return {
-      mediaType: response.headers.get('content-type') ?? mediaTypes.manifest,
-      digest: (response.headers.get('docker-content-digest') ?? '') as Digest,
-      size: Number(response.headers.get('content-length') ?? 0),
+      mediaType: answer.header('content-type') ?? mediaTypes.manifest,
+      digest: (answer.header('docker-content-digest') ?? '') as Digest,
+      size: Number(answer.header('content-length') ?? 0),
     };
   }
 
-  /** What breaks off is gone on with where it broke off; what is there is another than promised fails at its end. */
+  /** A download that breaks off goes on from there. Content other than promised fails at its end. */
   async blob(descriptor: Descriptor, signal?: AbortSignal): Promise<Readable> {
     const first = await this.#openBlob(descriptor, 0, signal);
     const check = new CheckedStream(descriptor, `${this.name}: blob ${descriptor.digest}`);
@@ -107,13 +82,14 @@ export class RegistryRepository implements ImageSource {
 
   /** Whether the repository holds a blob. */
   async has({ digest }: Pick<Descriptor, 'digest'>, signal?: AbortSignal): Promise<boolean> {
-    const response = await this.#simple(
-      { method: 'HEAD', signal },
-      `blobs/${digest}`,
-      `look up the blob ${digest}`,
-      [200, 404],
-    );
-    return response.status === 200;
+    const answer = await this.#simple({
+      method: 'HEAD',
+      url: this.#url(`blobs/${digest}`),
+      what: `look up the blob ${digest}`,
+      accept: [200, 404],
+      signal,
+    });
+    return answer.status === 200;
   }
 
   /**
@@ -146,108 +122,112 @@ export class RegistryRepository implements ImageSource {
     mediaType: string,
     signal?: AbortSignal,
   ): Promise<Descriptor> {
-    await this.#simple(
-      { method: 'PUT', headers: { 'content-type': mediaType }, body: bytes, signal },
-      `manifests/${tagOrDigest}`,
-      `write the manifest ${tagOrDigest}`,
-      [201, 202],
-    );
+    await this.#simple({
+      method: 'PUT',
+      url: this.#url(`manifests/${tagOrDigest}`),
+      what: `write the manifest ${tagOrDigest}`,
+      accept: [201, 202],
+      headers: { 'content-type': mediaType },
+      body: bytes,
+      signal,
+    });
     return { mediaType, digest: digestOf(bytes), size: bytes.length };
   }
 
   /** Deletes a manifest by its digest. Returns false where there was none. */
   async deleteManifest(digest: string, signal?: AbortSignal): Promise<boolean> {
-    const response = await this.#simple(
-      { method: 'DELETE', signal },
-      `manifests/${digest}`,
-      `delete the manifest ${digest}`,
-      [200, 202, 404],
-    );
-    return response.status !== 404;
+    const answer = await this.#simple({
+      method: 'DELETE',
+      url: this.#url(`manifests/${digest}`),
+      what: `delete the manifest ${digest}`,
+      accept: [200, 202, 404],
+      signal,
+    });
+    return answer.status !== 404;
   }
 
-  /** All tags, page after page; their order is the registry's. None where the repository does not exist. */
+  /**
+   * All tags, page after page; their order is the registry's. None where the repository does not exist.
+   * @throws OciError `malformed` when the pages lead back to one that was read
+   */
   async *tags(signal?: AbortSignal): AsyncGenerator<string> {
-    for (let next: string | URL | undefined = 'tags/list?n=1000'; next; ) {
-      const at: string | URL = next;
-      const page = await this.#transport.patiently(async () => {
-        const response = await this.#request({ method: 'GET', signal }, at, 'list the tags', [200, 404]);
-        const { tags } = await readJson<{ tags?: string[] | null }>(response);
-        const link = /<([^>]+)>\s*;\s*rel="?next"?/.exec(response.headers.get('link') ?? '')?.[1];
-        return { tags: response.status === 404 ? [] : (tags ?? []), link };
-      }, signal);
+    const read = new Set<string>();
+    for (let at: URL | undefined = this.#url('tags/list?n=1000'); at; ) {
+      if (read.has(at.href)) {
+        throw new OciError('malformed', `${this.name}: the pages of the tag list lead in a circle.`);
+      }
+      read.add(at.href);
+      const page: { tags: readonly string[]; next: URL | undefined } = await this.#tagPage(at, signal);
       yield* page.tags;
-      next = page.link ? new URL(page.link, this.#transport.base) : undefined;
+      at = page.next;
     }
   }
 
-  /** A request whose answer has no content that matters, patiently. */
-  #simple(
-    request: Omit<Request, 'url'>,
-    path: string,
-    what: string,
-    statuses: readonly number[],
-  ): Promise<Response> {
+  async #tagPage(
+    url: URL,
+    signal?: AbortSignal,
+  ): Promise<{ tags: readonly string[]; next: URL | undefined }> {
     return this.#transport.patiently(async () => {
-      const response = await this.#request(request, path, what, statuses);
-      await response.body?.cancel();
-      return response;
-    }, request.signal);
+      const request = { method: 'GET', url, what: 'list the tags', accept: [200, 404], signal };
+      const answer = await this.#transport.read(request, tagsLimit);
+      if (answer.status === 404) return { tags: [], next: undefined };
+      const { tags } = parsed(answer, (error) => this.#transport.told(error, request)) as {
+        tags?: string[] | null;
+      };
+      const link = /<([^>]+)>\s*;\s*rel="?next"?/.exec(answer.header('link') ?? '')?.[1];
+      return { tags: tags ?? [], next: link ? new URL(link, this.#transport.base) : undefined };
+    }, signal);
   }
 
-  #request(
-    request: Omit<Request, 'url'>,
-    path: string | URL,
-    what: string,
-    statuses: readonly number[],
-    retry?: readonly number[],
-  ): Promise<Response> {
-    const url = path instanceof URL ? path : new URL(`${this.#transport.base}/v2/${this.repository}/${path}`);
-    return this.#transport.request({ ...request, url }, what, statuses, retry);
+  #url(path: string): URL {
+    return new URL(`${this.#transport.base}/v2/${this.repository}/${path}`);
   }
 
-  #openBlob({ digest }: Descriptor, offset: number, signal?: AbortSignal): Promise<Response> {
-    const headers: Record<string, string> = offset > 0 ? { range: `bytes=${offset}-` } : {};
-    return this.#transport.patiently(
-      () =>
-        this.#request(
-          { method: 'GET', headers, signal },
-          `blobs/${digest}`,
-          `read the blob ${digest}`,
-          [200, 206],
-        ),
+  /** A request whose answer has no content that matters, patiently. */
+  #simple(request: Request): Promise<HttpAnswer> {
+    return this.#transport.patiently(() => this.#transport.read(request, answerLimit), request.signal);
+  }
+
+  #checkedManifest(tagOrDigest: string, answer: HttpAnswer): { descriptor: Descriptor; bytes: Buffer } {
+    const { bytes } = answer;
+    const digest = digestOf(bytes);
+    const promised = tagOrDigest.startsWith('sha256:') ? tagOrDigest : answer.header('docker-content-digest');
+    if (promised?.startsWith('sha256:') && promised !== digest) {
+      throw new OciError(
+        'mismatch',
+        `${this.name}: the manifest ${tagOrDigest} has the digest ${digest} instead of ${promised}.`,
+        { transient: true },
+      );
+    }
+    const mediaType = answer.header('content-type')?.split(';')[0]?.trim() ?? mediaTypes.manifest;
+    return { descriptor: { mediaType, digest, size: bytes.length }, bytes };
+  }
+
+  #openBlob({ digest }: Descriptor, offset: number, signal?: AbortSignal): Promise<HttpStream> {
+    const request: Request = {
+      method: 'GET',
+      url: this.#url(`blobs/${digest}`),
+      what: `read the blob ${digest}`,
+      accept: [200, 206],
+      headers: offset > 0 ? { range: `bytes=${offset}-` } : {},
       signal,
-    );
+    };
+    return this.#transport.patiently(() => this.#transport.stream(request), signal);
   }
 
-  async *#resumed(first: Response, descriptor: Descriptor, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
-    let response = first;
-    let offset = 0;
-    for (let failures = 0; ; ) {
+  async *#resumed(first: HttpStream, descriptor: Descriptor, signal?: AbortSignal): AsyncGenerator<Buffer> {
+    // All that the server has, even when it is not what was promised: that is for the check to say.
+    const size = Math.min(descriptor.size, Number(first.header('content-length') ?? descriptor.size));
+    const open = async (offset: number): Promise<Readable> => {
+      const { status, body } = await this.#openBlob(descriptor, offset, signal);
       // A server that knows no ranges sends all of it again.
-      let skip = response.status === 206 ? 0 : offset;
-      const length = Number(response.headers.get('content-length') ?? Number.NaN);
-      const end = response.status === 206 ? offset + length : length;
-      let why: unknown = new Error(`${offset} of ${descriptor.size} bytes came`);
-      try {
-        for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
-          const fresh = chunk.subarray(Math.min(skip, chunk.length));
-          skip -= chunk.length - fresh.length;
-          if (fresh.length === 0) continue;
-          offset += fresh.length;
-          failures = 0;
-          yield fresh;
-        }
-        // All that the server has, even when it is not what was promised: that is for the check to say.
-        if (offset >= descriptor.size || offset >= end) return;
-      } catch (error) {
-        signal?.throwIfAborted();
-        why = error;
-      }
-      failures += 1;
-      if (failures >= this.#transport.attempts) throw triedInVain(brokenOff(response.url, why), failures);
-      await pause(failures, undefined, signal);
-      response = await this.#openBlob(descriptor, offset, signal);
+      return status === 206 ? body : Readable.from(without(body, offset), { objectMode: false });
+    };
+    const { policy } = this.#transport;
+    try {
+      yield* resumed(first.body, open, { policy, signal, size, gaveUp: brokeOff(this.name, descriptor) });
+    } catch (error) {
+      throw this.#transport.told(error, { what: `read the blob ${descriptor.digest}` });
     }
   }
 
@@ -258,24 +238,28 @@ export class RegistryRepository implements ImageSource {
     signal?: AbortSignal,
   ): Promise<URL | undefined> {
     const start = (mount: string) =>
-      this.#request(
-        { method: 'POST', headers: { 'content-length': '0' }, signal },
-        `blobs/uploads/${mount}`,
-        `start an upload of ${digest}`,
-        [201, 202],
+      this.#transport.read(
+        {
+          method: 'POST',
+          url: this.#url(`blobs/uploads/${mount}`),
+          what: `start an upload of ${digest}`,
+          accept: [201, 202],
+          headers: { 'content-length': '0' },
+          signal,
+        },
+        answerLimit,
       );
-    let session: Response;
+    let session: HttpAnswer;
     try {
       session = await start(from ? `?mount=${digest}&from=${encodeURIComponent(from)}` : '');
     } catch (error) {
       // Who may not read the other repository, or asks a registry that knows no mounting, sends the bytes.
-      if (!from || !(error instanceof OciError)) throw error;
+      if (!from || !(error instanceof OciError) || error.details.transient) throw error;
       session = await start('');
     }
-    await session.body?.cancel();
     if (session.status === 201) return undefined;
-    const location = session.headers.get('location');
-    if (!location) throw new OciError('failed', `${this.name} opened an upload without saying where.`);
+    const location = session.header('location');
+    if (!location) throw new OciError('malformed', `${this.name} opened an upload without saying where.`);
     const target = new URL(location, this.#transport.base);
     target.searchParams.set('digest', digest);
     return target;
@@ -283,22 +267,57 @@ export class RegistryRepository implements ImageSource {
 
   async #send(
     { digest, size }: Pick<Descriptor, 'digest' | 'size'>,
-    target: URL,
+    url: URL,
     content: Readable,
     signal?: AbortSignal,
   ): Promise<void> {
-    let broken: Error | undefined;
-    content.on('error', (error) => (broken = error));
-    try {
-      const headers = { 'content-type': 'application/octet-stream', 'content-length': String(size) };
-      const request = { method: 'PUT', headers, body: content, signal };
-      const response = await this.#request(request, target, `upload ${digest}`, [201], uploadStatuses);
-      await response.body?.cancel();
-    } catch (error) {
-      // What is wrong with the content itself is wrong the next time too.
-      throw broken ?? error;
-    } finally {
-      content.destroy();
-    }
+    // Before it answers, a registry may read all of it again, or copy it to where it stays.
+    const answer = 60_000 + (size / storing) * 1000;
+    await this.#transport.read(
+      {
+        method: 'PUT',
+        url,
+        what: `upload ${digest}`,
+        accept: [201],
+        passing: uploadStatuses,
+        headers: { 'content-type': 'application/octet-stream', 'content-length': String(size) },
+        body: content,
+        limits: { answer, total: 2 * answer },
+        signal,
+      },
+      answerLimit,
+    );
+  }
+}
+
+/** A body without its first bytes. */
+async function* without(body: Readable, bytes: number): AsyncGenerator<Buffer> {
+  let skip = bytes;
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    const rest = chunk.subarray(Math.min(skip, chunk.length));
+    skip -= chunk.length - rest.length;
+    if (rest.length > 0) yield rest;
+  }
+}
+
+function brokeOff(name: string, { digest }: Descriptor): (error: Error, attempts: number) => Error {
+  return (error, attempts) =>
+    gaveUp(
+      new OciError(
+        'unavailable',
+        `${name}: the blob ${digest} broke off: ${error.message.replace(/\.$/, '')}.`,
+        {},
+        { cause: error },
+      ),
+      attempts,
+    );
+}
+
+/** @throws what `told` makes of an answer that is not JSON */
+function parsed(answer: HttpAnswer, told: (error: unknown) => unknown): unknown {
+  try {
+    return answer.json();
+  } catch (error) {
+    throw told(error);
   }
 }

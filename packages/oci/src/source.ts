@@ -9,6 +9,11 @@ import {
 } from './descriptor.js';
 import { OciError } from './error.js';
 
+/** Bytes of a manifest: what the distribution specification (1.1, "Pushing Manifests") asks registries to accept. */
+export const manifestLimit = 4 * 1024 * 1024;
+/** Bytes of an image's configuration. Real ones have some kilobytes. */
+const configLimit = 8 * 1024 * 1024;
+
 /** Where an image can be read from: a layout on disk and a registry's repository both answer this. */
 export interface ImageSource {
   /** For messages. */
@@ -41,7 +46,9 @@ export async function readImage(
 ): Promise<Image> {
   const found = await source.manifest(tagOrDigest, signal);
   if (!found)
-    throw new OciError('input', `${source.name} has no image "${tagOrDigest}".`, { reference: tagOrDigest });
+    throw new OciError('not-found', `${source.name} has no image "${tagOrDigest}".`, {
+      reference: tagOrDigest,
+    });
   const document = parseJson(found.bytes, `${source.name}: the manifest of ${tagOrDigest}`) as Manifest &
     ImageIndex;
   if (isIndexType(document.mediaType ?? found.descriptor.mediaType) || Array.isArray(document.manifests)) {
@@ -53,7 +60,7 @@ export async function readImage(
         .map((entry) => `${entry.platform?.os}/${entry.platform?.architecture}`)
         .join(', ');
       throw new OciError(
-        'input',
+        'not-found',
         `${source.name}:${tagOrDigest} has no image for ${platform.os}/${platform.architecture}.`,
         {
           hint: `It has ${offered || 'none'}.`,
@@ -63,26 +70,36 @@ export async function readImage(
     return readImage(source, match.digest, platform, signal);
   }
   if (!document.config || !Array.isArray(document.layers)) {
-    throw new OciError('input', `${source.name}: ${tagOrDigest} is not an image manifest.`);
+    throw new OciError('malformed', `${source.name}: ${tagOrDigest} is not an image manifest.`);
   }
   const config = parseJson(
-    await readAll(await source.blob(document.config, signal)),
+    await readAll(await source.blob(document.config, signal), configLimit),
     `${source.name}: the configuration of ${tagOrDigest}`,
   ) as ImageConfig;
   return { descriptor: found.descriptor, manifest: document, config };
 }
 
-/** Everything a stream holds. Only for what is small by its nature: manifests and configurations. */
-export async function readAll(stream: Readable): Promise<Buffer> {
+/**
+ * Everything a stream holds. Only for what is small by its nature, such as configurations.
+ * @param limit bytes
+ * @throws OciError `too-large`
+ */
+export async function readAll(stream: Readable, limit = 64 * 1024 * 1024): Promise<Buffer> {
   const chunks: Buffer[] = [];
-  for await (const chunk of stream) chunks.push(chunk as Buffer);
-  return Buffer.concat(chunks);
+  let length = 0;
+  for await (const chunk of stream as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    // Leaving the loop destroys the stream.
+    if (length > limit) throw new OciError('too-large', `A document is larger than ${limit} bytes.`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks, length);
 }
 
 function parseJson(bytes: Buffer, what: string): unknown {
   try {
     return JSON.parse(bytes.toString('utf8'));
   } catch (error) {
-    throw new OciError('input', `${what} is not JSON: ${(error as Error).message}.`);
+    throw new OciError('malformed', `${what} is not JSON: ${(error as Error).message}.`);
   }
 }

@@ -1,39 +1,62 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import { type Dispatcher, EnvHttpProxyAgent, fetch, type RequestInit, type Response } from 'undici';
+import { Readable } from 'node:stream';
+import {
+  defaultRetry,
+  type HttpAnswer,
+  HttpClient,
+  HttpError,
+  type HttpLimits,
+  type HttpRequest,
+  type HttpStream,
+  type RetryPolicy,
+  retrying,
+} from '@stackwright/http';
+import type { Credentials } from './credentials.js';
 import { OciError } from './error.js';
-import type { Credentials, RegistryOptions } from './registry.js';
 
-/** A failure that may pass when the same is done again. `error` is what is said when it does not. */
-export class PassingFailure extends Error {
-  constructor(
-    readonly error: Error,
-    /** What the server said about when to come again: seconds, or a date. */
-    readonly retryAfter?: string,
-  ) {
-    super(error.message);
-  }
+export interface RegistryOptions {
+  /** Plain HTTP or not. When left out, registries on the loopback interface are asked by HTTP, others by HTTPS. */
+  readonly http?: boolean;
+  /** Asked when the registry wants to know who calls. */
+  readonly credentials?: () => Promise<Credentials | undefined>;
+  /** How often what fails for a passing reason is done in all; 7 by default. */
+  readonly attempts?: number;
+  /** Time limits of each request; those of `HttpClient` when left out. */
+  readonly limits?: Partial<HttpLimits>;
 }
 
+/** What a repository asks its registry. */
 export interface Request {
   readonly method: string;
   readonly url: URL;
+  /** The work, for errors: "could not …". */
+  readonly what: string;
+  /** Statuses that are answers. */
+  readonly accept: readonly number[];
+  /** Statuses, besides the usual ones, after which the work may succeed when it is done again. */
+  readonly passing?: readonly number[];
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: RequestInit['body'];
+  readonly body?: Uint8Array | Readable;
+  readonly limits?: Partial<HttpLimits>;
   readonly signal?: AbortSignal;
 }
 
-const passingStatuses = new Set([408, 425, 429, 500, 502, 503, 504]);
-const longestPause = 60_000;
-/** A name that nobody knows and a certificate that nobody trusts are the same the next time. */
-const lastingCodes = /^(ENOTFOUND|EPROTO|CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERR_TLS_CERT|ERR_SSL_)/;
+/** Bytes of a token server's answer. */
+const tokenLimit = 256 * 1024;
 
-/** Requests to one repository of a registry, with what it takes to be let in, and patience. */
+let sharedClient: HttpClient | undefined;
+
+/** The connections of all repositories of this process; idle ones do not keep it alive. */
+function client(): HttpClient {
+  sharedClient ??= new HttpClient();
+  return sharedClient;
+}
+
+/** Requests to one repository of a registry, with what it takes to be let in. */
 export class Transport {
-  readonly #dispatcher: Dispatcher = new EnvHttpProxyAgent();
+  readonly policy: RetryPolicy;
   // One a scope; a refused one is asked for again.
   readonly #authorization = new Map<string, string>();
   readonly #authorizing = new Map<string, Promise<void>>();
-  readonly attempts: number;
 
   constructor(
     private readonly registry: string,
@@ -42,219 +65,184 @@ export class Transport {
     readonly base: string,
     private readonly options: RegistryOptions,
   ) {
-    this.attempts = options.attempts ?? 7;
+    this.policy = { ...defaultRetry, attempts: options.attempts ?? defaultRetry.attempts };
   }
 
-  /**
-   * Does `work` again while it fails with what may pass, each time after a longer pause.
-   * @throws the last failure, saying how often it was tried
-   */
-  async patiently<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-    for (let attempt = 1; ; attempt += 1) {
-      signal?.throwIfAborted();
+  /** Does `work` again while it fails with what may pass. @throws the last failure, saying how often it was tried */
+  patiently<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    return retrying(this.policy, work, { signal, gaveUp });
+  }
+
+  /** Makes one request and reads its answer. @param limit bytes @throws OciError */
+  read(request: Request, limit: number): Promise<HttpAnswer> {
+    return this.#authorized(request, (options) => client().request(request.url, { ...options, limit }));
+  }
+
+  /** Makes one request whose answer can be large. @throws OciError */
+  stream(request: Request): Promise<HttpStream> {
+    return this.#authorized(request, (options) => client().stream(request.url, options));
+  }
+
+  /** What a transfer failed with, as an error of this package. */
+  told(error: unknown, { what, passing = [] }: Pick<Request, 'what' | 'passing'>): unknown {
+    if (!(error instanceof HttpError)) return error;
+    const { status, said = '', transient, costly, retryAfter, reason } = error.details;
+    if (error.code === 'denied') return this.#denied(error, what);
+    if (error.code === 'unreachable') return this.#unreachable(error);
+    // Some registries miss a blob for a moment while somebody else uploads the same one.
+    const passes =
+      transient || (status !== undefined && passing.includes(status)) || /MANIFEST_BLOB_UNKNOWN/.test(said);
+    const why = error.code === 'status' ? reason?.replace(/^HTTP (\d+),/, '$1') : reason;
+    return new OciError(
+      codeOf(error),
+      `${this.registry}/${this.repository}: could not ${what}: ${why}.`,
+      { status, transient: passes, costly, retryAfter },
+      { cause: error },
+    );
+  }
+
+  /** Makes a request; asked for credentials, it gives them and asks again. */
+  async #authorized<T>(request: Request, ask: (options: HttpRequest) => Promise<T>): Promise<T> {
+    const scope = `repository:${this.repository}:${isReading(request.method) ? 'pull' : 'pull,push'}`;
+    for (let authorized = false; ; ) {
+      const authorization = this.#authorization.get(scope);
       try {
-        return await work();
+        return await ask(this.#optionsOf(request, authorization));
       } catch (error) {
-        signal?.throwIfAborted();
-        if (!(error instanceof PassingFailure)) throw error;
-        if (attempt >= this.attempts) throw triedInVain(error.error, attempt);
-        await pause(attempt, error.retryAfter, signal);
+        if (!(error instanceof HttpError) || error.details.status !== 401) throw this.told(error, request);
+        const { challenge } = error.details;
+        // Somebody else may have been let in meanwhile.
+        if (this.#authorization.get(scope) === authorization) {
+          if (authorized || !challenge) throw this.told(error, request);
+          await this.#authorizeOnce(challenge, scope, error, request);
+          authorized = true;
+        }
+        // A stream cannot be sent twice: whoever has it makes it anew.
+        if (request.body instanceof Readable) throw this.#denied(error, request.what, true);
       }
     }
   }
 
-  /**
-   * Makes one request; asked for credentials, it gives them and asks again.
-   * @param statuses those that are answers; `retry`: also those, besides the usual ones, that may pass
-   * @throws PassingFailure, or OciError for what will be the same the next time
-   */
-  async request(
-    request: Request,
-    what: string,
-    statuses: readonly number[],
-    retry: readonly number[] = [],
-  ): Promise<Response> {
-    const { method, body, signal } = request;
-    const scope = `repository:${this.repository}:${method === 'GET' || method === 'HEAD' ? 'pull' : 'pull,push'}`;
-    const authorization = this.#authorization.get(scope);
-    const response = await this.#send(request, authorization);
-    if (response.status === 401 && this.#authorization.get(scope) !== authorization) {
-      // Somebody else was let in meanwhile.
-      await response.body?.cancel();
-      if (!body) return this.request(request, what, statuses, retry);
-      throw new PassingFailure(this.#refused(401));
-    }
-    if (response.status === 401 && response.headers.has('www-authenticate')) {
-      await response.body?.cancel();
-      await this.#authorizeOnce(response.headers.get('www-authenticate')!, scope, signal);
-      // A stream can't be sent twice: whoever has it makes it anew.
-      if (body && !(body instanceof Uint8Array)) throw new PassingFailure(this.#refused(401));
-      const second = await this.#send(request, this.#authorization.get(scope));
-      return this.#checked(second, what, statuses, retry);
-    }
-    return this.#checked(response, what, statuses, retry);
-  }
-
-  async #send({ method, url, headers, body, signal }: Request, authorization?: string): Promise<Response> {
+  #optionsOf(
+    { url, method, headers, body, accept, limits, signal }: Request,
+    authorization?: string,
+  ): HttpRequest {
     // A storage behind the registry must not be shown the registry's token.
     const own = url.host === new URL(this.base).host;
-    try {
-      return await fetch(url, {
-        method,
-        headers: { ...headers, ...(authorization && own ? { authorization } : {}) },
-        body,
-        duplex: 'half',
-        signal,
-        dispatcher: this.#dispatcher,
-      });
-    } catch (error) {
-      signal?.throwIfAborted();
-      throw this.#unreachable(error);
-    }
-  }
-
-  async #checked(
-    response: Response,
-    what: string,
-    statuses: readonly number[],
-    retry: readonly number[],
-  ): Promise<Response> {
-    const { status } = response;
-    if (statuses.includes(status)) return response;
-    const text = await response.text().catch(() => '');
-    if (status === 401 || status === 403) throw this.#refused(status);
-    const error = new OciError(
-      status >= 500 || status === 429 ? 'failed' : 'input',
-      `${this.registry}/${this.repository}: could not ${what}: ${status} ${messageOf(text) || response.statusText}.`,
-      { status },
-    );
-    // Some registries miss a blob for a moment while somebody else uploads the same one.
-    const passing =
-      passingStatuses.has(status) || retry.includes(status) || /MANIFEST_BLOB_UNKNOWN/.test(text);
-    if (!passing) throw error;
-    throw new PassingFailure(error, response.headers.get('retry-after') ?? undefined);
+    return {
+      method,
+      headers: { ...headers, authorization: own ? authorization : undefined },
+      body,
+      accept,
+      limits: { ...limits, ...this.options.limits },
+      signal,
+      // What is done again is more than the request: see `patiently`.
+      attempts: 1,
+    };
   }
 
   /** However many requests want to be let in at the same time, it is asked for once. */
-  #authorizeOnce(challenge: string, scope: string, signal?: AbortSignal): Promise<void> {
+  #authorizeOnce(challenge: string, scope: string, refusal: HttpError, request: Request): Promise<void> {
     let running = this.#authorizing.get(scope);
     if (!running) {
-      running = this.#authorize(challenge, scope, signal).finally(() => this.#authorizing.delete(scope));
+      running = this.#authorize(challenge, scope, refusal, request).finally(() =>
+        this.#authorizing.delete(scope),
+      );
       this.#authorizing.set(scope, running);
     }
     return running;
   }
 
-  async #authorize(challenge: string, scope: string, signal?: AbortSignal): Promise<void> {
-    const credentials: Credentials | undefined = await this.options.credentials?.();
+  async #authorize(challenge: string, scope: string, refusal: HttpError, request: Request): Promise<void> {
+    const credentials = await this.options.credentials?.();
     const basic =
       credentials &&
       `Basic ${Buffer.from(`${credentials.username}:${credentials.password}`).toString('base64')}`;
     if (/^basic/i.test(challenge)) {
-      if (!basic) throw this.#refused(401);
+      if (!basic) throw this.#denied(refusal, request.what);
       this.#authorization.set(scope, basic);
       return;
     }
-    const parameter = (name: string) => new RegExp(`${name}="([^"]*)"`).exec(challenge)?.[1];
-    const realm = parameter('realm');
-    if (!realm) throw this.#refused(401);
-    const url = new URL(realm);
-    const service = parameter('service');
-    if (service) url.searchParams.set('service', service);
-    url.searchParams.set('scope', scope);
-    let response: Response;
-    try {
-      response = await fetch(url, {
-        headers: basic ? { authorization: basic } : {},
-        signal,
-        dispatcher: this.#dispatcher,
-      });
-    } catch (error) {
-      signal?.throwIfAborted();
-      throw this.#unreachable(error);
-    }
-    await this.#checked(response, 'ask for a token', [200], []);
-    const { token, access_token } = await readJson<{ token?: string; access_token?: string }>(response);
-    this.#authorization.set(scope, `Bearer ${token ?? access_token}`);
+    const url = tokenUrl(challenge, scope);
+    if (!url) throw this.#denied(refusal, request.what);
+    this.#authorization.set(scope, `Bearer ${await this.#token(url, basic, request.signal)}`);
   }
 
-  #refused(status: number): OciError {
+  async #token(
+    url: URL,
+    authorization: string | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<string> {
+    const what = 'ask for a token';
+    try {
+      const { limits } = this.options;
+      const options = { headers: { authorization }, limits, limit: tokenLimit, signal, attempts: 1 };
+      const answer = (await client().request(url, options)).json() as {
+        token?: string;
+        access_token?: string;
+      };
+      const token = answer.token ?? answer.access_token;
+      if (typeof token === 'string') return token;
+    } catch (error) {
+      throw this.told(error, { what });
+    }
+    throw new OciError(
+      'malformed',
+      `${this.registry}/${this.repository}: could not ${what}: the answer has none.`,
+    );
+  }
+
+  #denied({ details }: HttpError, what: string, transient = false): OciError {
+    const { status, said } = details;
+    const name = `${this.registry}/${this.repository}`;
+    const did = status === 403 ? `does not let us ${what}` : 'refused the credentials';
     return new OciError(
-      'missing',
-      `${this.registry}/${this.repository} refused the credentials (${status}).`,
+      'denied',
+      `${name} ${did} (${status})${said ? `: ${said.replace(/\.$/, '')}` : ''}.`,
       {
         status,
+        transient,
         hint: `Log in with "docker login ${this.registry}", or give a user and password or token.`,
       },
     );
   }
 
-  #unreachable(error: unknown): Error {
-    const cause = (error as Error).cause as (Error & { code?: string }) | undefined;
-    const why = cause?.message || cause?.code || (error as Error).message;
-    // OpenSSL's words for an answer that is none of its own.
-    const noTls = /wrong version number/.test(why);
-    const said = new OciError(
-      'missing',
-      `${this.base} can't be reached: ${noTls ? 'it does not speak TLS' : why}.`,
-      noTls ? { hint: 'Write oci+http:// for a registry without TLS.' } : {},
-      { cause: error },
-    );
-    return lastingCodes.test(cause?.code ?? '') ? said : new PassingFailure(said);
+  #unreachable(error: HttpError): OciError {
+    const { reason, transient, costly } = error.details;
+    const hint = /does not speak TLS/.test(reason ?? '')
+      ? 'Write oci+http:// for a registry without TLS.'
+      : error.hint;
+    const message = `${this.base} can't be reached: ${reason}.`;
+    return new OciError('unavailable', message, { transient, costly, hint }, { cause: error });
   }
 }
 
-/** An answer's bytes; one that breaks off may come whole the next time. For what is small by its nature. */
-export async function readBytes(response: Response): Promise<Buffer> {
-  try {
-    return Buffer.from(await response.arrayBuffer());
-  } catch (error) {
-    throw new PassingFailure(brokenOff(response.url, error));
-  }
+/** The error that is thrown after several attempts. */
+export function gaveUp(error: Error, attempts: number): Error {
+  if (!(error instanceof OciError)) return error;
+  const details = { ...error.details, attempts };
+  return new OciError(error.code, `${error.message} Tried ${attempts} times.`, details, { cause: error });
 }
 
-export async function readJson<T>(response: Response): Promise<T> {
-  const bytes = await readBytes(response);
-  try {
-    return JSON.parse(bytes.toString('utf8')) as T;
-  } catch (error) {
-    throw new PassingFailure(brokenOff(response.url, error));
-  }
+function codeOf({ code, details: { status = 0, transient } }: HttpError): OciError['code'] {
+  if (code === 'too-large') return 'too-large';
+  if (code === 'invalid') return 'invalid';
+  if (code !== 'status' || transient) return 'unavailable';
+  return status === 404 ? 'not-found' : 'refused';
 }
 
-/** Waits longer after each failure, never in step with other clients, and as long as the server asks, up to a minute. */
-export async function pause(attempt: number, retryAfter?: string, signal?: AbortSignal): Promise<void> {
-  const ceiling = Math.min(100 * 2 ** attempt, 10_000);
-  const backOff = ceiling / 2 + (Math.random() * ceiling) / 2;
-  const seconds = Number(retryAfter);
-  const asked = Number.isNaN(seconds) ? Date.parse(retryAfter!) - Date.now() : seconds * 1000;
-  await sleep(Math.max(backOff, Math.min(asked || 0, longestPause)), undefined, { signal });
+function isReading(method: string): boolean {
+  return method === 'GET' || method === 'HEAD';
 }
 
-/** The error that is said when patience has an end. */
-export function triedInVain(error: Error, attempts: number): Error {
-  if (!(error instanceof OciError) || attempts === 1) return error;
-  const { hint, ...details } = error.details;
-  const tried = hint === undefined ? `${error.message} Tried ${attempts} times.` : error.message;
-  return new OciError(error.kind, tried, details, { cause: error });
-}
-
-export function brokenOff(url: string, error: unknown): OciError {
-  const cause = (error as Error).cause as Error | undefined;
-  const why = cause?.message || (error as Error).message;
-  return new OciError(
-    'failed',
-    `The answer of ${url.split('?')[0]} broke off: ${why}.`,
-    {},
-    { cause: error },
-  );
-}
-
-function messageOf(text: string): string {
-  try {
-    const { errors } = JSON.parse(text) as { errors?: { code?: string; message?: string }[] };
-    return (errors ?? []).map(({ code, message }) => `${code ?? ''} ${message ?? ''}`.trim()).join('; ');
-  } catch {
-    return text.slice(0, 200).trim();
-  }
+/** Where a bearer challenge says that tokens come from (distribution specification, token authentication). */
+function tokenUrl(challenge: string, scope: string): URL | undefined {
+  const parameter = (name: string) => new RegExp(`${name}="([^"]*)"`).exec(challenge)?.[1];
+  const realm = parameter('realm');
+  if (!realm || !URL.canParse(realm)) return undefined;
+  const url = new URL(realm);
+  const service = parameter('service');
+  if (service) url.searchParams.set('service', service);
+  url.searchParams.set('scope', scope);
+  return url;
 }

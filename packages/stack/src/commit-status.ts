@@ -1,4 +1,5 @@
-import { EnvHttpProxyAgent, fetch } from 'undici';
+import { HttpClient, HttpError } from '@stackwright/http';
+import type { Caller } from './caller.js';
 import { StackError } from './error.js';
 
 /** A status on a commit, as GitHub and GitLab show it. */
@@ -47,9 +48,9 @@ export function commitTarget(env: NodeJS.ProcessEnv): CommitTarget | undefined {
 
 /** Puts a status on a commit. @throws StackError when the forge does not take it */
 export async function setCommitStatus(
+  { env, signal }: Pick<Caller, 'env' | 'signal'>,
   target: CommitTarget,
   { state, context, description, link }: CommitStatus,
-  signal: AbortSignal,
 ): Promise<void> {
   const [headers, body] =
     target.forge === 'GitHub'
@@ -66,45 +67,36 @@ export async function setCommitStatus(
             target_url: link,
           },
         ];
-  const refused = (why: string, hint?: string, options?: ErrorOptions) =>
-    new StackError(
+  const client = new HttpClient({ env, headers: { 'user-agent': 'stackwright' } });
+  try {
+    await client.request(target.url, {
+      method: 'POST',
+      headers,
+      json: body,
+      // Whoever sets a status twice has set it once.
+      repeatable: true,
+      signal,
+    });
+  } catch (error) {
+    if (!(error instanceof HttpError)) throw error;
+    const { status, said } = error.details;
+    // GitLab refuses a status that says what the one before said.
+    if (target.forge === 'GitLab' && status === 400 && /Cannot transition status/i.test(said ?? '')) return;
+    throw new StackError(
       'status-refused',
-      `${target.forge} does not take a status on ${target.commit.slice(0, 10)}: ${why}.`,
-      { hint },
-      options,
+      `${target.forge} does not take a status on ${target.commit.slice(0, 10)}: ${error.message}`,
+      {
+        hint: [401, 403, 404].includes(status ?? 0)
+          ? `Check that ${target.forge === 'GitHub' ? 'GITHUB_TOKEN has "statuses: write"' : 'GITLAB_TOKEN has the scope "api"'}.`
+          : undefined,
+      },
+      { cause: error },
     );
-  const response = await fetch(target.url, {
-    method: 'POST',
-    headers: { ...headers, 'content-type': 'application/json', 'user-agent': 'stackwright' },
-    body: JSON.stringify(body),
-    dispatcher: new EnvHttpProxyAgent(),
-    signal: AbortSignal.any([signal, AbortSignal.timeout(60_000)]),
-  }).catch((error: Error & { cause?: Error }) => {
-    signal.throwIfAborted();
-    throw refused(error.cause?.message || error.message, undefined, { cause: error });
-  });
-  if (response.ok) return void (await response.body?.cancel());
-  const text = await response.text();
-  // GitLab refuses a status that says what the one before said.
-  if (target.forge === 'GitLab' && response.status === 400 && /Cannot transition status/i.test(text)) return;
-  const message = messageOf(text);
-  throw refused(
-    `HTTP ${response.status}${message ? `, ${message}` : ''}`,
-    [401, 403, 404].includes(response.status)
-      ? `Check that ${target.forge === 'GitHub' ? 'GITHUB_TOKEN has "statuses: write"' : 'GITLAB_TOKEN has the scope "api"'}.`
-      : undefined,
-  );
+  } finally {
+    await client.close();
+  }
 }
 
 function cut(text: string, length: number): string {
   return text.length <= length ? text : `${text.slice(0, length - 1)}…`;
-}
-
-function messageOf(text: string): string {
-  try {
-    const { message } = JSON.parse(text) as { message?: unknown };
-    return typeof message === 'string' ? message : JSON.stringify(message ?? '');
-  } catch {
-    return '';
-  }
 }

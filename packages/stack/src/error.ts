@@ -105,15 +105,7 @@ export function kindOf(error: unknown): ErrorKind | 'interrupted' {
 /** What a person reads of an error: its message and hint, never a stack trace. */
 export function describeError(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  const { hint, code, path, details } = error as {
-    hint?: unknown;
-    code?: unknown;
-    path?: unknown;
-    details?: { hint?: unknown };
-  };
+  const { hint, code, path } = error as { hint?: unknown; code?: unknown; path?: unknown };
   if (code === 'ENOENT' && typeof path === 'string') return `${path}: no such file or folder.`;
-  const advice = hint ?? details?.hint;
-  return typeof advice === 'string' && !error.message.endsWith(advice)
-    ? `${error.message}\n${advice}`
-    : error.message;
+  return typeof hint === 'string' ? `${error.message}\n${hint}` : error.message;
 }

@@ -67,16 +67,12 @@ export async function reportStack(
       : new Map<string, string>();
   if (commit) {
     const description = summarize(graph, records);
-    await setCommitStatus(
-      commit,
-      {
-        state: records.some(({ outcome }) => outcome === 'failed') ? 'failure' : 'success',
-        context: `stackwright/${stack.name}`,
-        description,
-        link: options.link ?? caller.env.CI_PIPELINE_URL ?? actionsPage(caller.env),
-      },
-      caller.signal,
-    );
+    await setCommitStatus(caller, commit, {
+      state: records.some(({ outcome }) => outcome === 'failed') ? 'failure' : 'success',
+      context: `stackwright/${stack.name}`,
+      description,
+      link: options.link ?? caller.env.CI_PIPELINE_URL ?? actionsPage(caller.env),
+    });
     caller.note(`Status on ${commit.commit.slice(0, 10)} at ${commit.forge}: ${description}`);
   }
   return records.map(({ hash, outcome, seconds }) => {

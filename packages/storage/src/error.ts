@@ -28,8 +28,9 @@ const kinds: Record<StorageErrorCode, 'input' | 'missing' | 'failed'> = {
 /** The only error that this package throws, but for an `AbortError` when the caller's signal fires. */
 export class StorageError extends Error {
   override readonly name = 'StorageError';
-  /** What the runner maps to an exit code. */
+  /** `input`: bad input; `missing`: something needed is not there; `failed`: the work failed. */
   readonly kind: 'input' | 'missing' | 'failed';
+  readonly hint: string | undefined;
 
   constructor(
     readonly code: StorageErrorCode,
@@ -40,6 +41,8 @@ export class StorageError extends Error {
       readonly status?: number;
       /** Whether the same request may succeed later. */
       readonly transient?: boolean;
+      /** Whether each further attempt takes long or has little hope. */
+      readonly costly?: boolean;
       /** How often it was tried, when it was more than once. */
       readonly attempts?: number;
       /** Seconds that the server asked to wait. */
@@ -48,9 +51,17 @@ export class StorageError extends Error {
     } = {},
     options?: ErrorOptions,
   ) {
-    super(details.hint ? `${message} ${details.hint}` : message, options);
+    super(message, options);
     this.kind = kinds[code];
+    this.hint = details.hint;
   }
+}
+
+/** The error that is thrown after several attempts. */
+export function gaveUp(error: Error, attempts: number): Error {
+  if (!(error instanceof StorageError)) return error;
+  const details = { ...error.details, attempts };
+  return new StorageError(error.code, `${error.message} Tried ${attempts} times.`, details, { cause: error });
 }
 
 /** Whether `error` says that an object is not there. */

@@ -126,6 +126,39 @@ describe('a web server as a store', () => {
     });
   });
 
+  it('ends what comes byte by byte, a stall in the middle, and what is never answered', async () => {
+    const url = await serve((request, response) => {
+      if (request.url === '/silent') return;
+      response.writeHead(200, { 'content-length': 1000 }).write('x');
+      if (request.url === '/stall') return;
+      const timer = setInterval(() => response.write('x'), 5);
+      response.on('close', () => clearInterval(timer));
+    });
+    const limits = { answer: 100, idle: 100, slowest: 10_000 };
+    const store = new HttpStore(url, { retry: quick, limits });
+    for (const [key, code] of [
+      ['silent', 'unavailable'],
+      ['stall', 'truncated'],
+      ['drip', 'truncated'],
+    ]) {
+      const error = await readObject(store, key!).catch((one: unknown) => one);
+      expect(error).toMatchObject({ name: 'StorageError', code, details: { attempts: 3 } });
+      expect(String(error)).toMatch(/within 0\.1 s\. Tried 3 times\.$/);
+    }
+    await store.close();
+  });
+
+  it('says what the server says', async () => {
+    const url = await serve((_, response) =>
+      response.writeHead(403).end('{"message":"the token has expired"}'),
+    );
+    await expect(new HttpStore(url, { retry: quick }).get('x')).rejects.toMatchObject({
+      code: 'denied',
+      message: expect.stringContaining('HTTP 403, the token has expired'),
+      hint: expect.stringContaining('token'),
+    });
+  });
+
   it('does not try again what cannot get better', async () => {
     let count = 0;
     const url = await serve((_, response) => {
@@ -177,7 +210,7 @@ describe('a web server as a store', () => {
     const store = new HttpStore('http://127.0.0.1:9');
     await expect(store.put()).rejects.toMatchObject({
       code: 'unsupported',
-      message: expect.stringContaining('s3://'),
+      hint: expect.stringContaining('s3://'),
     });
     await expect(store.list()[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: 'unsupported' });
   });

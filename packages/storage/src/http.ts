@@ -1,8 +1,15 @@
 import { Readable } from 'node:stream';
-import { type Dispatcher, EnvHttpProxyAgent, fetch, type Response } from 'undici';
+import {
+  defaultRetry,
+  HttpClient,
+  HttpError,
+  type HttpLimits,
+  type HttpRequest,
+  type HttpStream,
+  type RetryPolicy,
+} from '@stackwright/http';
 import { StorageError } from './error.js';
 import { resuming } from './resume.js';
-import { defaultRetry, isTransientCause, isTransientStatus, type RetryPolicy, retrying } from './retry.js';
 import {
   checkKey,
   type GetOptions,
@@ -14,73 +21,63 @@ import {
 } from './store.js';
 
 export interface HttpOptions {
+  /** Where proxies and certificate authorities come from; `process.env` when left out. */
+  readonly env?: NodeJS.ProcessEnv;
   /** Sent as `Authorization: Bearer`. User and password go into the URL. */
   readonly token?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly retry?: RetryPolicy;
+  readonly limits?: Partial<HttpLimits>;
   readonly onEvent?: (event: StorageEvent) => void;
 }
 
-/** Objects of a web server, to read only. Takes the proxy from `http_proxy`, `https_proxy` and `no_proxy`. */
+/** Objects of a web server, to read only. */
 export class HttpStore implements ObjectStore {
   readonly url: string;
   readonly readOnly = true;
   readonly canList = false;
   readonly conditional = false;
-  readonly #base: string;
-  readonly #headers: Record<string, string>;
   readonly #policy: RetryPolicy;
   readonly #onEvent: ((event: StorageEvent) => void) | undefined;
-  readonly #agent: Dispatcher;
+  readonly #client: HttpClient;
 
-  constructor(url: string, options: HttpOptions = {}) {
+  /** @throws HttpError `invalid` for a proxy or a certificate file of the environment that cannot be used */
+  constructor(url: string, { env, token, headers, retry = defaultRetry, limits, onEvent }: HttpOptions = {}) {
     const parsed = new URL(url);
-    this.#headers = { ...options.headers };
-    if (options.token) this.#headers['authorization'] = `Bearer ${options.token}`;
-    else if (parsed.username) {
-      const pair = `${decodeURIComponent(parsed.username)}:${decodeURIComponent(parsed.password)}`;
-      this.#headers['authorization'] = `Basic ${Buffer.from(pair).toString('base64')}`;
-    }
+    const authorization = token ? `Bearer ${token}` : basicOf(parsed);
     parsed.username = '';
     parsed.password = '';
     parsed.hash = '';
-    this.#base = parsed.href.replace(/\/+$/, '');
-    this.url = this.#base;
-    this.#policy = options.retry ?? defaultRetry;
-    this.#onEvent = options.onEvent;
-    this.#agent = new EnvHttpProxyAgent({
-      // Proxies commonly tunnel to port 443 alone; plain HTTP is asked for by its whole URL.
-      proxyTunnel: false,
-      connections: 32,
-      connectTimeout: 20_000,
-      headersTimeout: 60_000,
-      bodyTimeout: 60_000,
+    this.url = parsed.href.replace(/\/+$/, '');
+    this.#policy = retry;
+    this.#onEvent = onEvent;
+    this.#client = new HttpClient({
+      env,
+      limits,
+      retry,
+      // A server that packs on the fly would change lengths and offsets.
+      headers: {
+        'accept-encoding': 'identity',
+        ...headers,
+        authorization: authorization ?? headers?.authorization,
+      },
     });
   }
 
   async get(key: string, options: GetOptions = {}): Promise<StoredObject> {
     const { start = 0, end } = options.range ?? {};
-    const open = (offset: number) =>
-      this.#try('get', key, options.signal, async () => {
-        const from = start + offset;
-        const ranged = from > 0 || end !== undefined;
-        const response = await this.#request('GET', key, options.signal, {
-          // A server that packs on the fly would change lengths and offsets.
-          'accept-encoding': 'identity',
-          ...(ranged ? { range: `bytes=${from}-${end ?? ''}` } : {}),
-        });
-        await this.#check(response, key);
-        if (!response.body) return { ...info(key, response), size: 0, body: Readable.from([]) };
-        const body = Readable.fromWeb(response.body as never);
-        const found = info(key, response);
-        if (ranged && response.status === 200) {
-          // The server has no ranges: what comes before is read and dropped.
-          const size =
-            found.size === undefined ? undefined : Math.min(found.size, (end ?? Infinity) + 1) - from;
-          return { ...found, size, body: Readable.from(slice(body, from, end), { objectMode: false }) };
-        }
-        return { ...found, body };
-      });
+    const open = async (offset: number): Promise<StoredObject> => {
+      const from = start + offset;
+      const range = from > 0 || end !== undefined ? `bytes=${from}-${end ?? ''}` : undefined;
+      const response = await this.#ask('get', key, options.signal, (url, request) =>
+        this.#client.stream(url, { ...request, headers: { range }, accept: [200, 206] }),
+      );
+      const found = info(key, response);
+      if (!range || response.status === 206) return { ...found, body: response.body };
+      // The server has no ranges: what comes before is read and dropped.
+      const size = found.size === undefined ? undefined : Math.min(found.size, (end ?? Infinity) + 1) - from;
+      return { ...found, size, body: Readable.from(slice(response.body, from, end), { objectMode: false }) };
+    };
     return resuming(open, {
       key,
       policy: this.#policy,
@@ -90,12 +87,10 @@ export class HttpStore implements ObjectStore {
   }
 
   async head(key: string, options: Wait = {}): Promise<ObjectInfo | undefined> {
-    return this.#try('head', key, options.signal, async () => {
-      const response = await this.#request('HEAD', key, options.signal, { 'accept-encoding': 'identity' });
-      if (response.status === 404 || response.status === 410) return undefined;
-      await this.#check(response, key);
-      return info(key, response);
-    });
+    const answer = await this.#ask('head', key, options.signal, (url, request) =>
+      this.#client.request(url, { ...request, method: 'HEAD', accept: [200, 404, 410] }),
+    );
+    return answer.status === 200 ? info(key, answer) : undefined;
   }
 
   async put(): Promise<ObjectInfo> {
@@ -118,7 +113,7 @@ export class HttpStore implements ObjectStore {
   }
 
   async close(): Promise<void> {
-    await this.#agent.destroy();
+    await this.#client.close();
   }
 
   #readOnly(what: string): StorageError {
@@ -127,79 +122,71 @@ export class HttpStore implements ObjectStore {
     });
   }
 
-  async #request(
-    method: string,
-    key: string,
-    signal: AbortSignal | undefined,
-    headers: Record<string, string>,
-  ): Promise<Response> {
-    const path = checkKey(key).split('/').map(encodeURIComponent).join('/');
-    const url = new URL(this.#base);
-    url.pathname = `${url.pathname.replace(/\/+$/, '')}/${path}`;
-    try {
-      return await fetch(url, {
-        method,
-        headers: { ...this.#headers, ...headers },
-        signal,
-        dispatcher: this.#agent,
-        redirect: 'follow',
-      });
-    } catch (error) {
-      signal?.throwIfAborted();
-      const reason = (error as Error & { cause?: Error }).cause?.message ?? (error as Error).message;
-      throw new StorageError(
-        'unavailable',
-        `Cannot reach ${this.url}: ${reason}.`,
-        { store: this.url, key, transient: isTransientCause(error) },
-        { cause: error },
-      );
-    }
-  }
-
-  async #check(response: Response, key: string): Promise<void> {
-    if (response.ok) return;
-    await response.body?.cancel().catch(() => {});
-    const { status } = response;
-    const details = { store: this.url, key, status };
-    if (status === 404 || status === 410) {
-      throw new StorageError('not-found', `${this.url}/${key}: not there (HTTP ${status}).`, details);
-    }
-    if (status === 401 || status === 403 || status === 407) {
-      throw new StorageError('denied', `${this.url}/${key}: access denied (HTTP ${status}).`, {
-        ...details,
-        hint: 'Give a user and password in the URL, or a token (--token-variable NAME).',
-      });
-    }
-    if (status === 416)
-      throw new StorageError('truncated', `${this.url}/${key} is shorter than expected.`, details);
-    throw new StorageError('unavailable', `${this.url}/${key}: the server answered HTTP ${status}.`, {
-      ...details,
-      transient: isTransientStatus(status),
-      retryAfter: Number(response.headers.get('retry-after')) || undefined,
-    });
-  }
-
-  #try<T>(
+  async #ask<T>(
     operation: string,
     key: string,
     signal: AbortSignal | undefined,
-    work: () => Promise<T>,
+    ask: (url: URL, request: HttpRequest) => Promise<T>,
   ): Promise<T> {
-    return retrying(this.#policy, work, {
-      signal,
-      onRetry: (attempt, delay, error) =>
-        this.#onEvent?.({ type: 'retry', operation, key, attempt, delay, reason: error.message }),
-    });
+    const path = checkKey(key).split('/').map(encodeURIComponent).join('/');
+    const url = new URL(this.url);
+    url.pathname = `${url.pathname.replace(/\/+$/, '')}/${path}`;
+    const onRetry = (attempt: number, delay: number, error: Error) =>
+      this.#onEvent?.({ type: 'retry', operation, key, attempt, delay, reason: error.message });
+    try {
+      return await ask(url, { signal, onRetry });
+    } catch (error) {
+      throw error instanceof HttpError ? this.#told(error, key) : error;
+    }
+  }
+
+  #told(error: HttpError, key: string): StorageError {
+    const { status, said, reason, transient, costly, attempts, retryAfter } = error.details;
+    const at = `${this.url}/${key}`;
+    const tried = attempts === undefined ? '' : ` Tried ${attempts} times.`;
+    const details = {
+      store: this.url,
+      key,
+      status,
+      transient,
+      costly,
+      attempts,
+      retryAfter,
+      hint: error.hint,
+    };
+    const options = { cause: error };
+    if (status === undefined) {
+      const message = error.code === 'unreachable' ? `Cannot reach ${this.url}` : `Cannot read ${at}`;
+      return new StorageError('unavailable', `${message}: ${reason}.${tried}`, details, options);
+    }
+    if (status === 404 || status === 410) {
+      return new StorageError('not-found', `${at}: not there (HTTP ${status}).`, details, options);
+    }
+    const answer = `HTTP ${status}${said ? `, ${said.replace(/\.$/, '')}` : ''}`;
+    if (error.code === 'denied') {
+      const hint = 'Give a user and password in the URL, or a token (--token-variable NAME).';
+      return new StorageError('denied', `${at}: access denied (${answer}).`, { ...details, hint }, options);
+    }
+    if (status === 416) {
+      return new StorageError('truncated', `${at} is shorter than expected.`, details, options);
+    }
+    return new StorageError('unavailable', `${at}: the server answered ${answer}.${tried}`, details, options);
   }
 }
 
-function info(key: string, response: Response): ObjectInfo {
-  const length = response.headers.get('content-length');
-  const modified = response.headers.get('last-modified');
+function basicOf({ username, password }: URL): string | undefined {
+  if (!username) return undefined;
+  const pair = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+  return `Basic ${Buffer.from(pair).toString('base64')}`;
+}
+
+function info(key: string, response: Pick<HttpStream, 'header'>): ObjectInfo {
+  const length = response.header('content-length');
+  const modified = response.header('last-modified');
   return {
     key,
-    size: length === null || response.headers.has('content-encoding') ? undefined : Number(length),
-    etag: response.headers.get('etag') ?? undefined,
+    size: length === undefined || response.header('content-encoding') ? undefined : Number(length),
+    etag: response.header('etag'),
     modified: modified ? new Date(modified) : undefined,
   };
 }

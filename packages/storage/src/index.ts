@@ -2,7 +2,6 @@ export { isNotFound, isPreconditionFailed, StorageError, type StorageErrorCode }
 export { FolderStore } from './folder.js';
 export { type HttpOptions, HttpStore } from './http.js';
 export { type OpenOptions, openStore } from './open.js';
-export { backOff, defaultRetry, isTransient, type RetryPolicy, retrying } from './retry.js';
 export type {
   Content,
   GetOptions,

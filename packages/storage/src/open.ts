@@ -1,13 +1,13 @@
 import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { HttpLimits, RetryPolicy } from '@stackwright/http';
 import { StorageError } from './error.js';
 import { FolderStore } from './folder.js';
-import type { RetryPolicy } from './retry.js';
 import type { ObjectStore, StorageEvent } from './store.js';
 
 export interface OpenOptions {
-  /** Where credentials, profiles and endpoints come from; `process.env` when left out. */
+  /** Where credentials, profiles, endpoints, proxies and certificate authorities come from; `process.env` when left out. */
   readonly env?: NodeJS.ProcessEnv;
   /** What relative paths are relative to. */
   readonly cwd?: string;
@@ -20,6 +20,8 @@ export interface OpenOptions {
   /** HTTP: sent as a bearer token. */
   readonly token?: string;
   readonly retry?: RetryPolicy;
+  /** HTTP, and `connect` and `idle` of S3: time limits of each request; those of `HttpClient` when left out. */
+  readonly limits?: Partial<HttpLimits>;
   readonly onEvent?: (event: StorageEvent) => void;
 }
 

@@ -1,7 +1,6 @@
-import { addAbortSignal, Readable } from 'node:stream';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { StorageError } from './error.js';
-import { backOff, isTransientCause, type RetryPolicy } from './retry.js';
+import { Readable } from 'node:stream';
+import { EndedEarly, isTransient, isTransientCause, type RetryPolicy, resumed } from '@stackwright/http';
+import { gaveUp, StorageError } from './error.js';
 import type { StorageEvent, StoredObject } from './store.js';
 
 /**
@@ -18,47 +17,38 @@ export async function resuming(
   },
 ): Promise<StoredObject> {
   const { key, policy, signal } = options;
-  const opened = async (offset: number) => {
-    const found = await open(offset);
-    if (signal) addAbortSignal(signal, found.body);
-    // It can break off before anybody reads; whoever reads then is told.
-    found.body.on('error', () => {});
-    return found;
-  };
-  const first = await opened(0);
-  const total = first.size;
+  const first = await open(0);
   let at = first;
-  const bytes = async function* (): AsyncGenerator<Buffer> {
-    let offset = 0;
-    let failures = 0;
-    for (;;) {
-      try {
-        for await (const chunk of at.body as AsyncIterable<Buffer>) {
-          offset += chunk.length;
-          failures = 0;
-          yield chunk;
-        }
-        if (total === undefined || offset >= total) return;
-        throw new StorageError('truncated', `${key}: ${offset} of ${total} bytes came.`, { transient: true });
-      } catch (error) {
-        signal?.throwIfAborted();
-        const passes =
-          (error instanceof StorageError && error.details.transient) ||
-          isTransientCause(error) ||
-          (error as { code?: string }).code === 'ERR_STREAM_PREMATURE_CLOSE';
-        failures++;
-        if (!passes || failures >= policy.attempts) throw error;
-        options.onEvent?.({ type: 'resume', key, offset, reason: (error as Error).message });
-        await sleep(backOff(policy, failures), undefined, { signal });
-        at = await opened(offset);
-        if (at.etag !== first.etag) {
-          throw new StorageError('truncated', `${key} was replaced while it was read.`, { key });
-        }
-      }
+  const reopen = async (offset: number) => {
+    at = await open(offset);
+    if (at.etag === first.etag) return at.body;
+    at.body.destroy();
+    throw new StorageError('truncated', `${key} was replaced while it was read.`, { key });
+  };
+  const bytes = async function* () {
+    try {
+      yield* resumed(first.body, reopen, {
+        policy,
+        signal,
+        size: first.size,
+        onResume: (offset, { message }) =>
+          options.onEvent?.({ type: 'resume', key, offset, reason: message }),
+        gaveUp: (error, attempts) => gaveUp(brokenOff(key, error), attempts),
+      });
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw error instanceof Error ? brokenOff(key, error) : error;
     }
   };
   const body = Readable.from(bytes(), { objectMode: false, highWaterMark: 1 << 20 });
   // Whoever stops reading does not keep a connection that gives nothing.
   body.once('close', () => at.body.destroy());
   return { ...first, body };
+}
+
+function brokenOff(key: string, error: Error): StorageError {
+  if (error instanceof StorageError) return error;
+  const transient = error instanceof EndedEarly || isTransient(error) || isTransientCause(error);
+  const reason = error.message.replace(/\.$/, '');
+  return new StorageError('truncated', `${key}: ${reason}.`, { key, transient }, { cause: error });
 }

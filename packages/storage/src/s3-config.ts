@@ -3,6 +3,7 @@ import { Agent as HttpsAgent } from 'node:https';
 import type { S3ClientConfig } from '@aws-sdk/client-s3';
 import { loadSharedConfigFiles } from '@smithy/core/config';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
+import { defaultLimits } from '@stackwright/http';
 import { StorageError } from './error.js';
 import type { OpenOptions } from './open.js';
 
@@ -47,6 +48,7 @@ export async function configOf(
     env['AWS_ENDPOINT_URL'] ??
     profile?.endpoint;
   const region = options.region ?? env['AWS_REGION'] ?? env['AWS_DEFAULT_REGION'] ?? profile?.region;
+  const limits = { ...defaultLimits, ...options.limits };
   const config: S3ClientConfig = {
     ...(endpoint
       ? { endpoint: endpoint.includes('://') ? endpoint : `https://${endpoint}`, forcePathStyle: true }
@@ -58,8 +60,12 @@ export async function configOf(
     responseChecksumValidation: 'WHEN_REQUIRED',
     maxAttempts: 1,
     requestHandler: new NodeHttpHandler({
-      connectionTimeout: 20_000,
-      requestTimeout: 120_000,
+      connectionTimeout: limits.connect,
+      // Without any byte, in either direction.
+      socketTimeout: limits.idle,
+      // Until the answer begins. Each request sends a part of an object at most.
+      requestTimeout: 300_000,
+      throwOnRequestTimeout: true,
       httpAgent: new HttpAgent({ keepAlive: true, maxSockets: 64 }),
       httpsAgent: new HttpsAgent({ keepAlive: true, maxSockets: 64 }),
     }),

@@ -14,11 +14,19 @@ import {
   PutObjectCommand,
   S3Client,
 } from '@aws-sdk/client-s3';
-import { isNotFound, StorageError } from './error.js';
+import {
+  codesOf,
+  defaultRetry,
+  isTransientCause,
+  isTransientStatus,
+  type RetryPolicy,
+  retryAfterOf,
+  retrying,
+} from '@stackwright/http';
+import { gaveUp, isNotFound, StorageError } from './error.js';
 import { copyParts, type MultipartTarget, partSize, uploadParts } from './multipart.js';
 import type { OpenOptions } from './open.js';
 import { resuming } from './resume.js';
-import { defaultRetry, isTransientCause, isTransientStatus, type RetryPolicy, retrying } from './retry.js';
 import { configOf, unsigned } from './s3-config.js';
 import {
   type Content,
@@ -43,6 +51,8 @@ export class S3Store implements ObjectStore {
   readonly readOnly = false;
   readonly canList = true;
   #conditional = true;
+  /** Whether the server has ever answered: only then many attempts make sense while it cannot be reached. */
+  #answered = false;
 
   /**
    * Opens `s3://BUCKET/PREFIX`. Credentials come from the environment, a profile, a web identity or the machine's role;
@@ -110,12 +120,16 @@ export class S3Store implements ObjectStore {
           new GetObjectCommand({ Bucket: this.bucket, Key: this.#key(key), Range }),
           { abortSignal: options.signal },
         );
+        const body = answer.Body as Readable;
+        if (options.signal) addAbortSignal(options.signal, body);
+        // It can break off before anybody reads; whoever reads then is told.
+        body.on('error', () => {});
         return {
           key,
           size: answer.ContentLength,
           etag: answer.ETag,
           modified: answer.LastModified,
-          body: answer.Body as Readable,
+          body,
         };
       });
     return resuming(open, { key, policy: this.#policy, signal: options.signal, onEvent: this.#onEvent });
@@ -359,7 +373,9 @@ export class S3Store implements ObjectStore {
       this.#policy,
       async (attempt) => {
         try {
-          return await work(attempt);
+          const result = await work(attempt);
+          this.#answered = true;
+          return result;
         } catch (error) {
           signal?.throwIfAborted();
           // What the content's own stream failed with is its owner's to tell.
@@ -369,6 +385,7 @@ export class S3Store implements ObjectStore {
       },
       {
         signal,
+        gaveUp,
         onRetry: (attempt, delay, error) =>
           this.#onEvent?.({ type: 'retry', operation, key, attempt, delay, reason: error.message }),
       },
@@ -378,6 +395,7 @@ export class S3Store implements ObjectStore {
   #translate(operation: string, key: string, error: unknown): StorageError {
     if (error instanceof StorageError) return error;
     const status = statusOf(error);
+    if (status !== undefined) this.#answered = true;
     const { name, message } = error as Error;
     const at = `${this.url}/${key}`;
     const details = { store: this.url, key, status };
@@ -416,11 +434,12 @@ export class S3Store implements ObjectStore {
     if (name === 'CredentialsProviderError') {
       return new StorageError('denied', `No S3 credentials: ${message}`, details, options);
     }
+    const costly = isTimeout(error) || (!this.#answered && isRefused(error));
     const transient = (status !== undefined && isTransientStatus(status)) || isTransientCause(error);
     return new StorageError(
       'unavailable',
       `Cannot ${operation} ${at}: ${status !== undefined && status >= 300 ? `HTTP ${status}, ` : ''}${message || name}.`,
-      { ...details, transient },
+      { ...details, transient, costly, retryAfter: retryAfterOf(headerOf(error, 'retry-after')) },
       options,
     );
   }
@@ -446,6 +465,20 @@ async function collect(
 
 function statusOf(error: unknown): number | undefined {
   return (error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode;
+}
+
+/** The SDK's own time-outs. It calls a dropped connection a `TimeoutError`, too. */
+function isTimeout(error: unknown): boolean {
+  return error instanceof Error && error.name === 'TimeoutError' && /node-http-handler/.test(error.message);
+}
+
+function isRefused(error: unknown): boolean {
+  return codesOf(error).some((code) => /^(ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|EAI_AGAIN)$/.test(code));
+}
+
+/** The SDK keeps the answer that an error was made from. */
+function headerOf(error: unknown, name: string): string | undefined {
+  return (error as { $response?: { headers?: Record<string, string> } }).$response?.headers?.[name];
 }
 
 function replaced(store: ObjectStore, key: string): StorageError {
