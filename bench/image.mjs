@@ -57,12 +57,14 @@ for (let index = 0; index < count; index += 1) {
     relativePrefix: `${name}-1-${hash}`,
     prefixes: new Map([[hash, prefix]]),
   };
+  // Hashes of spec file 4 do not follow from the content: this one is made up.
   const specText = JSON.stringify({
-    spec: { _meta: { version: 5 }, nodes: [raw] },
+    spec: { _meta: { version: 4 }, nodes: [raw] },
     buildcache_layout_version: 2,
   });
   await pushPackage(mirror, { name, version: '1', hash, specText, items: () => packPrefix(prefix, info) });
-  packages.push(packageBlob(mirror, node, await mirror.manifest({ name, version: '1', hash })));
+  const { manifest } = await mirror.package({ name, version: '1', hash });
+  packages.push(packageBlob(mirror, node, manifest));
 }
 
 const seconds = async (what) => {

@@ -80,7 +80,7 @@ async function look(
 ): Promise<Location | undefined> {
   const { hasCode, isUnvouched } = await import('@stackwright/buildcache');
   try {
-    const manifest = await mirror.manifest(spec, signal);
+    const { manifest } = await mirror.package(spec, signal);
     return signed && !manifest.signed ? { refused: `not signed on ${fetch}` } : { mirror: fetch };
   } catch (error) {
     if (hasCode(error, 'missing-package')) {
@@ -92,6 +92,8 @@ async function look(
     if (hasCode(error, 'signature-expired', 'key-expired'))
       return { refused: `signature expired on ${fetch}` };
     if (isUnvouched(error)) return { refused: `its signature on ${fetch} does not count (${error.code})` };
+    if (hasCode(error, 'wrong-package')) return { refused: `another package in its place on ${fetch}` };
+    if (hasCode(error, 'dag-hash')) return { refused: `its spec on ${fetch} was changed` };
     if (hasCode(error, 'manifest')) return { refused: `broken manifest on ${fetch}` };
     throw error;
   }

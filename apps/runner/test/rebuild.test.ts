@@ -83,7 +83,7 @@ describe.skipIf(!spack)('stackwright rebuild with real Spack (skipped without sp
     const mirror = await openMirror(join(stack, 'mirror'), {
       policy: { kind: 'trusted', trust: await trustOf({ keys }) },
     });
-    expect((await mirror.manifest({ name: 'hello', version: '2.0', hash: hello })).signed).toBe(true);
+    expect((await mirror.package({ name: 'hello', version: '2.0', hash: hello })).manifest.signed).toBe(true);
     expect(
       (await rebuild([stack, '--mirror', join(stack, 'mirror'), '--hash', hello], env)).stdout,
     ).toContain('up to date');

@@ -58,7 +58,7 @@ describe('verifying a mirror', () => {
     const mirror = (await openMirror(folder)).withPolicy({ kind: 'trusted', trust });
     const chorus = { name: 'chorus', version: '1.1', hash: 'mzh2ynzh3ivdka4mxqegobftgfw65dp4' };
     const libgreet = { name: 'libgreet', version: '1.2.0', hash: 'lxymk2z6d2wwfnlqcpxtqd2vynx2ohhv' };
-    writeFileSync(join(folder, v3.blob((await mirror.manifest(chorus)).tarball.checksum)), 'damaged');
+    writeFileSync(join(folder, v3.blob((await mirror.package(chorus)).manifest.tarball.checksum)), 'damaged');
     await mirror.store.delete([v3.spec(libgreet)]);
     const codes = (await verifyMirror(mirror)).findings.map((one) => one.code);
     expect(codes).toContain('length');
@@ -97,7 +97,7 @@ describe('copying', () => {
     const folder = copyOf(quickstartMirror);
     const from = await openMirror(folder);
     const hello = { name: 'hello', version: '2.0', hash: 'hocoygzxdt3joeunr4qllim24bqkuvhh' };
-    const { tarball } = await from.manifest(hello);
+    const { tarball } = (await from.package(hello)).manifest;
     writeFileSync(join(folder, v3.blob(tarball.checksum)), Buffer.alloc(tarball.contentLength));
     const to = await openMirror(temporaryFolder());
     const { failed } = await copyPackages(from, to, [hello]);

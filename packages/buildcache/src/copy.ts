@@ -4,7 +4,7 @@ import pLimit from 'p-limit';
 import { BuildcacheError, isUnvouched } from './error.js';
 import { describe, mediaType, type PackageRef, v3 } from './layout.js';
 import type { Mirror, PackageManifest } from './mirror.js';
-import type { PackageMirror } from './package-mirror.js';
+import type { MirrorPackage, PackageMirror } from './package-mirror.js';
 import { preparePush, publishKey, putBlob } from './push.js';
 import { isSigned, type Signer, signedText } from './signature.js';
 
@@ -59,21 +59,21 @@ async function copyPackage(
   options: CopyOptions,
 ): Promise<CopyOutcome> {
   const { signal } = options;
-  let manifest: PackageManifest;
+  let taken: MirrorPackage;
   try {
-    manifest = await from.manifest(ref, signal);
+    taken = await from.package(ref, signal);
   } catch (error) {
     if (options.onlyTrusted && isUnvouched(error)) return 'left-out';
     throw error;
   }
+  const { manifest } = taken;
   if (!options.force && (await isThere(to, manifest, options))) return 'present';
-  for (const [record, type, open] of [
-    [manifest.tarball, mediaType.tarball, () => from.tarball(manifest, signal)],
-    [manifest.spec, mediaType.spec, () => from.specBlob(manifest, signal)],
-  ] as const) {
-    const content = { size: record.contentLength, open: () => lazily(open) };
-    await putBlob(to, record.checksum, content, type, signal);
-  }
+  const tarball = {
+    size: manifest.tarball.contentLength,
+    open: () => lazily(() => from.tarball(manifest, signal)),
+  };
+  await putBlob(to, manifest.tarball.checksum, tarball, mediaType.tarball, signal);
+  await putBlob(to, manifest.spec.checksum, taken.specBytes, mediaType.spec, signal);
   await preparePush(to, options.signer, signal);
   const text = options.signer
     ? await options.signer.sign(signedText(manifest.text, describe(ref)), signal)
@@ -90,12 +90,10 @@ async function isThere(
 ): Promise<boolean> {
   const signed = manifest.signed || signer !== undefined;
   try {
-    const there = await to.withPolicy({ kind: 'unsigned' }).manifest(manifest, signal);
+    const { manifest: there } = await to.withPolicy({ kind: 'unsigned' }).package(manifest, signal);
     if (there.tarball.checksum !== manifest.tarball.checksum || (signed && !there.signed)) return false;
-    const blobs = await Promise.all(
-      [there.tarball, there.spec].map((one) => to.store.head(v3.blob(one.checksum), { signal })),
-    );
-    return blobs[0]?.size === there.tarball.contentLength && blobs[1]?.size === there.spec.contentLength;
+    const blob = await to.store.head(v3.blob(there.tarball.checksum), { signal });
+    return blob?.size === there.tarball.contentLength;
   } catch (error) {
     if (error instanceof BuildcacheError) return false;
     throw error;
@@ -138,7 +136,7 @@ export async function signPackages(
       limit(async () => {
         try {
           signal?.throwIfAborted();
-          const manifest = await mirror.manifest(ref, signal);
+          const { manifest } = await mirror.package(ref, signal);
           if (manifest.signedBy === signer.fingerprint && isSigned(manifest.text)) present.push(ref);
           else {
             const text = await signer.sign(signedText(manifest.text, describe(ref)), signal);

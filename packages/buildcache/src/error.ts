@@ -5,6 +5,8 @@ export type BuildcacheErrorCode =
   | 'missing-blob'
   | 'missing-index'
   | 'manifest'
+  | 'wrong-package'
+  | 'dag-hash'
   | 'spec'
   | 'index'
   | 'layout'

@@ -64,7 +64,7 @@ export {
   type TarItem,
   tarBytes,
 } from './pack.js';
-export type { PackageMirror } from './package-mirror.js';
+export type { MirrorPackage, PackageMirror } from './package-mirror.js';
 export { type PruneOptions, type PrunePlan, planPrune, prune } from './prune.js';
 export { type PullOptions, pullPackage } from './pull.js';
 export {

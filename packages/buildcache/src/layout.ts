@@ -42,6 +42,11 @@ export function packageOfKey(key: string): PackageRef | undefined {
   return { name, version: stem.slice(name.length + 1), hash };
 }
 
+/** Whether two references mean one package; one that was read from a key has a version without what a key cannot hold. */
+export function isSamePackage(a: PackageRef, b: PackageRef): boolean {
+  return a.name === b.name && manifestName(a) === manifestName(b);
+}
+
 /** `NAME-VERSION-HASH` with what a file name cannot hold replaced, as Spack's `format_path` does. */
 function manifestName(ref: PackageRef): string {
   return [ref.name, ref.version, ref.hash].map((part) => part.replace(/[/\\:*?"<>|\n\t\r]/g, '_')).join('-');

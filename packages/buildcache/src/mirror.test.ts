@@ -41,8 +41,8 @@ describe('a mirror that Spack wrote', () => {
     const { hashes, nodes } = await mirror.index();
     const found: string[] = [];
     for await (const ref of mirror.packages()) {
-      const manifest = await mirror.manifest(ref);
-      const { root } = await mirror.spec(manifest);
+      const { manifest, document } = await mirror.package(ref);
+      const { root } = document;
       expect(nodes.get(root.hash)?.raw).toEqual(root.raw);
       let size = 0;
       for await (const chunk of await mirror.tarball(manifest)) size += (chunk as Buffer).length;
@@ -84,7 +84,7 @@ describe('a package of a mirror that was tampered with', () => {
   ] as const)('%s: its signature does not count', async (_, change, code) => {
     const folder = copyOf(quickstartMirror);
     edit(manifestFile(folder), change);
-    await expect((await open(folder)).manifest(hello)).rejects.toMatchObject({ code, kind: 'input' });
+    await expect((await open(folder)).package(hello)).rejects.toMatchObject({ code, kind: 'input' });
   });
 
   it('signed by a key that is not trusted: names the key', async () => {
@@ -93,7 +93,7 @@ describe('a package of a mirror that was tampered with', () => {
     const text = readFileSync(manifestFile(folder), 'utf8');
     const json = text.slice(text.indexOf('{'), text.lastIndexOf('}') + 1);
     writeFileSync(manifestFile(folder), await new KeySigner(other).sign(json));
-    await expect((await open(folder)).manifest(hello)).rejects.toMatchObject({
+    await expect((await open(folder)).package(hello)).rejects.toMatchObject({
       code: 'signature-untrusted',
       message: expect.stringContaining(other.getKeyID().toHex().toUpperCase()),
     });
@@ -106,7 +106,7 @@ describe('a package of a mirror that was tampered with', () => {
   ] as const)('a blob that is %s', async (_, change, code) => {
     const folder = copyOf(quickstartMirror);
     const mirror = await open(folder);
-    const manifest = await mirror.manifest(hello);
+    const { manifest } = await mirror.package(hello);
     edit(join(folder, v3.blob(manifest.tarball.checksum)), change);
     const stream = await mirror.tarball(manifest);
     await expect(stream.toArray()).rejects.toMatchObject({
@@ -120,12 +120,12 @@ describe('a package of a mirror that was tampered with', () => {
     const other = { name: 'libgreet', version: '1.2.0', hash: 'lxymk2z6d2wwfnlqcpxtqd2vynx2ohhv' };
     writeFileSync(manifestFile(folder), readFileSync(join(folder, v3.spec(other))));
     const mirror = await open(folder);
-    await expect(mirror.spec(await mirror.manifest(hello))).rejects.toMatchObject({ code: 'spec' });
+    await expect(mirror.package(hello)).rejects.toMatchObject({ code: 'wrong-package' });
   });
 
   it('a package that is not there', async () => {
     const mirror = await open(quickstartMirror);
-    await expect(mirror.manifest({ ...hello, version: '9' })).rejects.toMatchObject({
+    await expect(mirror.package({ ...hello, version: '9' })).rejects.toMatchObject({
       code: 'missing-package',
       kind: 'missing',
     });

@@ -14,12 +14,13 @@ import type { PublicKey } from 'openpgp';
 import { checkBytes, Verified } from './blob.js';
 import { databaseEntries, type ParsedEntry, parseEntry } from './database.js';
 import { BuildcacheError } from './error.js';
+import { checkIdentity } from './identity.js';
 import { fingerprintOf, parseKeyIndex, readPublicKeys } from './key.js';
 import { describe, mediaType, type PackageRef, packageOfKey, v3 } from './layout.js';
 import { type BlobRecord, type Manifest, parseManifest, readManifest, recordOf } from './manifest.js';
-import { type PackageMirror, readIndex } from './package-mirror.js';
+import { type MirrorPackage, type PackageMirror, readIndex } from './package-mirror.js';
 import { signedText, Trust, type VerifyOptions, verifySigned } from './signature.js';
-import { gunzipBytes, parseSpecDocument, type SpecDocument } from './spec-document.js';
+import { parseSpecDocument, unpackSpec } from './spec-document.js';
 
 /**
  * Whose packages are taken: `trusted`, those signed by a key of `trust`; `unsigned`, all, checked by checksum only.
@@ -79,10 +80,17 @@ export class Mirror implements PackageMirror {
     return new Mirror(this.store, policy);
   }
 
-  async manifest(ref: PackageRef, signal?: AbortSignal): Promise<PackageManifest> {
-    return this.manifestAt(v3.spec(ref), ref, signal);
+  async package(ref: PackageRef, signal?: AbortSignal): Promise<MirrorPackage> {
+    const manifest = await this.manifestAt(v3.spec(ref), ref, signal);
+    const what = describe(ref);
+    const specBytes = await this.smallBlob(manifest.spec, what, signal);
+    const json = unpackSpec(specBytes, manifest.spec.compression, what);
+    const document = parseSpecDocument(json.toString('utf8'), what);
+    checkIdentity(ref, document, { mirror: this.url, key: manifest.key });
+    return { manifest, document, specBytes };
   }
 
+  /** A manifest whose package is not checked yet: only for those who check it themselves. */
   async manifestAt(key: string, ref: PackageRef, signal?: AbortSignal): Promise<PackageManifest> {
     const what = describe(ref);
     let read: { bytes: Buffer; info: ObjectInfo };
@@ -162,39 +170,15 @@ export class Mirror implements PackageMirror {
     }
   }
 
-  specBlob(manifest: PackageManifest, signal?: AbortSignal): Promise<Readable> {
-    return this.blob(manifest.spec, describe(manifest), signal);
-  }
-
   tarball(manifest: PackageManifest, signal?: AbortSignal): Promise<Readable> {
     return this.blob(manifest.tarball, describe(manifest), signal);
   }
 
-  /** The package's spec. @throws BuildcacheError `spec` also when it is another package's */
-  async spec(manifest: PackageManifest, signal?: AbortSignal): Promise<SpecDocument> {
-    const bytes = await this.specBytes(manifest, signal);
-    const document = parseSpecDocument(bytes.toString('utf8'), describe(manifest));
-    this.checkRoot(manifest, document.root);
-    return document;
-  }
-
-  /** The JSON of the package's spec, verified and unpacked. */
-  async specBytes(manifest: PackageManifest, signal?: AbortSignal): Promise<Buffer> {
+  /** The JSON of the spec that a manifest names, verified and unpacked. */
+  async specJson(manifest: PackageManifest, signal?: AbortSignal): Promise<Buffer> {
     const what = describe(manifest);
     const bytes = await this.smallBlob(manifest.spec, what, signal);
-    return manifest.spec.compression === 'gzip' ? gunzipBytes(bytes, what) : bytes;
-  }
-
-  /** @throws BuildcacheError `spec` when a spec's root is another package than that of the manifest */
-  checkRoot(manifest: PackageManifest, root: { readonly name: string; readonly hash: string }): void {
-    if (root.hash === manifest.hash && root.name === manifest.name) return;
-    const what = describe(manifest);
-    throw new BuildcacheError(
-      'input',
-      'spec',
-      `${what}: its spec is that of ${root.name}/${root.hash.slice(0, 7)}.`,
-      { package: what, mirror: this.url, key: manifest.key, hint: 'Push the package again.' },
-    );
+    return unpackSpec(bytes, manifest.spec.compression, what);
   }
 
   /** Every package whose manifest is in the mirror, from a listing of keys. */

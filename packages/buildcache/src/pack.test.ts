@@ -27,7 +27,7 @@ describe('packing a prefix again', () => {
   ] as const)('gives the tar bytes of Spack, for each package of the %s mirror', async (_, folder) => {
     const mirror = await openMirror(folder);
     for await (const ref of mirror.packages()) {
-      const { tarball } = await mirror.manifest(ref);
+      const { tarball } = (await mirror.package(ref)).manifest;
       const tar = gunzipSync(readFileSync(join(folder, v3.blob(tarball.checksum))));
       const at = temporaryFolder();
       execFileSync('tar', ['-xf', '-', '-C', at], { input: tar });

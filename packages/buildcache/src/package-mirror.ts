@@ -5,7 +5,7 @@ import type { ParsedEntry } from './database.js';
 import { mediaType, type PackageRef } from './layout.js';
 import { formatManifest, record } from './manifest.js';
 import type { MirrorIndex, PackageManifest, SignaturePolicy } from './mirror.js';
-import { gzipText, type SpecDocument } from './spec-document.js';
+import type { SpecDocument } from './spec-document.js';
 
 /** What every mirror answers to those who take packages from it, whatever its layout. */
 export interface PackageMirror {
@@ -16,15 +16,14 @@ export interface PackageMirror {
   /** The same mirror with other rules for signatures. */
   withPolicy(policy: SignaturePolicy): PackageMirror;
   /**
-   * What a package consists of, its signature checked by the policy.
-   * @throws BuildcacheError `missing-package`, `manifest`, `signature-…`
+   * Takes a package: its manifest, the signature checked by the policy, and its spec, which is checked to be that of the
+   * package asked for. There is no other way to a manifest, so that nobody can forget this check.
+   * @throws BuildcacheError `missing-package`, `missing-blob`, `manifest`, `signature-…`, `key-…`, `checksum`, `length`,
+   *   `spec`, `wrong-package`, `dag-hash`
    */
-  manifest(ref: PackageRef, signal?: AbortSignal): Promise<PackageManifest>;
+  package(ref: PackageRef, signal?: AbortSignal): Promise<MirrorPackage>;
   /** Whether a package is there; says nothing of its blobs. */
   has(ref: PackageRef, signal?: AbortSignal): Promise<boolean>;
-  spec(manifest: PackageManifest, signal?: AbortSignal): Promise<SpecDocument>;
-  /** The spec as bytes that `manifest.spec` describes, verified while they stream. */
-  specBlob(manifest: PackageManifest, signal?: AbortSignal): Promise<Readable>;
   /** The package's tarball, gzip-compressed, verified while it streams. */
   tarball(manifest: PackageManifest, signal?: AbortSignal): Promise<Readable>;
   /** Every package that is there, from a listing. */
@@ -39,14 +38,21 @@ export interface PackageMirror {
   close(): Promise<void>;
 }
 
+/** A package of a mirror whose manifest and spec have been read and checked together. */
+export interface MirrorPackage {
+  readonly manifest: PackageManifest;
+  readonly document: SpecDocument;
+  /** The spec as the blob that `manifest.spec` describes. */
+  readonly specBytes: Buffer;
+}
+
 /** What a package of a mirror without manifests of layout v3 would have as one, unsigned. */
 export function manifestOf(
   { name, version, hash }: PackageRef,
   key: string,
   tarball: { readonly checksum: string; readonly size: number },
-  specText: string,
+  spec: Buffer,
 ): PackageManifest {
-  const spec = gzipText(specText);
   const records = [
     record(tarball.size, mediaType.tarball, 'gzip', tarball.checksum),
     record(spec.length, mediaType.spec, 'gzip', sha256(spec)),

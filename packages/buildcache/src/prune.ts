@@ -65,7 +65,7 @@ export async function planPrune(mirror: Mirror, options: PruneOptions = {}): Pro
   await Promise.all(
     roots.map((ref) =>
       limit(async () => {
-        const { nodes } = await reader.spec(await reader.manifest(ref, signal), signal);
+        const { nodes } = (await reader.package(ref, signal)).document;
         for (const hash of neededBy(ref.hash, nodes)) kept.add(hash);
       }),
     ),

@@ -32,7 +32,7 @@ export async function pullPackage(
 ): Promise<{ readonly prefix: string; readonly outcome: 'unpacked' | 'present' }> {
   const { to, root = to, signal } = options;
   const what = describe(ref);
-  const manifest = await mirror.manifest(ref, signal);
+  const { manifest } = await mirror.package(ref, signal);
   const { open, dispose } = await spooled(mirror, manifest, options);
   try {
     const reading = { what, signal };

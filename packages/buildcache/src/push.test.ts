@@ -52,7 +52,7 @@ describe('pushing', () => {
     expect(pushed.map((one) => one.outcome)).toEqual(['pushed', 'pushed', 'pushed']);
     const signed = mirror.withPolicy({ kind: 'trusted', trust: new Trust([key.toPublic()]) });
     for (const name of ['a', 'b', 'c']) {
-      const manifest = await signed.manifest({ name, version: '1.0', hash: madeHash(name) });
+      const { manifest } = await signed.package({ name, version: '1.0', hash: madeHash(name) });
       expect(manifest.signedBy).toBe(signer.fingerprint);
       expect(await (await signed.tarball(manifest)).toArray()).not.toEqual([]);
     }

@@ -280,15 +280,10 @@ async function stateOf(
   options: PushOptions,
 ): Promise<'absent' | 'broken' | 'whole'> {
   try {
-    const manifest = await mirror.withPolicy({ kind: 'unsigned' }).manifest(ref, options.signal);
+    const { manifest } = await mirror.withPolicy({ kind: 'unsigned' }).package(ref, options.signal);
     if (options.signer && !isSigned(manifest.text)) return 'broken';
-    const blobs = await Promise.all(
-      [manifest.tarball, manifest.spec].map(async (one) => {
-        const found = await mirror.store.head(v3.blob(one.checksum), { signal: options.signal });
-        return found?.size === one.contentLength;
-      }),
-    );
-    return blobs.every(Boolean) ? 'whole' : 'broken';
+    const blob = await mirror.store.head(v3.blob(manifest.tarball.checksum), { signal: options.signal });
+    return blob?.size === manifest.tarball.contentLength ? 'whole' : 'broken';
   } catch (error) {
     if (!(error instanceof BuildcacheError)) throw error;
     return error.code === 'missing-package' ? 'absent' : 'broken';

@@ -16,6 +16,7 @@ import {
   withState,
 } from './database.js';
 import { BuildcacheError, hasCode } from './error.js';
+import { checkRoot } from './identity.js';
 import { HashedFile, readBlocks, Spool } from './index-file.js';
 import { describe, mediaType, packageOfKey, v3 } from './layout.js';
 import { formatManifest, record } from './manifest.js';
@@ -207,8 +208,8 @@ async function readPackages(
     try {
       if (!news.isPackage(ref.hash)) {
         const manifest = await reader.manifestAt(key, ref, options.signal);
-        const nodes = specs.read(await reader.specBytes(manifest, options.signal), describe(ref));
-        reader.checkRoot(manifest, nodes[0]!);
+        const nodes = specs.read(await reader.specJson(manifest, options.signal), describe(ref));
+        checkRoot(ref, nodes[0]!, { mirror: mirror.url, key });
         news.add(ref.hash, nodes);
       }
     } catch (error) {

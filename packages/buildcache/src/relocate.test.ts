@@ -172,7 +172,7 @@ describe('a package of Spack', () => {
     async (_, folder) => {
       const mirror = await openMirror(folder);
       for await (const ref of mirror.packages()) {
-        const { tarball: record } = await mirror.manifest(ref);
+        const { tarball: record } = (await mirror.package(ref)).manifest;
         const open = () => tarball(folder, record.checksum);
         const { info, prefix } = await readBuildInfo(open(), { what: ref.name });
         const places: NewPlaces = { root: '/opt/sw' };
@@ -202,7 +202,7 @@ describe('a package of Spack', () => {
   it('unpacked where it was built is as it was, byte by byte', async () => {
     const mirror = await openMirror(quickstartMirror);
     for await (const ref of mirror.packages()) {
-      const { tarball: record } = await mirror.manifest(ref);
+      const { tarball: record } = (await mirror.package(ref)).manifest;
       const { prefix } = await readBuildInfo(tarball(quickstartMirror, record.checksum), { what: ref.name });
       const to = join(temporaryFolder(), 'pkg');
       await extractEntries(

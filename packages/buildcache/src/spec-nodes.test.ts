@@ -18,6 +18,7 @@ const expected = (bytes: Buffer) =>
   [...parseSpecDocument(bytes.toString('utf8'), 'x').nodes.values()].map((node) => ({
     hash: node.hash,
     name: node.name,
+    version: node.version,
     edges: countedEdges(node),
     json: node.raw,
   }));
@@ -54,11 +55,22 @@ describe('the nodes of a spec', () => {
           parameters: { note, build_spec: { name: note } },
           hash: madeHash(`p${i}`),
         }));
-        const json = { spec: { _meta: { version: 5 }, nodes }, buildcache_layout_version: 2 };
+        const json = { spec: { _meta: { version: 4 }, nodes }, buildcache_layout_version: 2 };
         const bytes = Buffer.from(JSON.stringify(json));
         expect(found(new SpecNodes(), bytes)).toEqual(expected(bytes));
       }),
     );
+  });
+
+  it('have the hashes that follow from their content, in spec files of each version', () => {
+    const text = specs[0]!.toString();
+    const nodes = new SpecNodes();
+    nodes.read(Buffer.from(text), 'x');
+    const forged = Buffer.from(text.replace('"namespace":"', '"namespace":"evil'));
+    expect(() => nodes.read(forged, 'x@1')).toThrowError(expect.objectContaining({ code: 'dag-hash' }));
+    // What an older file says is not taken for what a newer one says.
+    nodes.read(Buffer.from(forged.toString().replace('"version":5}', '"version":4}')), 'x');
+    expect(() => nodes.read(forged, 'x@1')).toThrowError(expect.objectContaining({ code: 'dag-hash' }));
   });
 
   it.each<[string, (text: string) => string]>([

@@ -1,15 +1,16 @@
-import { Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { isNotFound, type ObjectStore } from '@stackwright/storage';
 import type { PublicKey } from 'openpgp';
 import pLimit from 'p-limit';
 import { Verified } from './blob.js';
 import { databaseEntries, type ParsedEntry, parseEntry } from './database.js';
 import { BuildcacheError } from './error.js';
+import { checkIdentity } from './identity.js';
 import { readPublicKeys } from './key.js';
 import { describe, type PackageRef } from './layout.js';
 import type { MirrorIndex, PackageManifest, SignaturePolicy } from './mirror.js';
-import { manifestOf, type PackageMirror, readIndex } from './package-mirror.js';
-import { gzipText, parseSpecDocument, type SpecDocument } from './spec-document.js';
+import { type MirrorPackage, manifestOf, type PackageMirror, readIndex } from './package-mirror.js';
+import { gzipText, parseSpecDocument } from './spec-document.js';
 import { readV2Package, type V2Package, v2Keys, v2Packages, v3SpecText } from './v2.js';
 
 const indexKey = 'build_cache/index.json';
@@ -18,7 +19,6 @@ const indexKey = 'build_cache/index.json';
 export class V2Mirror implements PackageMirror {
   readonly url: string;
   readonly canList = true;
-  readonly #known = new WeakMap<PackageManifest, SpecDocument>();
   #packages: Promise<ReadonlyMap<string, V2Package>> | undefined;
 
   constructor(
@@ -32,7 +32,7 @@ export class V2Mirror implements PackageMirror {
     return new V2Mirror(this.store, policy);
   }
 
-  async manifest(ref: PackageRef, signal?: AbortSignal): Promise<PackageManifest> {
+  async package(ref: PackageRef, signal?: AbortSignal): Promise<MirrorPackage> {
     const what = describe(ref);
     const found = (await this.#listed(signal)).get(ref.hash);
     if (!found) {
@@ -42,25 +42,22 @@ export class V2Mirror implements PackageMirror {
       });
     }
     const read = await readV2Package(this.store, found, this.policy, signal);
+    checkIdentity(ref, read.document, { mirror: this.url, key: found.specKey });
     const size = (await this.store.head(read.tarballKey, { signal }))?.size;
     if (!size) throw this.#missingTarball(what, read.tarballKey);
-    const text = v3SpecText(read.document);
-    const tarball = { checksum: read.checksum, size };
-    const manifest = manifestOf(read.document.root, read.tarballKey, tarball, text);
-    this.#known.set(manifest, parseSpecDocument(text, what));
-    return manifest;
+    const document = parseSpecDocument(v3SpecText(read.document), what);
+    const specBytes = gzipText(document.text);
+    const manifest = manifestOf(
+      read.document.root,
+      read.tarballKey,
+      { checksum: read.checksum, size },
+      specBytes,
+    );
+    return { manifest, document, specBytes };
   }
 
   async has(ref: PackageRef, signal?: AbortSignal): Promise<boolean> {
     return (await this.#listed(signal)).has(ref.hash);
-  }
-
-  async spec(manifest: PackageManifest, signal?: AbortSignal): Promise<SpecDocument> {
-    return this.#known.get(manifest) ?? this.spec(await this.manifest(manifest, signal), signal);
-  }
-
-  async specBlob(manifest: PackageManifest, signal?: AbortSignal): Promise<Readable> {
-    return Readable.from([gzipText((await this.spec(manifest, signal)).text)]);
   }
 
   async tarball(manifest: PackageManifest, signal?: AbortSignal): Promise<Readable> {

@@ -70,7 +70,12 @@ export async function readV2Package(
   const document = parseSpecDocument(json, where);
   const { root } = document;
   if (root.hash !== found.hash) {
-    throw new BuildcacheError('input', 'spec', `${where} is the spec of ${describe(root)}.`, { key });
+    throw new BuildcacheError(
+      'input',
+      'wrong-package',
+      `${where}: ${store.url} has ${describe(root)} in its place.`,
+      { mirror: store.url, key, hint: 'Push the package again.' },
+    );
   }
   const { binary_cache_checksum: check } = JSON.parse(json) as {
     binary_cache_checksum?: { hash_algorithm?: string; hash?: string };

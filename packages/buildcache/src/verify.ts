@@ -72,8 +72,8 @@ async function verifyPackage(
   const what = describe(ref);
   const findings: MirrorFinding[] = [];
   try {
-    const manifest = await mirror.manifest(ref, options.signal);
-    const { root, nodes } = await mirror.spec(manifest, options.signal);
+    const { manifest, document } = await mirror.package(ref, options.signal);
+    const { root, nodes } = document;
     for (const edge of root.dependencies) {
       const needed = edge.types.includes('link') || edge.types.includes('run');
       if (!needed || present.has(edge.hash) || nodes.get(edge.hash)?.external) continue;

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ImageConfig, type Manifest, mediaTypes, RegistryRepository, readImage } from '@stackwright/oci';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -13,6 +13,7 @@ import {
   openToRead,
   type PackageMirror,
   presentPackages,
+  pullPackage,
   pushToRegistry,
   Trust,
   tagOf,
@@ -77,8 +78,8 @@ describe.skipIf(missing !== '')(`a build cache in a registry${missing}`, () => {
     await updateIndex(there);
     expect((await verifyMirror(there)).findings).toEqual([]);
     for (const ref of refs) {
-      const [a, b] = await Promise.all([mirror.manifest(ref), there.manifest(ref)]);
-      expect(b.tarball).toEqual(a.tarball);
+      const [a, b] = await Promise.all([mirror.package(ref), there.package(ref)]);
+      expect(b.manifest.tarball).toEqual(a.manifest.tarball);
     }
   });
 
@@ -91,14 +92,14 @@ describe.skipIf(missing !== '')(`a build cache in a registry${missing}`, () => {
     const { outcomes } = await copyPackages(cache, there, refs, { signer: new KeySigner(key) });
     expect([...outcomes.values()]).toEqual(['copied']);
     const trusting = there.withPolicy({ kind: 'trusted', trust: new Trust([key.toPublic()]) });
-    expect((await trusting.manifest(refs[0]!)).signed).toBe(true);
+    expect((await trusting.package(refs[0]!)).manifest.signed).toBe(true);
   });
 
   it('has no package that a signature is wanted of', async () => {
     const key = await createKey({ name: 'Test' });
     const cache = fresh().withPolicy({ kind: 'trusted', trust: new Trust([key.toPublic()]) });
     await pushToRegistry(cache, [madePackage('one')]);
-    await expect(cache.manifest(madePackage('one'))).rejects.toMatchObject({ code: 'signature-missing' });
+    await expect(cache.package(madePackage('one'))).rejects.toMatchObject({ code: 'signature-missing' });
   });
 
   it('copies from registry to registry', async () => {
@@ -290,6 +291,32 @@ describe.skipIf(missing !== '')(`a build cache in a registry${missing}`, () => {
       ['one', 'checksum'],
       ['two', 'spec'],
     ]);
+  });
+
+  it("refuses one package at another's tag, whoever takes it", async () => {
+    const cache = fresh();
+    const [one, two] = [madePackage('one'), madePackage('two')];
+    await pushToRegistry(cache, [one, two]);
+    const { bytes } = (await cache.repository.manifest(tagOf(two)))!;
+    await cache.repository.putManifest(tagOf(one), bytes, mediaTypes.manifest);
+    const wrong = { code: 'wrong-package', message: expect.stringMatching(/one-1\.0.*two@1\.0/) };
+    await expect(cache.package(one)).rejects.toMatchObject(wrong);
+    await expect(updateOciIndex(cache, { full: true })).rejects.toMatchObject(wrong);
+    const [folder, to] = [join(temporaryFolder(), 'v3'), join(temporaryFolder(), 'tree')];
+    expect((await copyPackages(cache, await openMirror(folder), [one])).failed).toMatchObject([
+      { error: wrong },
+    ]);
+    await expect(pullPackage(cache, one, { to })).rejects.toMatchObject(wrong);
+    expect([folder, to].filter((path) => existsSync(path))).toEqual([]);
+    const other = fresh();
+    expect((await copyToRegistry(cache, other, [one])).failed).toMatchObject([{ error: wrong }]);
+    expect(await other.has(one)).toBe(false);
+    expect((await verifyMirror(cache, { packages: [one] })).findings).toMatchObject([
+      { code: 'wrong-package' },
+    ]);
+    // A push of the right one mends it.
+    expect((await pushToRegistry(cache, [one])).pushed).toMatchObject([{ outcome: 'pushed' }]);
+    expect((await cache.package(one)).document.root.name).toBe('one');
   });
 
   it.skipIf(!golden)(

@@ -158,7 +158,9 @@ describe.skipIf(spackMissing)(
         gunzipSync(readFileSync(join(folder, v3.blob(checksum))));
       let compared = 0;
       for await (const ref of other.packages()) {
-        const [a, b] = await Promise.all([ours.manifest(ref), other.manifest(ref)]);
+        const [a, b] = await (await Promise.all([ours.package(ref), other.package(ref)])).map(
+          (one) => one.manifest,
+        );
         expect(
           unpacked(join(base, 'ours'), a.tarball.checksum).equals(unpacked(theirs, b.tarball.checksum)),
         ).toBe(true);

@@ -31,6 +31,10 @@ export function packageBlob(
   };
 }
 
+async function manifestOf(mirror: PackageMirror, node: ConcreteNode, signal?: AbortSignal) {
+  return (await mirror.package(node, signal)).manifest;
+}
+
 /**
  * Everything that an image of a lock holds, from a mirror, lowest layer first. Signatures are checked by the mirror's
  * policy.
@@ -50,7 +54,7 @@ export async function packagesOf(
       const node = nodes[index] as ConcreteNode;
       const manifest =
         options.known?.get(node.hash) ??
-        (await mirror.manifest(node, options.signal).catch((error: unknown) => {
+        (await manifestOf(mirror, node, options.signal).catch((error: unknown) => {
           if (hasCode(error, 'missing-package')) return undefined;
           throw error;
         }));

@@ -100,7 +100,9 @@ async function fillMirror(
   // One after the other, so that the index of the same packages is always the same.
   await updateIndex(to, { parallel: 1, signal });
   const sorted = [...nodes].sort((a, b) => (describe(a) < describe(b) ? -1 : 1));
-  return Promise.all(sorted.map(async (node) => ({ node, manifest: await to.manifest(node, signal) })));
+  return Promise.all(
+    sorted.map(async (node) => ({ node, manifest: (await to.package(node, signal)).manifest })),
+  );
 }
 
 async function mirrorLayers(

@@ -9,13 +9,14 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { openMirror, readKeyFiles, trustOf, verifyMirror } from '@stackwright/buildcache';
+import { openMirror, readKeyFiles, trustOf, v3, verifyMirror } from '@stackwright/buildcache';
 import { extract } from 'tar-stream';
 import { afterAll, describe, expect, it } from 'vitest';
 import {
   type AssembledImage,
   assembleMirrorImage,
   openBase,
+  packagesOf,
   Staging,
   stackImage,
   writeLayout,
@@ -117,6 +118,20 @@ describe('an image that holds a mirror', () => {
     await expect(assemble({ mirror: poor.withPolicy(nobody) })).rejects.toMatchObject({
       code: 'signature-untrusted',
     });
+  });
+
+  it("is not made of one package at another's key", async () => {
+    const folder = join(work, 'swapped');
+    cpSync(join(stack, 'mirror'), folder, { recursive: true });
+    const key = (name: string) => {
+      const node = nodes.find((one) => one.name === name)!;
+      return join(folder, v3.spec(node));
+    };
+    cpSync(key('chorus'), key('hello'));
+    const mirror = await openMirror(folder, { policy: await policy() });
+    const wrong = { code: 'wrong-package', message: expect.stringMatching(/hello@2\.0\/.*chorus@1\.1\//) };
+    await expect(assemble({ mirror })).rejects.toMatchObject(wrong);
+    await expect(packagesOf(mirror, lock)).rejects.toMatchObject(wrong);
   });
 
   it('is what stackwright.yaml asks for', async () => {

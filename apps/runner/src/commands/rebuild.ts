@@ -63,7 +63,7 @@ async function run(context: Context, argument: string | undefined, options: Opti
   // A binary that may not be used is replaced.
   let refused = false;
   if (!options.force) {
-    const there = await access.mirror.manifest(spec, signal).catch((error: unknown) => {
+    const there = await access.mirror.package(spec, signal).catch((error: unknown) => {
       if (hasCode(error, 'missing-package')) return undefined;
       // A binary that may not be used is as good as none, but why is worth knowing.
       if (isUnvouched(error)) {

@@ -131,11 +131,11 @@ export async function readMirrorState(
   const looking = nodes.map((node) =>
     limit(async () => {
       options.signal.throwIfAborted();
-      const manifest = await mirror.manifest(node, options.signal).catch((error: unknown) => {
+      const found = await mirror.package(node, options.signal).catch((error: unknown) => {
         if (hasCode(error, 'missing-package')) return undefined;
         throw error;
       });
-      if (manifest) state.set(node.hash, manifest);
+      if (found) state.set(node.hash, found.manifest);
       options.onProgress((done += 1), nodes.length);
     }),
   );
@@ -178,7 +178,6 @@ export async function verifyBlobs(
   const checks = relied.map(({ node, manifest }) =>
     limit(async () => {
       options.signal.throwIfAborted();
-      await mirror.spec(manifest, options.signal);
       if (local || options.inImage.has(node.hash)) {
         const blob = packageBlob(mirror, node, manifest);
         if (blob.path && !(await stat(blob.path).catch(() => undefined))) {

@@ -32,7 +32,7 @@ export async function copyToRegistry(
       limit(async () => {
         try {
           signal?.throwIfAborted();
-          const manifest = await from.manifest(ref, signal);
+          const { manifest } = await from.package(ref, signal);
           uploads.push(uploadOf(from, to, manifest, signal));
         } catch (error) {
           const untrusted = hasCode(error, 'signature-missing', 'signature-untrusted', 'signature-expired');
@@ -68,7 +68,7 @@ function uploadOf(
     name: manifest.name,
     version: manifest.version,
     hash: manifest.hash,
-    document: () => from.spec(manifest, signal),
+    document: async () => (await from.package(manifest, signal)).document,
     digest,
     put: async () => {
       const known = from instanceof OciMirror ? await knownLayer(from, manifest, signal) : undefined;

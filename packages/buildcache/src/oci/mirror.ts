@@ -12,10 +12,11 @@ import type { PublicKey } from 'openpgp';
 import pLimit from 'p-limit';
 import { databaseEntries, type ParsedEntry, parseEntry } from '../database.js';
 import { BuildcacheError } from '../error.js';
+import { checkIdentity } from '../identity.js';
 import { describe, type PackageRef } from '../layout.js';
 import type { MirrorIndex, PackageManifest, SignaturePolicy } from '../mirror.js';
-import { manifestOf, type PackageMirror, readIndex } from '../package-mirror.js';
-import { gzipText, type SpecDocument } from '../spec-document.js';
+import { type MirrorPackage, manifestOf, type PackageMirror, readIndex } from '../package-mirror.js';
+import { gzipText } from '../spec-document.js';
 import { type OciPackage, parseOciManifest, parseOciPackage } from './package.js';
 import { hashOfTag, indexTag, refOfTag, tagOf } from './tag.js';
 
@@ -74,17 +75,30 @@ export class OciMirror implements PackageMirror {
     return new OciMirror(this.repository, this.url, policy);
   }
 
-  /** What a tag holds; undefined when there is no such tag. @throws BuildcacheError when it is no package */
-  async package(tag: string, signal?: AbortSignal): Promise<OciPackage | undefined> {
+  /**
+   * What a package's tag holds; undefined when there is no such tag.
+   * @throws BuildcacheError when it is no package, or not the one that the tag names
+   */
+  async packageAt(tag: string, signal?: AbortSignal): Promise<OciPackage | undefined> {
     const where = `${this.url}:${tag}`;
     const found = await this.repository.manifest(tag, signal);
     if (!found) return undefined;
     const manifest = parseOciManifest(found.bytes, where);
     const config = await readAll(await this.#blob(manifest.config, where, signal));
-    return parseOciPackage(manifest, config, where);
+    const holds = parseOciPackage(manifest, config, where);
+    if (tagOf(holds) !== tag) {
+      throw new BuildcacheError('input', 'wrong-package', `${where} has ${describe(holds)} in its place.`, {
+        package: describe(holds),
+        mirror: this.url,
+        key: tag,
+        hint: 'Push the package again with --force.',
+      });
+    }
+    checkIdentity(holds, holds.document, { mirror: this.url, key: tag });
+    return holds;
   }
 
-  async manifest(ref: PackageRef, signal?: AbortSignal): Promise<PackageManifest> {
+  async package(ref: PackageRef, signal?: AbortSignal): Promise<MirrorPackage> {
     const what = describe(ref);
     if (this.policy.kind === 'trusted') {
       throw new BuildcacheError(
@@ -99,7 +113,7 @@ export class OciMirror implements PackageMirror {
       );
     }
     const tag = tagOf(ref);
-    const found = await this.package(tag, signal);
+    const found = await this.packageAt(tag, signal);
     if (!found) {
       throw new BuildcacheError('missing', 'missing-package', `${this.url} has no binary of ${what}.`, {
         package: what,
@@ -108,31 +122,18 @@ export class OciMirror implements PackageMirror {
         hint: 'Push it there first.',
       });
     }
-    if (found.hash !== ref.hash) {
-      throw new BuildcacheError('input', 'spec', `${this.url}:${tag} holds ${describe(found)}.`, {
-        package: what,
-        mirror: this.url,
-        key: tag,
-        hint: 'Push the package again with --force.',
-      });
-    }
+    checkIdentity(ref, found.document, { mirror: this.url, key: tag });
     const { digest, size } = found.layer.descriptor;
     const tarball = { checksum: digest.slice('sha256:'.length), size };
-    const manifest = manifestOf(ref, tag, tarball, found.document.text);
+    const { document } = found;
+    const specBytes = gzipText(document.text);
+    const manifest = manifestOf(ref, tag, tarball, specBytes);
     this.#known.set(manifest, found);
-    return manifest;
+    return { manifest, document, specBytes };
   }
 
   async has(ref: PackageRef, signal?: AbortSignal): Promise<boolean> {
     return (await this.repository.head(tagOf(ref), signal)) !== undefined;
-  }
-
-  async spec(manifest: PackageManifest, signal?: AbortSignal): Promise<SpecDocument> {
-    return (await this.packageOf(manifest, signal)).document;
-  }
-
-  async specBlob(manifest: PackageManifest, signal?: AbortSignal): Promise<Readable> {
-    return Readable.from([gzipText((await this.spec(manifest, signal)).text)]);
   }
 
   tarball(manifest: PackageManifest, signal?: AbortSignal): Promise<Readable> {
@@ -146,7 +147,7 @@ export class OciMirror implements PackageMirror {
 
   /** The package that `manifest` was made from. */
   async packageOf(manifest: PackageManifest, signal?: AbortSignal): Promise<OciPackage> {
-    const known = this.#known.get(manifest) ?? (await this.package(manifest.key, signal));
+    const known = this.#known.get(manifest) ?? (await this.packageAt(manifest.key, signal));
     if (known) return known;
     throw new BuildcacheError('missing', 'missing-package', `${this.url}:${manifest.key} was deleted.`, {
       mirror: this.url,
@@ -172,7 +173,7 @@ export class OciMirror implements PackageMirror {
     const unknown: Promise<PackageRef | undefined>[] = [];
     const read = async (tag: string): Promise<PackageRef | undefined> => {
       try {
-        return await this.package(tag, signal);
+        return await this.packageAt(tag, signal);
       } catch (error) {
         // Broken, but there: whoever asks for its manifest hears why.
         if (error instanceof BuildcacheError) return refOfTag(tag);

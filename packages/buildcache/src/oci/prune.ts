@@ -22,9 +22,7 @@ export async function planOciPrune(
   for (const root of keep) {
     const ref = present.get(root);
     if (!ref) continue;
-    const nodes = indexed.has(root)
-      ? indexed
-      : (await mirror.spec(await mirror.manifest(ref, signal), signal)).nodes;
+    const nodes = indexed.has(root) ? indexed : (await mirror.package(ref, signal)).document.nodes;
     for (const hash of neededBy(root, nodes)) kept.add(hash);
   }
   const packages = [...present.values()].filter((ref) => !kept.has(ref.hash));

@@ -252,7 +252,7 @@ async function packageThere(
   signal?: AbortSignal,
 ): Promise<There | undefined> {
   try {
-    const found = await mirror.package(tagOf(node), signal);
+    const found = await mirror.packageAt(tagOf(node), signal);
     if (found?.hash !== node.hash) return undefined;
     const digests = found.manifest.layers.map((layer) => layer.digest);
     return { layer: found.layer, digests, inspected: inspectedIn(found) };
@@ -263,7 +263,7 @@ async function packageThere(
 }
 
 async function inspect(mirror: OciMirror, ref: PackageRef, signal?: AbortSignal): Promise<InspectedPrefix> {
-  const manifest = await mirror.withPolicy({ kind: 'unsigned' }).manifest(ref, signal);
+  const { manifest } = await mirror.withPolicy({ kind: 'unsigned' }).package(ref, signal);
   const { prefix, folders } = await readLayerFacts(
     await mirror.tarball(manifest, signal),
     describe(ref),

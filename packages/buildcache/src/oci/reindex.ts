@@ -94,7 +94,7 @@ async function makeIndex(
     const job = limit(async () => {
       signal?.throwIfAborted();
       try {
-        const one = await mirror.package(tag, signal);
+        const one = await mirror.packageAt(tag, signal);
         // Deleted since it was listed.
         if (one) {
           hashes.add(one.hash);

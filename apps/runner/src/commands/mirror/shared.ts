@@ -295,7 +295,7 @@ export async function* eachNode(
   const reader = mirror.withPolicy({ kind: 'unsigned' });
   for (const ref of present.values()) {
     if (seen.has(ref.hash)) continue;
-    const document = await reader.spec(await reader.manifest(ref, signal), signal);
+    const { document } = await reader.package(ref, signal);
     for (const [hash, node] of document.nodes) {
       if (seen.has(hash)) continue;
       seen.add(hash);
