@@ -20,6 +20,11 @@ export interface UnpackOptions {
   readonly limit?: number;
   /** Sees every byte of the uncompressed archive, padding included. */
   readonly onBytes?: (bytes: Buffer) => void;
+  /**
+   * Refuse what Spack never writes and what would have an effect in an image that no package may have: setuid, setgid and
+   * sticky bits, files that hide others (`.wh.…`), extended attributes and capabilities, other owners than root.
+   */
+  readonly layer?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -34,17 +39,33 @@ const inMemory = 16 * 1024 * 1024;
  */
 export async function* tarEntries(tarball: Readable, options: UnpackOptions): AsyncGenerator<TarItem> {
   const { what, limit = 64 * 1024 ** 3 } = options;
-  const refuse = (code: BuildcacheErrorCode, why: string): never => {
-    throw new BuildcacheError('input', code, `${what}: its tarball ${why}.`, {
+  const refusal = (code: BuildcacheErrorCode, why: string) =>
+    new BuildcacheError('input', code, `${what}: its tarball ${why}.`, {
       package: what,
       hint: 'Nothing of it was kept. Push the package again.',
     });
+  const refuse = (code: BuildcacheErrorCode, why: string): never => {
+    throw refusal(code, why);
   };
   const gunzip = createGunzip();
   const reader = extract();
   if (options.onBytes) gunzip.on('data', options.onBytes);
   const running = pipeline(tarball, gunzip, reader, { signal: options.signal });
   running.catch(() => {});
+  /** What the tarball's reader failed with, in terms of the package. */
+  const explained = async (error: unknown): Promise<unknown> => {
+    if (error instanceof BuildcacheError || options.signal?.aborted) return error;
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code?.startsWith('Z_')) return refusal('compression', `is no valid gzip: ${message}`);
+    // What the stream itself failed with (a checksum, a connection) says more than what broke because of it.
+    const cause = await running.then(
+      () => undefined,
+      (reason: unknown) => reason,
+    );
+    if (cause instanceof Error && cause !== error && !/premature/i.test(cause.message)) return cause;
+    const broken = /end of data|invalid (tar )?header|exceeds max size|premature/i.test(message);
+    return broken ? refusal('tarball', `is broken: ${message}`) : error;
+  };
   const kinds = new Map<string, string>();
   let total = 0;
   try {
@@ -52,7 +73,8 @@ export async function* tarEntries(tarball: Readable, options: UnpackOptions): As
       const { header } = entry;
       const name = checkName(header.name, refuse);
       const type = typeOf(header, refuse);
-      const size = type === 'file' ? (header.size ?? 0) : 0;
+      const size = sizeOf(header, name, type, refuse);
+      if (options.layer) checkForLayer(header, name, refuse);
       total += size;
       if (total > limit) refuse('tar-size', `holds more than ${limit} bytes`);
       const known = kinds.get(name);
@@ -73,26 +95,29 @@ export async function* tarEntries(tarball: Readable, options: UnpackOptions): As
       const mode = type === 'folder' || type === 'symlink' || (header.mode ?? 0) & 0o100 ? 0o755 : 0o644;
       yield {
         entry: { name, type, mode, size, ...(target === undefined ? {} : { target }) },
-        content: type === 'file' ? (entry as AsyncIterable<Buffer>) : [],
+        content: type === 'file' ? contentOf(entry as AsyncIterable<Buffer>, explained) : [],
       };
       // Whoever takes an item need not read it.
       entry.resume();
     }
     await running;
   } catch (error) {
-    if (error instanceof BuildcacheError || options.signal?.aborted) throw error;
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code?.startsWith('Z_')) refuse('compression', `is no valid gzip: ${message}`);
-    // What the stream itself failed with (a checksum, a connection) says more than what broke because of it.
-    await running.catch((cause: unknown) => {
-      if (cause instanceof Error && cause !== error && !/premature/i.test(cause.message)) throw cause;
-    });
-    if (/end of data|invalid tar|premature/i.test(message)) refuse('tarball', `is broken: ${message}`);
-    throw error;
+    throw await explained(error);
   } finally {
     reader.destroy();
     gunzip.destroy();
     tarball.destroy();
+  }
+}
+
+async function* contentOf(
+  entry: AsyncIterable<Buffer>,
+  explained: (error: unknown) => Promise<unknown>,
+): AsyncGenerator<Buffer> {
+  try {
+    yield* entry;
+  } catch (error) {
+    throw await explained(error);
   }
 }
 
@@ -334,6 +359,34 @@ function typeOf(
     default:
       return refuse('tar-type', `has ${header.name}, a ${header.type ?? 'thing of unknown kind'}`);
   }
+}
+
+/** The bytes of content. A size that cannot be read would leave the reader waiting for ever for the content's end. */
+function sizeOf(
+  { size }: Header,
+  name: string,
+  type: TarItem['entry']['type'],
+  refuse: (code: BuildcacheErrorCode, why: string) => never,
+): number {
+  if (size === undefined || !Number.isSafeInteger(size) || size < 0)
+    return refuse('tarball', `is broken: the header of ${name} has no valid size`);
+  if (type === 'file') return size;
+  return size === 0 ? 0 : refuse('tarball', `is broken: ${name} is a ${type} with content`);
+}
+
+/** OCI image spec 1.1, layer: whiteouts; POSIX.1-2001 and star: extended attributes in pax records. */
+function checkForLayer(
+  header: Header,
+  name: string,
+  refuse: (code: BuildcacheErrorCode, why: string) => never,
+): void {
+  if (header.mode && header.mode & 0o7000)
+    refuse('tar-type', `has ${name} with the mode ${header.mode.toString(8)}`);
+  if (header.uid || header.gid) refuse('tar-type', `has ${name}, which belongs to another user than root`);
+  if (name.split('/').some((part) => part.startsWith('.wh.')))
+    refuse('tar-path', `has ${name}, which would hide a file of the image below`);
+  const attribute = Object.keys(header.pax ?? {}).find((key) => /xattr|acl|selinux/i.test(key));
+  if (attribute) refuse('tar-type', `has ${name} with the attribute ${attribute}`);
 }
 
 function checkParents(

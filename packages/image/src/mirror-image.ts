@@ -1,8 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
+import { Readable } from 'node:stream';
 import {
   copyKeys,
   copyPackages,
@@ -12,11 +11,12 @@ import {
   openMirror,
   type PackageManifest,
   type PackageMirror,
+  type TarItem,
+  tarBytes,
   updateIndex,
   v3,
 } from '@stackwright/buildcache';
 import type { ConcreteNode } from '@stackwright/spack-env';
-import { pack } from 'tar-stream';
 import { type AssembledImage, type AssembleOptions, composeImage, stageBase } from './assemble.js';
 import { ImageError } from './error.js';
 import { keyOf, type Layer } from './layer.js';
@@ -160,38 +160,30 @@ async function mirrorLayer(
   );
   return staging.pack(
     keyOf('mirror', root, ...contents),
-    () => tarOf(folder, root, files, signal),
+    () => Readable.from(tarBytes(filesUnder(folder, root, files, signal)), { objectMode: false }),
     `stackwright: ${title}`,
     { plain: true, signal },
   );
 }
 
 /** Files of a folder under another root, with the folders above them; the same for the same files. */
-function tarOf(
+function* filesUnder(
   folder: string,
   root: string,
   files: readonly MirrorFile[],
   signal: AbortSignal | undefined,
-): Readable {
-  const output = pack();
-  const fixed = { mtime: new Date(0), uid: 0, gid: 0 };
+): Generator<TarItem> {
   const names = [...files].sort((a, b) => (a.key < b.key ? -1 : 1));
   const folders = new Set<string>();
   for (const { key } of names) {
     for (let at = dirname(join(root, key)); at !== '/'; at = dirname(at)) folders.add(at);
   }
-  const fill = async () => {
-    for (const path of [...folders].sort()) {
-      output.entry({ name: `${path.slice(1)}/`, type: 'directory', mode: 0o755, ...fixed });
-    }
-    for (const { key, size } of names) {
-      const entry = output.entry({ name: join(root, key).slice(1), size, mode: 0o644, ...fixed });
-      await pipeline(createReadStream(join(folder, key)), entry as unknown as NodeJS.WritableStream, {
-        signal,
-      });
-    }
-    output.finalize();
-  };
-  fill().catch((error) => output.destroy(error));
-  return output as unknown as Readable;
+  for (const path of [...folders].sort())
+    yield { entry: { name: path.slice(1), type: 'folder', mode: 0o755, size: 0 }, content: [] };
+  for (const { key, size } of names) {
+    yield {
+      entry: { name: join(root, key).slice(1), type: 'file', mode: 0o644, size },
+      content: createReadStream(join(folder, key), { signal }),
+    };
+  }
 }
