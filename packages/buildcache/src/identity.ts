@@ -1,6 +1,6 @@
 import { type ConcreteNode, dagHashOf } from '@stackwright/spack-env';
 import { BuildcacheError } from './error.js';
-import { describe, isSamePackage, type PackageRef } from './layout.js';
+import { describe, isSamePackage, type PackageRef } from './package-ref.js';
 import type { SpecDocument } from './spec-document.js';
 
 /** Where something was read, for messages. */

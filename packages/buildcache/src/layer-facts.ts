@@ -3,9 +3,9 @@ import { dirname } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { Digest } from '@stackwright/oci';
 import { BuildcacheError } from './error.js';
+import type { TarEntry } from './pack/tar.js';
 import { type InspectedPrefix, inspectedFolders } from './search-path.js';
-import type { TarEntry } from './tar.js';
-import { tarEntries } from './unpack.js';
+import { tarEntries } from './unpack/unpack.js';
 
 /** What has to be known of a package's tarball before it can be a layer; constant for a digest, so it is remembered. */
 export interface LayerFacts {

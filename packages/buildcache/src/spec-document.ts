@@ -1,7 +1,7 @@
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { type ConcreteNode, readNode } from '@stackwright/spack-env';
 import { BuildcacheError } from './error.js';
-import { isHash, isName } from './layout.js';
+import { isHash, isName } from './package-ref.js';
 
 /** A package's spec as the mirror keeps it: its node and all nodes it depends on. */
 export interface SpecDocument {

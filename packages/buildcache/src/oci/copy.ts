@@ -1,15 +1,15 @@
 import { mediaTypes } from '@stackwright/oci';
 import pLimit from 'p-limit';
-import type { CopyOptions, CopyOutcome } from '../copy.js';
+import type { CopyOptions, CopyOutcome } from '../care/copy.js';
 import { hasCode } from '../error.js';
 import { readLayerFacts } from '../layer-facts.js';
-import { describe, type PackageRef } from '../layout.js';
-import type { PackageManifest } from '../mirror.js';
-import type { PackageMirror } from '../package-mirror.js';
-import { spooled } from '../pull.js';
-import { OciMirror } from './mirror.js';
+import type { PackageMirror } from '../mirror.js';
+import { describe, type PackageRef } from '../package-ref.js';
+import { spooled } from '../unpack/pull.js';
+import type { PackageManifest } from '../v3/reader.js';
 import { inspectedIn, type PackageLayer } from './package.js';
 import { type PublishOptions, publish, sameRegistry, type Upload } from './publish.js';
+import { OciMirror } from './reader.js';
 
 /**
  * Copies packages from any mirror into a registry, each verified by the source's policy. Signatures stay behind: a

@@ -9,7 +9,7 @@ import {
   type RegistryRepository,
 } from '@stackwright/oci';
 import { format } from '@stackwright/spack-env';
-import { describe, type PackageRef } from '../layout.js';
+import { describe, type PackageRef } from '../package-ref.js';
 import { type InspectedPrefix, searchPaths } from '../search-path.js';
 import type { SpecDocument } from '../spec-document.js';
 import type { PackageLayer } from './package.js';

@@ -1,6 +1,6 @@
 import type { Descriptor, Digest, ImageConfig, Manifest as ImageManifest } from '@stackwright/oci';
 import { BuildcacheError } from '../error.js';
-import type { PackageRef } from '../layout.js';
+import type { PackageRef } from '../package-ref.js';
 import type { InspectedPrefix } from '../search-path.js';
 import { foldersIn } from '../search-path.js';
 import { parseSpecDocument, type SpecDocument } from '../spec-document.js';

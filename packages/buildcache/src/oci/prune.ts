@@ -1,9 +1,9 @@
 import { OciError } from '@stackwright/oci';
 import type { ConcreteNode } from '@stackwright/spack-env';
+import { neededBy, type PrunePlan } from '../care/prune.js';
 import { BuildcacheError } from '../error.js';
-import { describe, type PackageRef } from '../layout.js';
-import { neededBy, type PrunePlan } from '../prune.js';
-import type { OciMirror } from './mirror.js';
+import { describe, type PackageRef } from '../package-ref.js';
+import type { OciMirror } from './reader.js';
 import { updateOciIndex } from './reindex.js';
 import { tagOf } from './tag.js';
 

@@ -4,7 +4,7 @@ import pLimit from 'p-limit';
 import { goArchitecture } from '../architecture.js';
 import { BuildcacheError } from '../error.js';
 import { readLayerFacts } from '../layer-facts.js';
-import { describe, type PackageRef } from '../layout.js';
+import { describe, type PackageRef } from '../package-ref.js';
 import type { InspectedPrefix } from '../search-path.js';
 import type { SpecDocument } from '../spec-document.js';
 import {
@@ -17,9 +17,9 @@ import {
   putImage,
   type StackedLayer,
 } from './image.js';
-import type { OciMirror } from './mirror.js';
 import { deepestFirst } from './order.js';
 import { inspectedIn, type PackageLayer } from './package.js';
+import type { OciMirror } from './reader.js';
 import { tagOf } from './tag.js';
 
 /** A package on its way into a registry. */

@@ -1,12 +1,12 @@
 import { Readable } from 'node:stream';
 import { mediaTypes } from '@stackwright/oci';
 import { LayerScan } from '../layer-facts.js';
-import { describe, type PackageRef } from '../layout.js';
-import type { PackedTarball, TarItem } from '../pack.js';
-import { buffered, type PackageSource, type Pushed, type PushOptions } from '../push.js';
+import type { PackedTarball, TarItem } from '../pack/pack.js';
+import { describe, type PackageRef } from '../package-ref.js';
 import { parseSpecDocument } from '../spec-document.js';
-import type { OciMirror } from './mirror.js';
+import { buffered, type PackageSource, type Pushed, type PushOptions } from '../v3/push.js';
 import { type PublishOptions, publish, type Upload } from './publish.js';
+import type { OciMirror } from './reader.js';
 
 export interface OciPushOptions
   extends Omit<PushOptions, 'signer'>,

@@ -2,13 +2,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { digestOf, mediaTypes } from '@stackwright/oci';
 import { reachable } from '@stackwright/spack-env';
 import pLimit from 'p-limit';
-import { countedEdges, databaseFrame, formatEntry } from '../database.js';
 import { BuildcacheError } from '../error.js';
-import type { MirrorIndex } from '../mirror.js';
-import type { IndexOptions, IndexResult } from '../reindex.js';
+import { countedEdges, databaseFrame, formatEntry } from '../index/database.js';
+import type { IndexOptions, IndexResult } from '../index/reindex.js';
 import type { SpecDocument } from '../spec-document.js';
+import type { MirrorIndex } from '../v3/reader.js';
 import { putBytes, putImage } from './image.js';
-import type { OciMirror } from './mirror.js';
+import type { OciMirror } from './reader.js';
 import { indexTag } from './tag.js';
 
 type Node = SpecDocument['root'];

@@ -1,0 +1,125 @@
+import type { Readable } from 'node:stream';
+import { isNotFound, type ObjectStore } from '@stackwright/storage';
+import type { PublicKey } from 'openpgp';
+import pLimit from 'p-limit';
+import { Verified } from '../blob.js';
+import { BuildcacheError } from '../error.js';
+import { checkIdentity } from '../identity.js';
+import { databaseEntries, type ParsedEntry, parseEntry } from '../index/database.js';
+import { type MirrorPackage, manifestOf, type PackageMirror, readIndex } from '../mirror.js';
+import { describe, type PackageRef } from '../package-ref.js';
+import { readPublicKeys } from '../sign/key.js';
+import { gzipText, parseSpecDocument } from '../spec-document.js';
+import type { MirrorIndex, PackageManifest, SignaturePolicy } from '../v3/reader.js';
+import { readV2Package, type V2Package, v2Keys, v2Packages, v3SpecText } from './package.js';
+
+const indexKey = 'build_cache/index.json';
+
+/** A mirror of layout v2, to read: its packages look as they would in layout v3, unsigned. */
+export class V2Mirror implements PackageMirror {
+  readonly url: string;
+  readonly canList = true;
+  #packages: Promise<ReadonlyMap<string, V2Package>> | undefined;
+
+  constructor(
+    readonly store: ObjectStore,
+    readonly policy: SignaturePolicy,
+  ) {
+    this.url = store.url;
+  }
+
+  withPolicy(policy: SignaturePolicy): V2Mirror {
+    return new V2Mirror(this.store, policy);
+  }
+
+  async package(ref: PackageRef, signal?: AbortSignal): Promise<MirrorPackage> {
+    const what = describe(ref);
+    const found = (await this.#listed(signal)).get(ref.hash);
+    if (!found) {
+      throw new BuildcacheError('missing', 'missing-package', `${this.url} has no binary of ${what}.`, {
+        package: what,
+        mirror: this.url,
+      });
+    }
+    const read = await readV2Package(this.store, found, this.policy, signal);
+    checkIdentity(ref, read.document, { mirror: this.url, key: found.specKey });
+    const size = (await this.store.head(read.tarballKey, { signal }))?.size;
+    if (!size) throw this.#missingTarball(what, read.tarballKey);
+    const document = parseSpecDocument(v3SpecText(read.document), what);
+    const specBytes = gzipText(document.text);
+    const manifest = manifestOf(
+      read.document.root,
+      read.tarballKey,
+      { checksum: read.checksum, size },
+      specBytes,
+    );
+    return { manifest, document, specBytes };
+  }
+
+  async has(ref: PackageRef, signal?: AbortSignal): Promise<boolean> {
+    return (await this.#listed(signal)).has(ref.hash);
+  }
+
+  async tarball(manifest: PackageManifest, signal?: AbortSignal): Promise<Readable> {
+    const what = describe(manifest);
+    const { body } = await this.store.get(manifest.key, { signal }).catch((error: unknown) => {
+      throw isNotFound(error) ? this.#missingTarball(what, manifest.key) : error;
+    });
+    const verified = new Verified(manifest.tarball, what, manifest.key);
+    body.on('error', (error) => verified.destroy(error));
+    verified.on('close', () => body.destroy());
+    return body.pipe(verified);
+  }
+
+  /** Names and versions come from the index, and from the specs of what it lacks. */
+  async *packages(signal?: AbortSignal): AsyncGenerator<PackageRef> {
+    const nodes = (await this.hasIndex(signal)) ? (await this.index(signal)).nodes : new Map();
+    const limit = pLimit(8);
+    const listed = [...(await this.#listed(signal)).values()];
+    const refs = listed.map(async (found): Promise<PackageRef> => {
+      const node = nodes.get(found.hash);
+      if (node) return node;
+      const read = () => readV2Package(this.store, found, { kind: 'unsigned' }, signal);
+      return (await limit(read)).document.root;
+    });
+    for (const { name, version, hash } of await Promise.all(refs)) yield { name, version, hash };
+  }
+
+  async hasIndex(signal?: AbortSignal): Promise<boolean> {
+    return (await this.store.head(indexKey, { signal })) !== undefined;
+  }
+
+  async *indexEntries(signal?: AbortSignal): AsyncGenerator<ParsedEntry> {
+    const { body } = await this.store.get(indexKey, { signal });
+    for await (const entry of databaseEntries(body, `${this.url}/${indexKey}`))
+      yield parseEntry(entry, this.url);
+  }
+
+  index(signal?: AbortSignal): Promise<MirrorIndex> {
+    return readIndex(this, signal);
+  }
+
+  async publishedKeys(signal?: AbortSignal): Promise<PublicKey[]> {
+    const texts = await v2Keys(this.store, signal);
+    return (await Promise.all(texts.map((text) => readPublicKeys(text, this.url)))).flat();
+  }
+
+  close(): Promise<void> {
+    return this.store.close();
+  }
+
+  #listed(signal?: AbortSignal): Promise<ReadonlyMap<string, V2Package>> {
+    this.#packages ??= v2Packages(this.store, signal).then(
+      (all) => new Map(all.map((found) => [found.hash, found])),
+    );
+    return this.#packages;
+  }
+
+  #missingTarball(what: string, key: string): BuildcacheError {
+    return new BuildcacheError('input', 'missing-blob', `${what}: ${this.url} lacks ${key}.`, {
+      package: what,
+      mirror: this.url,
+      key,
+    });
+  }
+}
