@@ -1,3 +1,5 @@
+export type { ComposedLayer, ImageDocument, ImageParts, Layer } from './compose.js';
+export { composeImage, ociLayer } from './compose.js';
 export { storedCredentials } from './credentials.js';
 export type { Descriptor, Digest, ImageConfig, ImageIndex, Manifest, Platform } from './descriptor.js';
 export { isIndexType, manifestTypes, mediaTypes } from './descriptor.js';
