@@ -3,20 +3,15 @@ import { join } from 'node:path';
 import { openStore } from '@stackwright/storage';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import {
-  copyPackages,
   createKey,
   KeySigner,
-  type Mirror,
   migrateV2,
-  openMirror,
   openToRead,
-  planPrune,
+  openV3Mirror,
   pullPackage,
-  pushPackage,
-  signPackages,
   type Trust,
   trustOf,
-  updateIndex,
+  type V3Mirror,
   v3,
   verifyMirror,
 } from './index.js';
@@ -52,10 +47,10 @@ describe("the signed manifest of one package at another's key", () => {
   beforeAll(async () => {
     trust = await trustOf({ keys: [{ text: quickstartKey(), from: 'quickstart.pub' }] });
   });
-  const swapped = async (): Promise<{ folder: string; mirror: Mirror }> => {
+  const swapped = async (): Promise<{ folder: string; mirror: V3Mirror }> => {
     const folder = copyOf(quickstartMirror);
     copyFileSync(join(folder, v3.spec(chorus)), join(folder, v3.spec(hello)));
-    return { folder, mirror: (await openMirror(folder)).withPolicy({ kind: 'trusted', trust }) };
+    return { folder, mirror: (await openV3Mirror(folder)).withPolicy({ kind: 'trusted', trust }) };
   };
 
   it('is not read', async () => {
@@ -74,7 +69,7 @@ describe("the signed manifest of one package at another's key", () => {
   it('is not copied', async () => {
     const { mirror } = await swapped();
     const folder = temporaryFolder();
-    const { outcomes, failed } = await copyPackages(mirror, await openMirror(folder), [hello]);
+    const { outcomes, failed } = await (await openV3Mirror(folder)).copyFrom(mirror, [hello]);
     expect([outcomes.size, failed]).toEqual([
       0,
       [{ package: hello, error: expect.objectContaining(refused) }],
@@ -84,8 +79,8 @@ describe("the signed manifest of one package at another's key", () => {
 
   it('does not count as there when the right one is copied over it', async () => {
     const { mirror } = await swapped();
-    const from = await openMirror(quickstartMirror);
-    const { outcomes } = await copyPackages(from, mirror, [hello]);
+    const from = await openV3Mirror(quickstartMirror);
+    const { outcomes } = await mirror.copyFrom(from, [hello]);
     expect(outcomes.get(hello.hash)).toBe('copied');
     expect((await mirror.package(hello)).document.root).toMatchObject(hello);
   });
@@ -94,7 +89,7 @@ describe("the signed manifest of one package at another's key", () => {
     const { folder, mirror } = await swapped();
     const text = readFileSync(join(folder, v3.spec(hello)), 'utf8');
     const notary = new KeySigner(await createKey({ name: 'Notary' }));
-    const { signed, failed } = await signPackages(mirror, [hello], notary);
+    const { signed, failed } = await mirror.sign([hello], notary);
     expect([signed, failed]).toEqual([[], [{ package: hello, error: expect.objectContaining(refused) }]]);
     expect(readFileSync(join(folder, v3.spec(hello)), 'utf8')).toBe(text);
   });
@@ -102,7 +97,7 @@ describe("the signed manifest of one package at another's key", () => {
   it('is not indexed', async () => {
     const { folder, mirror } = await swapped();
     const before = filesOf(folder);
-    await expect(updateIndex(mirror, { full: true })).rejects.toMatchObject({
+    await expect(mirror.updateIndex({ full: true })).rejects.toMatchObject({
       code: 'wrong-package',
       message: expect.stringContaining('chorus@1.1/mzh2ynz'),
     });
@@ -118,19 +113,19 @@ describe("the signed manifest of one package at another's key", () => {
 
   it('keeps a pruning from deciding what it needs', async () => {
     const { mirror } = await swapped();
-    await expect(planPrune(mirror, { keep: new Set([hello.hash]) })).rejects.toMatchObject(refused);
+    await expect(mirror.planPrune({ keep: new Set([hello.hash]) })).rejects.toMatchObject(refused);
   });
 
   it('is replaced by a push of the right one', async () => {
     const folder = temporaryFolder();
-    const mirror = await openMirror(folder);
-    for (const name of ['a', 'b']) await pushPackage(mirror, madePackage(name));
+    const mirror = await openV3Mirror(folder);
+    for (const name of ['a', 'b']) await mirror.push(madePackage(name));
     const [a, b] = ['a', 'b'].map((name) => ({ name, version: '1.0', hash: madeHash(name) })) as [
       typeof hello,
       typeof hello,
     ];
     copyFileSync(join(folder, v3.spec(a)), join(folder, v3.spec(b)));
-    expect((await pushPackage(mirror, madePackage('b'))).outcome).toBe('pushed');
+    expect((await mirror.push(madePackage('b'))).outcome).toBe('pushed');
     expect((await mirror.package(b)).document.root.name).toBe('b');
   });
 });
@@ -155,7 +150,7 @@ describe("a v2 package at another's key", () => {
   });
 
   it('is not migrated', async () => {
-    const to = await openMirror(temporaryFolder());
+    const to = await openV3Mirror(temporaryFolder());
     const { failed } = await migrateV2(await openStore(swapped()), to, { policy: { kind: 'unsigned' } });
     expect(failed).toMatchObject([{ error: wrong }]);
     expect(await to.has(hello)).toBe(false);

@@ -1,20 +1,61 @@
 import type { Readable } from 'node:stream';
+import type { Descriptor } from '@stackwright/oci';
+import type { ConcreteNode } from '@stackwright/spack-env';
 import type { PublicKey } from 'openpgp';
-import { sha256 } from './blob.js';
 import type { ParsedEntry } from './index/database.js';
-import { mediaType, type PackageRef } from './package-ref.js';
+import type { PackageRef } from './package-ref.js';
+import type { Trust, VerifyOptions } from './sign/signature.js';
 import type { SpecDocument } from './spec-document.js';
-import { formatManifest, record } from './v3/manifest.js';
-import type { MirrorIndex, PackageManifest, SignaturePolicy } from './v3/reader.js';
 
-/** What every mirror answers to those who take packages from it, whatever its layout. */
-export interface PackageMirror {
+/**
+ * Whose packages are taken: `trusted`, those signed by a key of `trust`; `unsigned`, all, checked by checksum only.
+ */
+export type SignaturePolicy =
+  | ({ readonly kind: 'trusted'; readonly trust: Trust } & Omit<VerifyOptions, 'date'>)
+  | { readonly kind: 'unsigned' };
+
+/**
+ * What a mirror says of a package. Each kind of mirror gives values of a class of its own, which hold what else it knows
+ * of the package; only the mirror that gave one can use that.
+ */
+export interface PackageManifest extends PackageRef {
+  /** The package's tarball, as an image's layer is described. */
+  readonly tarball: Descriptor;
+  /** The blob that holds its spec. */
+  readonly spec: Descriptor;
+  /** The fingerprint of the trusted key that signed it; undefined when signatures were not looked at. */
+  readonly signedBy: string | undefined;
+  readonly signed: boolean;
+}
+
+/** A package of a mirror whose manifest and spec have been read and checked together. */
+export interface MirrorPackage<Manifest extends PackageManifest = PackageManifest> {
+  readonly manifest: Manifest;
+  readonly document: SpecDocument;
+  /** The spec as the blob that `manifest.spec` describes. */
+  readonly specBytes: Buffer;
+}
+
+/** What a mirror's index says. */
+export interface MirrorIndex {
+  /** Hashes of the packages whose binaries are in the mirror. */
+  readonly hashes: ReadonlySet<string>;
+  /** Every node of the index by hash, those without a binary too. */
+  readonly nodes: ReadonlyMap<string, ConcreteNode>;
+}
+
+/** The reading half of a mirror, whatever its layout. */
+export interface MirrorReader {
   readonly url: string;
   readonly policy: SignaturePolicy;
   /** Whether it can say by itself what it holds; else its index has to. */
   readonly canList: boolean;
+  /** Whether it holds signatures and public keys: a registry does not. */
+  readonly signable: boolean;
+  /** The folder that holds it in layout v3, where it is one of this machine: its blobs can be linked. */
+  readonly folder: string | undefined;
   /** The same mirror with other rules for signatures. */
-  withPolicy(policy: SignaturePolicy): PackageMirror;
+  withPolicy(policy: SignaturePolicy): MirrorReader;
   /**
    * Takes a package: its manifest, the signature checked by the policy, and its spec, which is checked to be that of the
    * package asked for. There is no other way to a manifest, so that nobody can forget this check.
@@ -38,43 +79,10 @@ export interface PackageMirror {
   close(): Promise<void>;
 }
 
-/** A package of a mirror whose manifest and spec have been read and checked together. */
-export interface MirrorPackage {
-  readonly manifest: PackageManifest;
-  readonly document: SpecDocument;
-  /** The spec as the blob that `manifest.spec` describes. */
-  readonly specBytes: Buffer;
-}
-
-/** What a package of a mirror without manifests of layout v3 would have as one, unsigned. */
-export function manifestOf(
-  { name, version, hash }: PackageRef,
-  key: string,
-  tarball: { readonly checksum: string; readonly size: number },
-  spec: Buffer,
-): PackageManifest {
-  const records = [
-    record(tarball.size, mediaType.tarball, 'gzip', tarball.checksum),
-    record(spec.length, mediaType.spec, 'gzip', sha256(spec)),
-  ] as const;
-  return {
-    name,
-    version,
-    hash,
-    key,
-    tarball: records[0],
-    spec: records[1],
-    signedBy: undefined,
-    signed: false,
-    text: formatManifest({ version: 3, data: records }),
-    etag: undefined,
-  };
-}
-
 /** The index of a mirror in memory. */
-export async function readIndex(mirror: PackageMirror, signal?: AbortSignal): Promise<MirrorIndex> {
+export async function readIndex(mirror: MirrorReader, signal?: AbortSignal): Promise<MirrorIndex> {
   const hashes = new Set<string>();
-  const nodes: Map<string, ParsedEntry['node']> = new Map();
+  const nodes: Map<string, ConcreteNode> = new Map();
   for await (const { node, inBuildcache } of mirror.indexEntries(signal)) {
     if (inBuildcache) hashes.add(node.hash);
     nodes.set(node.hash, node);

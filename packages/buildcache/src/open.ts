@@ -1,33 +1,31 @@
 import { type Credentials, storedCredentials } from '@stackwright/oci';
-import { openStore } from '@stackwright/storage';
-import { type CopyOptions, type CopyOutcome, copyPackages } from './care/copy.js';
-import { type PruneOptions, type PrunePlan, planPrune, prune } from './care/prune.js';
+import { isNotFound, type OpenOptions, openStore } from '@stackwright/storage';
 import { BuildcacheError, hasCode } from './error.js';
-import { type IndexOptions, type IndexResult, updateIndex } from './index/reindex.js';
-import type { PackageMirror } from './mirror.js';
-import { copyToRegistry } from './oci/copy.js';
-import { planOciPrune, pruneOci } from './oci/prune.js';
-import { pushToRegistry } from './oci/push.js';
-import { isOciUrl, OciMirror } from './oci/reader.js';
-import { updateOciIndex } from './oci/reindex.js';
-import type { PackageRef } from './package-ref.js';
+import type { SignaturePolicy } from './mirror.js';
+import type { Mirror } from './mirror-writer.js';
+import { isOciUrl, OciMirror } from './oci/mirror.js';
 import { V2Mirror } from './v2/mirror.js';
-import { type PackageSource, type Pushed, type PushOptions, pushPackage } from './v3/push.js';
-import { Mirror, type OpenMirrorOptions, openMirror } from './v3/reader.js';
+import { v3 } from './v3/layout.js';
+import { readManifest } from './v3/manifest.js';
+import { V3Mirror } from './v3/mirror.js';
 
-/** A mirror that can be written: of layout v3 in a store, or in a registry. */
-export type AnyMirror = Mirror | OciMirror;
+export interface OpenMirrorOptions extends OpenOptions {
+  /** `unsigned` when left out. */
+  readonly policy?: SignaturePolicy;
+  /** Refuse an address where no mirror is; else a new, empty one is no error. */
+  readonly existing?: boolean;
+  /** For a registry; else those that `docker login` and its kin left. */
+  readonly login?: Credentials;
+  readonly signal?: AbortSignal;
+}
 
 /**
- * Opens a mirror of any kind by its URL: what `openMirror` takes, and `oci://REGISTRY/REPOSITORY` (`oci+http://`
+ * Opens a mirror of any kind by its URL: what `openV3Mirror` takes, and `oci://REGISTRY/REPOSITORY` (`oci+http://`
  * without TLS), with the credentials given or those that `docker login` and its kin left.
- * @throws BuildcacheError as `openMirror`
+ * @throws BuildcacheError as `openV3Mirror`
  */
-export async function openAnyMirror(
-  url: string,
-  options: OpenMirrorOptions & { readonly login?: Credentials } = {},
-): Promise<AnyMirror> {
-  if (!isOciUrl(url)) return openMirror(url, options);
+export async function openMirror(url: string, options: OpenMirrorOptions = {}): Promise<Mirror> {
+  if (!isOciUrl(url)) return openV3Mirror(url, options);
   const { policy, login, env, existing, signal } = options;
   const mirror = OciMirror.open(url, {
     policy,
@@ -43,12 +41,9 @@ export async function openAnyMirror(
 }
 
 /** Opens a mirror to read, also one of the old layout v2. */
-export async function openToRead(
-  url: string,
-  options: OpenMirrorOptions & { readonly login?: Credentials } = {},
-): Promise<PackageMirror> {
+export async function openToRead(url: string, options: OpenMirrorOptions = {}): Promise<Mirror> {
   try {
-    return await openAnyMirror(url, { ...options, existing: true });
+    return await openMirror(url, { ...options, existing: true });
   } catch (error) {
     if (!hasCode(error, 'layout')) throw error;
     return new V2Mirror(await openStore(url, options), options.policy ?? { kind: 'unsigned' });
@@ -61,60 +56,34 @@ async function holdsSomething(mirror: OciMirror, signal?: AbortSignal): Promise<
   return false;
 }
 
-/** Brings the index of a mirror of any kind up to date. */
-export function updateAnyIndex(mirror: AnyMirror, options?: IndexOptions): Promise<IndexResult> {
-  return mirror instanceof Mirror ? updateIndex(mirror, options) : updateOciIndex(mirror, options);
-}
-
-/** Copies packages between mirrors of any kind. A registry takes no signatures, new ones neither. */
-export function copyAny(
-  from: PackageMirror,
-  to: AnyMirror,
-  refs: readonly PackageRef[],
-  options?: CopyOptions,
-): Promise<{ outcomes: Map<string, CopyOutcome>; failed: { package: PackageRef; error: Error }[] }> {
-  return to instanceof Mirror
-    ? copyPackages(from, to, refs, options)
-    : copyToRegistry(from, to, refs, options);
-}
-
-/** Packs one package and pushes it to a mirror of any kind. In a registry there is no signature. */
-export async function pushAny(
-  mirror: AnyMirror,
-  source: PackageSource,
-  options: PushOptions = {},
-): Promise<Pushed> {
-  if (mirror instanceof Mirror) return pushPackage(mirror, source, options);
-  const { pushed, failed } = await pushToRegistry(mirror, [source], options);
-  if (failed[0]) throw failed[0].error;
-  return pushed[0]!;
-}
-
 /**
- * Finds what can go from a mirror of any kind. Nothing is deleted.
- * @throws BuildcacheError `unsupported` for a registry when it is not said what to keep
+ * Opens a mirror of layout v3 by its URL: a path, `file://`, `s3://` or `http(s)://`.
+ * @throws BuildcacheError `layout` for one of the old layout v2; with `existing`, `not-a-mirror` where nothing has been
+ *   pushed yet
  */
-export async function planAnyPrune(mirror: AnyMirror, options: PruneOptions = {}): Promise<PrunePlan> {
-  if (mirror instanceof Mirror) return planPrune(mirror, options);
-  if (options.olderThan !== undefined || !options.keep) {
-    const why =
-      options.olderThan === undefined
-        ? 'a registry collects orphans by itself'
-        : 'a registry does not tell how old a package is';
-    throw new BuildcacheError('input', 'unsupported', `${mirror.url}: ${why}.`, {
-      mirror: mirror.url,
-      hint: 'Say which packages are to be kept, and nothing else.',
+export async function openV3Mirror(url: string, options: OpenMirrorOptions = {}): Promise<V3Mirror> {
+  const store = await openStore(url, options);
+  const mirror = new V3Mirror(store, options.policy ?? { kind: 'unsigned' });
+  // Read, not asked for with HEAD: only then do servers say what is wrong with a bucket or a credential.
+  const has = async (key: string) => {
+    try {
+      await readManifest(store, key, options.signal);
+      return true;
+    } catch (error) {
+      if (isNotFound(error)) return false;
+      throw error;
+    }
+  };
+  if (await has(v3.layout)) return mirror;
+  if (await store.head('build_cache/index.json', options)) {
+    throw new BuildcacheError('input', 'layout', `${store.url} has the old layout v2.`, {
+      mirror: store.url,
+      hint: 'Migrate it with: stackwright mirror migrate URL',
     });
   }
-  return planOciPrune(mirror, options.keep, options.signal);
-}
-
-/** Deletes what the plan names. */
-export async function pruneAny(
-  mirror: AnyMirror,
-  plan: PrunePlan,
-  options: PruneOptions = {},
-): Promise<void> {
-  if (mirror instanceof Mirror) await prune(mirror, plan, options);
-  else await pruneOci(mirror, plan, options.signal);
+  if (!options.existing) return mirror;
+  throw new BuildcacheError('missing', 'not-a-mirror', `${store.url} is no mirror: it has no ${v3.layout}.`, {
+    mirror: store.url,
+    hint: 'Check the address. The first push to it makes it a mirror.',
+  });
 }

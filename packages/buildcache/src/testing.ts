@@ -2,8 +2,8 @@ import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { TarItem } from './pack/pack.js';
-import type { PackageSource } from './v3/push.js';
+import type { PackageSource } from './mirror-writer.js';
+import type { TarItem } from './pack/tar.js';
 
 /** The repository's own small mirror, signed, made by Spack 1.1.0. */
 export const quickstart = fileURLToPath(new URL('../../../stacks/quickstart', import.meta.url));

@@ -1,8 +1,7 @@
 import { resolve } from 'node:path';
 import {
-  type Image,
+  type BaseImage,
   ImageLayout,
-  type ImageSource,
   type Platform,
   parseReference,
   RegistryRepository,
@@ -10,12 +9,6 @@ import {
   storedCredentials,
 } from '@stackwright/oci';
 import { ImageError } from './error.js';
-
-/** An image that another is built on. */
-export interface BaseImage {
-  readonly image: Image;
-  readonly source: ImageSource;
-}
 
 /**
  * Opens the image to build on: `scratch` (none), `oci:FOLDER[:TAG]`, or a registry's reference, which may stand behind

@@ -1,13 +1,6 @@
 import { createReadStream } from 'node:fs';
 import { join } from 'node:path';
-import {
-  describe,
-  folderOf,
-  hasCode,
-  type PackageManifest,
-  type PackageMirror,
-  v3,
-} from '@stackwright/buildcache';
+import { describe, hasCode, type MirrorReader, type PackageManifest, v3 } from '@stackwright/buildcache';
 import type { ConcreteNode, Lock } from '@stackwright/spack-env';
 import { runtimeClosure } from './closure.js';
 import { ImageError } from './error.js';
@@ -15,23 +8,21 @@ import type { PackageBlob } from './layer.js';
 
 /** A package of a mirror as a layer takes it: where the mirror is a folder, its blob's file is used in place. */
 export function packageBlob(
-  mirror: PackageMirror,
+  mirror: MirrorReader,
   node: ConcreteNode,
   manifest: PackageManifest,
 ): PackageBlob {
-  const { checksum, contentLength } = manifest.tarball;
-  const folder = folderOf(mirror);
-  const path = folder && join(folder, v3.blob(checksum));
+  const descriptor = manifest.tarball;
+  const path = mirror.folder && join(mirror.folder, v3.blob(descriptor.digest));
   return {
     node,
-    digest: `sha256:${checksum}`,
-    size: contentLength,
+    descriptor,
     open: async (signal) => (path ? createReadStream(path, { signal }) : mirror.tarball(manifest, signal)),
-    ...(path ? { path } : {}),
+    path,
   };
 }
 
-async function manifestOf(mirror: PackageMirror, node: ConcreteNode, signal?: AbortSignal) {
+async function manifestOf(mirror: MirrorReader, node: ConcreteNode, signal?: AbortSignal) {
   return (await mirror.package(node, signal)).manifest;
 }
 
@@ -42,7 +33,7 @@ async function manifestOf(mirror: PackageMirror, node: ConcreteNode, signal?: Ab
  * @throws BuildcacheError for a bad signature or manifest, ImageError naming every package that the mirror lacks
  */
 export async function packagesOf(
-  mirror: PackageMirror,
+  mirror: MirrorReader,
   lock: Lock,
   options: { readonly known?: ReadonlyMap<string, PackageManifest>; readonly signal?: AbortSignal } = {},
 ): Promise<PackageBlob[]> {

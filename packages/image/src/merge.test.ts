@@ -8,7 +8,7 @@ import { digestOf, mediaTypes } from '@stackwright/oci';
 import fc from 'fast-check';
 import { extract } from 'tar-stream';
 import { afterAll, describe, expect, it } from 'vitest';
-import type { Layer } from './layer.js';
+import type { LayerFile } from './layer.js';
 import { groupSmallest, mergeLayers } from './merge.js';
 import { Staging } from './staging.js';
 
@@ -39,7 +39,7 @@ describe('mergeLayers', () => {
   afterAll(() => rmSync(work, { recursive: true, force: true }));
 
   /** A layer of folders and files (those with content). */
-  async function layer(name: string, entries: Record<string, string | undefined>): Promise<Layer> {
+  async function layer(name: string, entries: Record<string, string | undefined>): Promise<LayerFile> {
     const items = Object.entries(entries).map(([path, text]): TarItem => {
       const content = text === undefined ? [] : [Buffer.from(text)];
       const type = text === undefined ? 'folder' : 'file';
@@ -53,7 +53,7 @@ describe('mergeLayers', () => {
     return { descriptor, diffId: digestOf(tar), path, createdBy: `stackwright: ${name}` };
   }
   const staging = () => Staging.open(mkdtempSync(join(work, 'staging-')));
-  const namesOf = async ({ path }: Layer) => {
+  const namesOf = async ({ path }: LayerFile) => {
     const names: string[] = [];
     const reader = extract();
     Readable.from([
@@ -76,7 +76,7 @@ describe('mergeLayers', () => {
     expect(merged!.createdBy).toBe('stackwright: a b');
   });
 
-  it.each<[string, (bad: Layer) => Layer]>([
+  it.each<[string, (bad: LayerFile) => LayerFile]>([
     ['a file that is not there', (bad) => ({ ...bad, path: join(work, 'nowhere') })],
     [
       'a file that is no gzip',
@@ -93,7 +93,7 @@ describe('mergeLayers', () => {
       },
     ],
   ])('fails for %s, and leaves nothing half done', async (_, change) => {
-    const [a, b] = (await layers()) as [Layer, Layer];
+    const [a, b] = (await layers()) as [LayerFile, LayerFile];
     const made = await staging();
     await expect(mergeLayers([a, change(b)], 1, made)).rejects.toThrow();
     expect(readdirSync(join(made.folder, 'blobs'))).toEqual([]);

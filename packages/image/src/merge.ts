@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import { type TarItem, tarBytes, tarEntries } from '@stackwright/buildcache';
-import { keyOf, type Layer } from './layer.js';
+import { keyOf, type LayerFile } from './layer.js';
 import type { Staging } from './staging.js';
 
 /**
@@ -9,16 +9,16 @@ import type { Staging } from './staging.js';
  * little has to be compressed again and the large blobs of the mirror stay as they are.
  */
 export async function mergeLayers(
-  layers: readonly Layer[],
+  layers: readonly LayerFile[],
   most: number,
   staging: Staging,
   signal?: AbortSignal,
-): Promise<Layer[]> {
+): Promise<LayerFile[]> {
   const groups = groupSmallest(
     layers.map((layer) => layer.descriptor.size),
     most,
   );
-  const merged: Layer[] = [];
+  const merged: LayerFile[] = [];
   let start = 0;
   for (const length of groups) {
     const group = layers.slice(start, start + length);
@@ -56,11 +56,11 @@ export function groupSmallest(sizes: readonly number[], most: number): number[] 
 }
 
 /** One tar of several layers' entries, in order; a folder that an earlier layer has is not repeated. */
-function concatenate(layers: readonly Layer[], signal?: AbortSignal): Readable {
+function concatenate(layers: readonly LayerFile[], signal?: AbortSignal): Readable {
   return Readable.from(tarBytes(entriesOf(layers, signal)), { objectMode: false });
 }
 
-async function* entriesOf(layers: readonly Layer[], signal?: AbortSignal): AsyncGenerator<TarItem> {
+async function* entriesOf(layers: readonly LayerFile[], signal?: AbortSignal): AsyncGenerator<TarItem> {
   const folders = new Set<string>();
   for (const layer of layers) {
     for await (const item of tarEntries(createReadStream(layer.path), { what: layer.createdBy, signal })) {

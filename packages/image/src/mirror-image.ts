@@ -4,29 +4,27 @@ import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import {
   copyKeys,
-  copyPackages,
   describe,
   hasCode,
-  type Mirror,
-  openMirror,
+  type MirrorReader,
+  openV3Mirror,
   type PackageManifest,
-  type PackageMirror,
   type TarItem,
   tarBytes,
-  updateIndex,
+  type V3Mirror,
   v3,
 } from '@stackwright/buildcache';
 import type { ConcreteNode } from '@stackwright/spack-env';
-import { type AssembledImage, type AssembleOptions, composeImage, stageBase } from './assemble.js';
+import { type AssembledImage, type AssembleOptions, imageOf, stageBase } from './assemble.js';
 import { ImageError } from './error.js';
-import { keyOf, type Layer } from './layer.js';
+import { keyOf, type LayerFile } from './layer.js';
 import { groupSmallest } from './merge.js';
 import type { Staging } from './staging.js';
 
 export interface MirrorImageOptions
   extends Pick<AssembleOptions, 'base' | 'settings' | 'staging' | 'mostLayers' | 'signal'> {
   /** Packages are taken from here; each is verified by its policy. */
-  readonly mirror: PackageMirror;
+  readonly mirror: MirrorReader;
   readonly nodes: readonly ConcreteNode[];
   /** Absolute folder that the mirror lies under in the image. */
   readonly root: string;
@@ -48,13 +46,13 @@ export async function assembleMirrorImage(options: MirrorImageOptions): Promise<
   const { mirror, nodes, base, staging, signal } = options;
   const temporary = await mkdtemp(join(staging.folder, 'mirror-'));
   try {
-    const copy = await openMirror(temporary, { signal });
+    const copy = await openV3Mirror(temporary, { signal });
     const manifests = await fillMirror(mirror, copy, nodes, signal);
     const baseLayers = base ? await stageBase(base, staging, signal) : [];
     const room = Math.max((options.mostLayers ?? 120) - baseLayers.length, 2);
     const layers = await mirrorLayers(temporary, copy, manifests, room, options);
     return {
-      ...composeImage({
+      ...imageOf({
         base,
         settings: options.settings,
         arch: nodes[0]?.arch,
@@ -65,7 +63,7 @@ export async function assembleMirrorImage(options: MirrorImageOptions): Promise<
       packages: [],
       bill: manifests.map(({ node, manifest }) => ({
         node,
-        digest: `sha256:${manifest.tarball.checksum}` as const,
+        digest: manifest.tarball.digest,
       })),
     };
   } finally {
@@ -80,12 +78,12 @@ interface Copied {
 
 /** Copies the packages into a new mirror, with keys and index. Returns their manifests there, by name. */
 async function fillMirror(
-  from: PackageMirror,
-  to: Mirror,
+  from: MirrorReader,
+  to: V3Mirror,
   nodes: readonly ConcreteNode[],
   signal: AbortSignal | undefined,
 ): Promise<Copied[]> {
-  const { failed } = await copyPackages(from, to, nodes, { signal });
+  const { failed } = await to.copyFrom(from, nodes, { signal });
   const missing = failed.filter(({ error }) => hasCode(error, 'missing-package'));
   const other = failed.find(({ error }) => !hasCode(error, 'missing-package'));
   if (other) throw other.error;
@@ -98,7 +96,7 @@ async function fillMirror(
   }
   await copyKeys(from, to, signal);
   // One after the other, so that the index of the same packages is always the same.
-  await updateIndex(to, { parallel: 1, signal });
+  await to.updateIndex({ parallel: 1, signal });
   const sorted = [...nodes].sort((a, b) => (describe(a) < describe(b) ? -1 : 1));
   return Promise.all(
     sorted.map(async (node) => ({ node, manifest: (await to.package(node, signal)).manifest })),
@@ -107,11 +105,11 @@ async function fillMirror(
 
 async function mirrorLayers(
   folder: string,
-  copy: Mirror,
+  copy: V3Mirror,
   packages: readonly Copied[],
   room: number,
   { root, staging, signal, onLayer }: MirrorImageOptions,
-): Promise<Layer[]> {
+): Promise<LayerFile[]> {
   const files = new Map<string, MirrorFile>();
   for await (const { key, size = 0 } of copy.store.list('', { signal })) files.set(key, { key, size });
   const take = (keys: readonly string[]) =>
@@ -122,11 +120,11 @@ async function mirrorLayers(
     });
   const parts = packages.map(({ node, manifest }) => ({
     title: `${node.name}@${node.version}/${node.hash}`,
-    files: take([v3.blob(manifest.tarball.checksum), v3.blob(manifest.spec.checksum), v3.spec(node)]),
+    files: take([v3.blob(manifest.tarball.digest), v3.blob(manifest.spec.digest), v3.spec(node)]),
   }));
   const sizes = parts.map((part) => part.files.reduce((sum, file) => sum + file.size, 0));
   const groups = groupSmallest(sizes, room - 1);
-  const layers: Layer[] = [];
+  const layers: LayerFile[] = [];
   const add = async (title: string, content: readonly MirrorFile[]) => {
     layers.push(await mirrorLayer(folder, root, content, title, staging, signal));
     onLayer?.(layers.length, groups.length + 1);
@@ -151,7 +149,7 @@ async function mirrorLayer(
   title: string,
   staging: Staging,
   signal: AbortSignal | undefined,
-): Promise<Layer> {
+): Promise<LayerFile> {
   const contents = await Promise.all(
     files.map(async ({ key }) => {
       if (key.startsWith('blobs/')) return key;

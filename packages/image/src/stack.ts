@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import {
-  type AnyMirror,
-  openAnyMirror,
+  type Mirror,
+  openMirror,
   readKeyFiles,
   type SignaturePolicy,
   trustOf,
@@ -100,8 +100,8 @@ async function openStackMirror(
   folder: string,
   policy: SignaturePolicy,
   { mirror, cwd, env, signal }: StackImageOptions,
-): Promise<AnyMirror> {
-  if (mirror !== undefined) return openAnyMirror(mirror, { env, cwd, policy, signal });
+): Promise<Mirror> {
+  if (mirror !== undefined) return openMirror(mirror, { env, cwd, policy, signal });
   const environment = await loadEnvironment(folder, { env, signal });
   const errors = environment.findings.filter(({ severity }) => severity === 'error');
   if (errors.length > 0) throw new SpackEnvError(errors);
@@ -113,7 +113,7 @@ async function openStackMirror(
       `${environment.file} names no mirror for binaries.`,
       'Name one with --mirror URL.',
     );
-  return openAnyMirror(own.fetch.url, {
+  return openMirror(own.fetch.url, {
     ...connectionOptions(own.fetch, env),
     policy,
     signal,

@@ -6,7 +6,7 @@ import { pipeline } from 'node:stream/promises';
 import { type TarItem, tarBytes } from '@stackwright/buildcache';
 import { type Descriptor, hexOf, ImageLayout, type RegistryRepository } from '@stackwright/oci';
 import type { AssembledImage } from './assemble.js';
-import type { Layer } from './layer.js';
+import type { LayerFile } from './layer.js';
 
 /**
  * Writes an image into an OCI layout, links where it can, and names it last. Blobs of an earlier image of this tag
@@ -53,7 +53,7 @@ export async function writeDockerArchive(
 
 function* archiveItems(
   image: AssembledImage,
-  layers: readonly Layer[],
+  layers: readonly LayerFile[],
   manifest: string,
 ): Generator<TarItem> {
   yield archiveFile(blobName(image.config.descriptor), [image.config.bytes], image.config.bytes.length);

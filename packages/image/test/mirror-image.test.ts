@@ -9,7 +9,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { openMirror, readKeyFiles, trustOf, v3, verifyMirror } from '@stackwright/buildcache';
+import { openV3Mirror, readKeyFiles, trustOf, v3, verifyMirror } from '@stackwright/buildcache';
 import { extract } from 'tar-stream';
 import { afterAll, describe, expect, it } from 'vitest';
 import {
@@ -33,7 +33,7 @@ const policy = async () => ({
 });
 const assemble = async (over: Partial<Parameters<typeof assembleMirrorImage>[0]> = {}) =>
   assembleMirrorImage({
-    mirror: await openMirror(join(stack, 'mirror'), { policy: await policy() }),
+    mirror: await openV3Mirror(join(stack, 'mirror'), { policy: await policy() }),
     nodes,
     root: '/srv/mirror',
     staging: await staging(),
@@ -66,7 +66,7 @@ async function unpack(image: AssembledImage): Promise<string> {
 describe('an image that holds a mirror', () => {
   it('has all of the stack, signed, with keys and index, and nothing else', async () => {
     const rootfs = await unpack(await assemble());
-    const mirror = await openMirror(join(rootfs, 'srv/mirror'), { policy: await policy() });
+    const mirror = await openV3Mirror(join(rootfs, 'srv/mirror'), { policy: await policy() });
     expect((await verifyMirror(mirror)).findings).toEqual([]);
     expect([...(await mirror.index()).hashes].sort()).toEqual(nodes.map((node) => node.hash).sort());
     expect(await mirror.publishedKeys()).toHaveLength(1);
@@ -87,7 +87,7 @@ describe('an image that holds a mirror', () => {
   it('has few layers where many are not allowed', async () => {
     const image = await assemble({ mostLayers: 4 });
     expect(image.layers).toHaveLength(4);
-    const mirror = await openMirror(join(await unpack(image), 'srv/mirror'), { policy: await policy() });
+    const mirror = await openV3Mirror(join(await unpack(image), 'srv/mirror'), { policy: await policy() });
     expect((await verifyMirror(mirror)).findings).toEqual([]);
   });
 
@@ -109,7 +109,7 @@ describe('an image that holds a mirror', () => {
     const folder = join(work, 'poor');
     cpSync(join(stack, 'mirror'), folder, { recursive: true });
     rmSync(join(folder, 'v3/manifests/spec/hello'), { recursive: true });
-    const poor = await openMirror(folder, { policy: await policy() });
+    const poor = await openV3Mirror(folder, { policy: await policy() });
     await expect(assemble({ mirror: poor })).rejects.toMatchObject({
       kind: 'missing',
       message: expect.stringMatching(/lacks 1 of the stack's 9 packages: hello@2\.0/),
@@ -128,7 +128,7 @@ describe('an image that holds a mirror', () => {
       return join(folder, v3.spec(node));
     };
     cpSync(key('chorus'), key('hello'));
-    const mirror = await openMirror(folder, { policy: await policy() });
+    const mirror = await openV3Mirror(folder, { policy: await policy() });
     const wrong = { code: 'wrong-package', message: expect.stringMatching(/hello@2\.0\/.*chorus@1\.1\//) };
     await expect(assemble({ mirror })).rejects.toMatchObject(wrong);
     await expect(packagesOf(mirror, lock)).rejects.toMatchObject(wrong);

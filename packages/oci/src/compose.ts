@@ -1,5 +1,6 @@
 import { type Descriptor, type Digest, type ImageConfig, type Manifest, mediaTypes } from './descriptor.js';
 import { digestOf } from './digest.js';
+import type { Image, ImageSource } from './source.js';
 
 /** A layer that a manifest can name: the blob as it is stored, and the digest of what it unpacks to. */
 export interface Layer {
@@ -19,9 +20,15 @@ export interface ImageDocument {
   readonly bytes: Buffer;
 }
 
+/** An image that another is built on, and where its blobs can be read. */
+export interface BaseImage {
+  readonly image: Image;
+  readonly source: ImageSource;
+}
+
 export interface ImageParts {
   /** The image below: its manifest and configuration; none when left out. */
-  readonly base?: { readonly manifest: Manifest; readonly config: ImageConfig };
+  readonly base?: Pick<Image, 'manifest' | 'config'>;
   /** The layers above those of the base, lowest first. */
   readonly layers: readonly ComposedLayer[];
   /** In OCI's words; the base's own count more. */

@@ -1,4 +1,4 @@
-export type { ComposedLayer, ImageDocument, ImageParts, Layer } from './compose.js';
+export type { BaseImage, ComposedLayer, ImageDocument, ImageParts, Layer } from './compose.js';
 export { composeImage, ociLayer } from './compose.js';
 export { storedCredentials } from './credentials.js';
 export type { Descriptor, Digest, ImageConfig, ImageIndex, Manifest, Platform } from './descriptor.js';

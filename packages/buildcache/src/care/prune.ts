@@ -1,54 +1,21 @@
 import type { ConcreteNode } from '@stackwright/spack-env';
 import { isNotFound, type ObjectInfo, StorageError } from '@stackwright/storage';
 import pLimit from 'p-limit';
-import { type IndexResult, updateIndex } from '../index/reindex.js';
-import { describe, type PackageRef, packageOfKey, v3 } from '../package-ref.js';
+import { updateIndex } from '../index/reindex.js';
+import type { IndexResult, ManifestNames, PruneOptions, PrunePlan } from '../mirror-writer.js';
+import { describe, type PackageRef } from '../package-ref.js';
 import { signedText } from '../sign/signature.js';
-import { parseManifest, readManifest } from '../v3/manifest.js';
-import type { Mirror } from '../v3/reader.js';
+import { digestOfKey, packageOfKey, v3 } from '../v3/layout.js';
+import { blobOf, parseManifest, readManifest } from '../v3/manifest.js';
+import type { V3Reader } from '../v3/reader.js';
 
 const defaultGrace = 24 * 3_600_000;
-
-export interface PruneOptions {
-  /** Packages to keep, with all that they link or run; left out: packages are kept, only orphans go. */
-  readonly keep?: ReadonlySet<string>;
-  /** Delete only packages whose manifest is at least this old, in milliseconds. */
-  readonly olderThan?: number;
-  /** Leave blobs alone that are younger, in milliseconds: someone may be pushing. A day when left out. */
-  readonly grace?: number;
-  readonly signal?: AbortSignal;
-}
-
-/** What a pruning would delete. */
-export interface PrunePlan {
-  readonly packages: readonly PackageRef[];
-  /** Packages that stay. */
-  readonly kept: number;
-  readonly blobs: readonly {
-    readonly key: string;
-    readonly size: number;
-    /** Changes when somebody writes the blob again. */
-    readonly version: string;
-  }[];
-  /** Bytes that all these blobs have. */
-  readonly bytes: number;
-  /** What each manifest named, by its key. */
-  readonly manifests: ReadonlyMap<string, Names>;
-}
-
-/** What a manifest names, as of one version of it. */
-interface Names {
-  readonly ref: PackageRef | undefined;
-  readonly etag: string | undefined;
-  readonly modified: Date | undefined;
-  readonly blobs: readonly string[];
-}
 
 /**
  * Finds what can go: packages that nothing kept needs, and blobs that no manifest names. Nothing is deleted.
  * @throws BuildcacheError for a manifest that cannot be read: what it names would look like an orphan
  */
-export async function planPrune(mirror: Mirror, options: PruneOptions = {}): Promise<PrunePlan> {
+export async function planPrune(mirror: V3Reader, options: PruneOptions = {}): Promise<PrunePlan> {
   const { signal } = options;
   const reader = mirror.withPolicy({ kind: 'unsigned' });
   const limit = pLimit(16);
@@ -79,8 +46,8 @@ export async function planPrune(mirror: Mirror, options: PruneOptions = {}): Pro
   const grace = options.grace ?? defaultGrace;
   const blobs: PrunePlan['blobs'][number][] = [];
   for await (const info of mirror.store.list(v3.blobs, { signal })) {
-    const checksum = checksumOf(info.key);
-    if (checksum === undefined || named.has(checksum)) continue;
+    const digest = digestOfKey(info.key);
+    if (digest === undefined || named.has(digest)) continue;
     if (info.modified && Date.now() - info.modified.getTime() < grace) continue;
     blobs.push({ key: info.key, size: info.size ?? 0, version: versionOf(info) });
   }
@@ -112,7 +79,7 @@ export function neededBy(root: string, nodes: ReadonlyMap<string, ConcreteNode>)
  * it was cut off needs it, or an index.
  */
 export async function prune(
-  mirror: Mirror,
+  mirror: V3Reader,
   plan: PrunePlan,
   options: PruneOptions = {},
 ): Promise<{ index: IndexResult | undefined; swept: number }> {
@@ -138,7 +105,7 @@ export async function prune(
 }
 
 /** The plan's blobs that nobody has written again or named since. */
-async function orphansLeft(mirror: Mirror, plan: PrunePlan, signal?: AbortSignal): Promise<string[]> {
+async function orphansLeft(mirror: V3Reader, plan: PrunePlan, signal?: AbortSignal): Promise<string[]> {
   if (plan.blobs.length === 0) return [];
   const planned = new Map(plan.blobs.map((blob) => [blob.key, blob.version]));
   const same: string[] = [];
@@ -146,20 +113,20 @@ async function orphansLeft(mirror: Mirror, plan: PrunePlan, signal?: AbortSignal
     if (planned.get(info.key) === versionOf(info)) same.push(info.key);
   }
   // Read last: what is named by now may have been there, unnamed, when the plan was made.
-  const named = new Set(
+  const named = new Set<string>(
     [...(await readNames(mirror, plan.manifests, signal)).values()].flatMap((one) => one.blobs),
   );
-  return same.filter((key) => !named.has(checksumOf(key)!));
+  return same.filter((key) => !named.has(digestOfKey(key) ?? ''));
 }
 
 /** What every manifest names, by its key. Those that have not changed since `known` are not read again. */
 async function readNames(
-  mirror: Mirror,
-  known: ReadonlyMap<string, Names>,
+  mirror: V3Reader,
+  known: ReadonlyMap<string, ManifestNames>,
   signal?: AbortSignal,
-): Promise<Map<string, Names>> {
+): Promise<Map<string, ManifestNames>> {
   const limit = pLimit(16);
-  const names = new Map<string, Names>();
+  const names = new Map<string, ManifestNames>();
   const reading: Promise<void>[] = [];
   for await (const { key, etag, modified } of mirror.store.list('v3/manifests/', { signal })) {
     if (!key.endsWith('.manifest.json')) continue;
@@ -174,9 +141,8 @@ async function readNames(
         if (!isNotFound(error)) throw error;
       });
       if (!found) return;
-      const blobs = parseManifest(signedText(found.bytes.toString('utf8'), key), key).data.map(
-        (one) => one.checksum,
-      );
+      const { data } = parseManifest(signedText(found.bytes.toString('utf8'), key), key);
+      const blobs = data.map((one) => blobOf(one).digest);
       names.set(key, { ref: packageOfKey(key), etag, modified, blobs });
     });
     // Awaited below, all together; a failure before that must not count as unhandled.
@@ -185,10 +151,6 @@ async function readNames(
   }
   await Promise.all(reading);
   return names;
-}
-
-function checksumOf(blobKey: string): string | undefined {
-  return /^blobs\/sha256\/[0-9a-f]{2}\/([0-9a-f]{64})$/.exec(blobKey)?.[1];
 }
 
 /** S3's etag is made of the content alone, so the time counts too. */

@@ -1,5 +1,5 @@
 import { BuildcacheError } from '../error.js';
-import type { PackageMirror } from '../mirror.js';
+import type { MirrorReader } from '../mirror.js';
 import { describe, type PackageRef } from '../package-ref.js';
 
 /** One thing that is wrong with a mirror. */
@@ -25,7 +25,7 @@ export interface VerifyMirrorOptions {
 
 /** Checks every signature, length, checksum, spec and dependency of a mirror, and its index. Goes on after a finding. */
 export async function verifyMirror(
-  mirror: PackageMirror,
+  mirror: MirrorReader,
   options: VerifyMirrorOptions = {},
 ): Promise<{ packages: number; findings: MirrorFinding[] }> {
   const { signal } = options;
@@ -48,7 +48,7 @@ export async function verifyMirror(
 
 /** What the mirror holds, from a listing; from the index where it cannot be listed. */
 export async function presentPackages(
-  mirror: PackageMirror,
+  mirror: MirrorReader,
   signal?: AbortSignal,
 ): Promise<Map<string, PackageRef>> {
   const present = new Map<string, PackageRef>();
@@ -64,7 +64,7 @@ export async function presentPackages(
 }
 
 async function verifyPackage(
-  mirror: PackageMirror,
+  mirror: MirrorReader,
   ref: PackageRef,
   present: ReadonlyMap<string, PackageRef>,
   options: VerifyMirrorOptions,
@@ -98,7 +98,7 @@ async function verifyPackage(
 }
 
 async function verifyIndex(
-  mirror: PackageMirror,
+  mirror: MirrorReader,
   present: ReadonlyMap<string, PackageRef>,
   signal?: AbortSignal,
 ): Promise<MirrorFinding[]> {

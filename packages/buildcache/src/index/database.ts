@@ -47,7 +47,7 @@ const entryLimit = 16 * 1024 * 1024;
 const tail = /"ref_count":\s*(\d+),\s*"in_buildcache":\s*(true|false)\s*\}$/;
 
 /**
- * The entries of a database (`{"database":{"version":…,"installs":{HASH:{…}}}}`, Spack's index format 6 to 8), one
+ * The entries of a database (`{"database":{"version":…,"installs":{HASH:{…}}}}`, Spack's index format 6 to 9), one
  * after the other as they come: an index of any size needs the memory of one chunk and one entry.
  * @throws BuildcacheError `index` when it is something else, with the offset
  */
@@ -247,7 +247,7 @@ export function formatEntry(spec: Buffer | string, state: EntryState): Buffer {
 
 /** What stands before, between and after the entries of a database. */
 export const databaseFrame = {
-  head: Buffer.from('{"database":{"version":"8","installs":{'),
+  head: (version: number) => Buffer.from(`{"database":{"version":"${version}","installs":{`),
   key: (hash: string, first: boolean) => Buffer.from(`${first ? '' : ','}"${hash}":`),
   end: Buffer.from('}}}'),
 };

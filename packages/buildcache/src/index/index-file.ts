@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { closeSync, openSync, readSync, writeSync } from 'node:fs';
 import { setImmediate as turn } from 'node:timers/promises';
+import type { Digest } from '@stackwright/oci';
 import type { SpecNode } from './spec-nodes.js';
 
 const blockSize = 1 << 20;
@@ -31,6 +32,7 @@ export class Spool {
     { readonly hash: string; readonly offset: number; readonly length: number; readonly edges: string[] }
   >();
   readonly #packages = new Set<string>();
+  readonly #newer = new Set<string>();
   #file: number | undefined;
   #waiting: Buffer[] = [];
   #size = 0;
@@ -52,8 +54,20 @@ export class Spool {
     return this.#packages;
   }
 
-  /** Takes a package's nodes, those that are not here yet. */
-  add(hash: string, nodes: readonly SpecNode[]): void {
+  /** Whether a package's spec is of a version that only newer Spacks read. */
+  isNewer(hash: string): boolean {
+    return this.#newer.has(hash);
+  }
+
+  get hasNewer(): boolean {
+    return this.#newer.size > 0;
+  }
+
+  /**
+   * Takes a package's nodes, those that are not here yet.
+   * @param newer whether the spec is of a version that only newer Spacks read
+   */
+  add(hash: string, nodes: readonly SpecNode[], newer = false): void {
     for (const node of nodes) {
       if (this.#nodes.has(node.hash)) continue;
       const bytes = Buffer.from(node.text, 'utf8');
@@ -65,6 +79,7 @@ export class Spool {
       if (this.#size - this.#written >= blockSize) this.#flush();
     }
     this.#packages.add(hash);
+    if (newer) this.#newer.add(hash);
   }
 
   /** The JSON of nodes that are wanted, in the order in which they came. */
@@ -118,9 +133,9 @@ export class HashedFile {
     if (this.#length >= blockSize) this.#flush();
   }
 
-  finish(): { readonly checksum: string; readonly size: number } {
+  finish(): { readonly digest: Digest; readonly size: number } {
     this.#flush();
-    return { checksum: this.#hash.digest('hex'), size: this.#size };
+    return { digest: `sha256:${this.#hash.digest('hex')}`, size: this.#size };
   }
 
   close(): void {

@@ -4,13 +4,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Descriptor, Digest } from '@stackwright/oci';
 import { isNotFound, isPreconditionFailed } from '@stackwright/storage';
 import { BuildcacheError, hasCode } from '../error.js';
 import { checkRoot } from '../identity.js';
-import { describe, mediaType, packageOfKey, v3 } from '../package-ref.js';
-import { formatManifest, record } from '../v3/manifest.js';
+import type { IndexOptions, IndexResult } from '../mirror-writer.js';
+import { describe } from '../package-ref.js';
+import { type DatabaseVersion, databaseType, packageOfKey, specType, v3 } from '../v3/layout.js';
+import { formatManifest, recordOf } from '../v3/manifest.js';
 import { preparePush } from '../v3/push.js';
-import type { Mirror } from '../v3/reader.js';
+import { databaseVersions, type IndexManifest, type V3Reader } from '../v3/reader.js';
 import {
   countedEdges,
   databaseBatches,
@@ -24,35 +27,6 @@ import {
 import { HashedFile, readBlocks, Spool } from './index-file.js';
 import { SpecNodes } from './spec-nodes.js';
 
-export interface IndexOptions {
-  /** Read every package anew instead of taking over what the current index says. */
-  readonly full?: boolean;
-  /** Leave out packages that cannot be read, and report them, instead of stopping at the first. */
-  readonly skipBroken?: boolean;
-  /** Hashes that are to be left out although they are there: they are about to be deleted. */
-  readonly exclude?: ReadonlySet<string>;
-  /** Packages read at once. */
-  readonly parallel?: number;
-  /** Age in milliseconds from which on a replaced index blob is deleted at once; 10 minutes when left out. */
-  readonly keepReplaced?: number;
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (done: number, total: number) => void;
-}
-
-export interface IndexResult {
-  /** Packages in the mirror, and so in the index. */
-  readonly packages: number;
-  readonly added: number;
-  readonly removed: number;
-  /** Taken over from the index before. */
-  readonly kept: number;
-  readonly broken: readonly { readonly package: string; readonly reason: string }[];
-  /** `unchanged` when the index said all this already. */
-  readonly outcome: 'written' | 'unchanged';
-  /** Why the index before was not taken over, when it was not. */
-  readonly note?: string;
-}
-
 const tries = 30;
 
 /**
@@ -60,7 +34,7 @@ const tries = 30;
  * The new index replaces the old one only if nobody else has meanwhile, else all is done again on top of theirs.
  * Memory: some hundred bytes a package; the index itself passes through a temporary file.
  */
-export async function updateIndex(mirror: Mirror, options: IndexOptions = {}): Promise<IndexResult> {
+export async function updateIndex(mirror: V3Reader, options: IndexOptions = {}): Promise<IndexResult> {
   const folder = await mkdtemp(join(tmpdir(), 'stackwright-index-'));
   const news = new Spool(join(folder, 'nodes'));
   try {
@@ -86,9 +60,13 @@ export async function updateIndex(mirror: Mirror, options: IndexOptions = {}): P
   }
 }
 
-/** One try; undefined when another writer was quicker. */
+/**
+ * One try; undefined when another writer was quicker. An index may name databases of several versions, for Spacks of
+ * several versions: each that is known is brought up to date, with the packages that its readers can read, and the others
+ * stay as they are.
+ */
 async function attemptUpdate(
-  mirror: Mirror,
+  mirror: V3Reader,
   options: IndexOptions,
   folder: string,
   news: Spool,
@@ -100,53 +78,87 @@ async function attemptUpdate(
     throw error;
   });
   const etag = current?.etag ?? (await mirror.store.head(v3.index, { signal }))?.etag;
-  const { file, note } =
-    current && !options.full
-      ? await fetchIndex(mirror, join(folder, 'current'), signal)
-      : { file: undefined, note: undefined };
   const listed = await listPackages(mirror, signal);
   for (const hash of options.exclude ?? []) listed.delete(hash);
-  const known: Known = file
-    ? await compare(file, listed, mirror.url)
-    : { kept: new Set(), gone: [], without: new Set() };
-  const added = [...listed].filter(([hash]) => !known.kept.has(hash)).map(([, key]) => key);
-  const broken = await readPackages(mirror, added, news, options);
-  if (file && added.length === broken.length && known.gone.length === 0) {
-    return {
-      packages: known.kept.size,
-      added: 0,
-      removed: 0,
-      kept: known.kept.size,
-      broken,
-      outcome: 'unchanged',
-    };
-  }
-  const brokenHashes = new Set(broken.map((one) => one.hash));
-  const target = join(folder, 'next');
-  const written = await writeIndex(target, file, known, news, {
-    present: (hash) => listed.has(hash) && !brokenHashes.has(hash),
-    where: mirror.url,
-  });
-  const committed = await commit(mirror, target, written, etag, current?.record.checksum, options);
-  if (!committed) return undefined;
+
+  const made = new Map<DatabaseVersion, Database>();
+  const make = async (version: DatabaseVersion) =>
+    void made.set(version, await makeDatabase(mirror, version, current, listed, options, folder, news));
+  for (const version of current?.databases.keys() ?? []) await make(version);
+  // Without one that all Spacks can read it is written, and one for newer packages where there are some.
+  if (made.size === 0) await make(8);
+  if (news.hasNewer && !made.has(9)) await make(9);
+
+  const newest = made.get(9) ?? made.get(8)!;
+  const { broken, note } = newest;
+  const kept = newest.known.kept.size;
+  const written = [...made.values()].some((one) => one.written);
+  if (written && !(await commit(mirror, made, current, etag, options))) return undefined;
   return {
     packages: listed.size - broken.length,
-    added: added.length - broken.length,
-    removed: known.gone.length,
-    kept: known.kept.size,
+    added: listed.size - broken.length - kept,
+    removed: newest.known.gone.length,
+    kept,
     broken,
-    outcome: 'written',
-    ...(note ? { note } : {}),
+    outcome: written ? 'written' : 'unchanged',
+    note: written ? note : undefined,
   };
 }
 
+/** A database of one version, as it is to be. */
+interface Database {
+  readonly known: Known;
+  readonly broken: IndexResult['broken'];
+  readonly note: string | undefined;
+  /** The blob: the new one, or the one that says all this already. */
+  readonly blob: Descriptor;
+  /** The file that holds it, when it is new. */
+  readonly written: string | undefined;
+}
+
+async function makeDatabase(
+  mirror: V3Reader,
+  version: DatabaseVersion,
+  current: IndexManifest | undefined,
+  listed: ReadonlyMap<string, string>,
+  options: IndexOptions,
+  folder: string,
+  news: Spool,
+): Promise<Database> {
+  const before = current?.databases.get(version);
+  const { file, note } =
+    before && !options.full
+      ? await fetchIndex(mirror, version, join(folder, `current-${version}`), options.signal)
+      : { file: undefined, note: undefined };
+  const known: Known = file
+    ? await compare(file, listed, mirror.url)
+    : { kept: new Set(), gone: [], without: new Set() };
+  const missing = [...listed].filter(([hash]) => !known.kept.has(hash));
+  const broken = await readPackages(
+    mirror,
+    missing.map(([, key]) => key),
+    news,
+    options,
+  );
+  const brokenHashes = new Set(broken.map((one) => one.hash));
+  const present = (hash: string) =>
+    listed.has(hash) && !brokenHashes.has(hash) && (version === 9 || !news.isNewer(hash));
+  const shared = { known, broken, note };
+  if (before && file && known.gone.length === 0 && !missing.some(([hash]) => present(hash)))
+    return { ...shared, blob: before, written: undefined };
+  const written = join(folder, `next-${version}`);
+  const blob = await writeIndex(written, version, file, known, news, { present, where: mirror.url });
+  return { ...shared, blob, written };
+}
+
 async function fetchIndex(
-  mirror: Mirror,
+  mirror: V3Reader,
+  version: DatabaseVersion,
   path: string,
   signal?: AbortSignal,
 ): Promise<{ file: string | undefined; note: string | undefined }> {
   try {
-    await pipeline(await mirror.indexStream(signal), createWriteStream(path), { signal });
+    await pipeline(await mirror.indexStream(signal, version), createWriteStream(path), { signal });
     return { file: path, note: undefined };
   } catch (error) {
     // A damaged index is no reason to stop: all that it said can be read from the packages.
@@ -158,7 +170,7 @@ async function fetchIndex(
 }
 
 /** Keys of the manifests by hash. */
-async function listPackages(mirror: Mirror, signal?: AbortSignal): Promise<Map<string, string>> {
+async function listPackages(mirror: V3Reader, signal?: AbortSignal): Promise<Map<string, string>> {
   const listed = new Map<string, string>();
   for await (const { hash, info } of mirror.packages(signal)) listed.set(hash, info.key);
   return listed;
@@ -193,7 +205,7 @@ async function compare(file: string, listed: ReadonlyMap<string, unknown>, where
 
 /** Reads what is new into the spool. Returns what could not be read. */
 async function readPackages(
-  mirror: Mirror,
+  mirror: V3Reader,
   keys: readonly string[],
   news: Spool,
   options: IndexOptions,
@@ -210,7 +222,7 @@ async function readPackages(
         const manifest = await reader.manifestAt(key, ref, options.signal);
         const nodes = specs.read(await reader.specJson(manifest, options.signal), describe(ref));
         checkRoot(ref, nodes[0]!, { mirror: mirror.url, key });
-        news.add(ref.hash, nodes);
+        news.add(ref.hash, nodes, isNewerSpec(manifest.spec.mediaType));
       }
     } catch (error) {
       // Deleted since it was listed: then it does not belong into the index.
@@ -243,19 +255,20 @@ async function readPackages(
   return broken;
 }
 
-interface Written {
-  readonly checksum: string;
-  readonly size: number;
+/** Whether only readers of database 9 can read the spec. */
+function isNewerSpec(type: string): boolean {
+  return type === specType(6);
 }
 
 /** Writes the new index: entries that stay as they are, then the new ones; counters as Spack counts. */
 async function writeIndex(
   target: string,
+  version: DatabaseVersion,
   current: string | undefined,
   known: Known,
   news: Spool,
   options: { readonly present: (hash: string) => boolean; readonly where: string },
-): Promise<Written> {
+): Promise<Descriptor> {
   const { fresh, change } = countNew(known, news, options.present);
   const gone = new Set(known.gone);
   const dropped =
@@ -270,7 +283,7 @@ async function writeIndex(
       out.write(value);
       first = false;
     };
-    out.write(databaseFrame.head);
+    out.write(databaseFrame.head(version));
     for await (const entries of current ? databaseBatches(readBlocks(current), options.where) : []) {
       // Neighbours that stay are passed on together.
       let run: { readonly from: PlacedEntry; to: PlacedEntry } | undefined;
@@ -301,7 +314,7 @@ async function writeIndex(
       write(hash, formatEntry(text, { refCount, inBuildcache: isPresent(hash) }));
     }
     out.write(databaseFrame.end);
-    return out.finish();
+    return { mediaType: databaseType(version), ...out.finish() };
   } finally {
     out.close();
   }
@@ -367,30 +380,27 @@ async function unneeded(
   return dropped;
 }
 
-/** Blob, then manifest. False when the manifest is no longer the one that was read. */
+/** Blobs, then manifest. False when the manifest is no longer the one that was read. */
 async function commit(
-  mirror: Mirror,
-  path: string,
-  written: Written,
+  mirror: V3Reader,
+  made: ReadonlyMap<DatabaseVersion, Database>,
+  current: IndexManifest | undefined,
   etag: string | undefined,
-  replaced: string | undefined,
   options: IndexOptions,
 ): Promise<boolean> {
   const { signal } = options;
   const { store } = mirror;
-  const manifest = formatManifest({
-    version: 3,
-    data: [record(written.size, mediaType.index, 'none', written.checksum)],
-  });
-  // Always written, even where it is there: a new time keeps others from collecting it as old.
-  await store.put(
-    v3.blob(written.checksum),
-    { size: written.size, open: () => createReadStream(path, { highWaterMark: 1 << 20 }) },
-    { contentType: mediaType.index, signal },
-  );
+  const blobs = databaseVersions.flatMap((version) => made.get(version)?.blob ?? []);
+  const data = [...blobs.map((blob) => recordOf(blob, blob.mediaType, 'none')), ...(current?.others ?? [])];
+  for (const { blob, written } of made.values()) {
+    if (written === undefined) continue;
+    // Always written, even where it is there: a new time keeps others from collecting it as old.
+    const open = () => createReadStream(written, { highWaterMark: 1 << 20 });
+    await store.put(v3.blob(blob.digest), { size: blob.size, open }, { contentType: blob.mediaType, signal });
+  }
   await preparePush(mirror, undefined, signal);
   try {
-    await store.put(v3.index, Buffer.from(manifest), {
+    await store.put(v3.index, Buffer.from(formatManifest({ version: 3, data })), {
       contentType: 'application/json',
       precondition: etag ? { match: etag } : { absent: true },
       signal,
@@ -399,24 +409,34 @@ async function commit(
     if (isPreconditionFailed(error)) return false;
     throw error;
   }
+  const names = new Set(blobs.map((blob) => blob.digest));
   if (!store.conditional) {
     // Without conditions two writers can both believe they won. Whoever finds another's manifest does it again.
     await sleep(200 + Math.random() * 300, undefined, { signal });
-    const now = await mirror.indexManifest(signal);
-    if (now?.record.checksum !== written.checksum) return false;
+    const now = await digestsOf(mirror, signal);
+    if (now.size !== names.size || [...now].some((digest) => !names.has(digest))) return false;
   }
-  // A pruning may have taken the blob for an orphan before the manifest named it.
-  if (!(await store.head(v3.blob(written.checksum), { signal }))) return false;
-  if (replaced && replaced !== written.checksum) await collect(mirror, replaced, options);
+  for (const digest of names) {
+    // A pruning may have taken the blob for an orphan before the manifest named it.
+    if (!(await store.head(v3.blob(digest), { signal }))) return false;
+  }
+  for (const { digest } of current?.databases.values() ?? [])
+    if (!names.has(digest)) await collect(mirror, digest, options);
   return true;
 }
 
+/** Digests of the databases that the index's manifest names. */
+async function digestsOf(mirror: V3Reader, signal?: AbortSignal): Promise<Set<Digest>> {
+  const now = await mirror.indexManifest(signal);
+  return new Set([...(now?.databases.values() ?? [])].map((blob) => blob.digest));
+}
+
 /** Deletes the blob of the index before, unless it is so young that someone may be about to read it. */
-async function collect(mirror: Mirror, checksum: string, options: IndexOptions): Promise<void> {
+async function collect(mirror: V3Reader, digest: Digest, options: IndexOptions): Promise<void> {
   const keep = options.keepReplaced ?? 10 * 60_000;
-  const key = v3.blob(checksum);
+  const key = v3.blob(digest);
   const found = await mirror.store.head(key, { signal: options.signal });
   if (!found?.modified || Date.now() - found.modified.getTime() < keep) return;
-  const now = await mirror.indexManifest(options.signal);
-  if (now?.record.checksum !== checksum) await mirror.store.delete([key], { signal: options.signal });
+  const now = await digestsOf(mirror, options.signal);
+  if (!now.has(digest)) await mirror.store.delete([key], { signal: options.signal });
 }

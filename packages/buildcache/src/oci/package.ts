@@ -1,20 +1,14 @@
-import type { Descriptor, Digest, ImageConfig, Manifest as ImageManifest } from '@stackwright/oci';
+import type { ImageConfig, Manifest as ImageManifest, Layer } from '@stackwright/oci';
 import { BuildcacheError } from '../error.js';
 import type { PackageRef } from '../package-ref.js';
 import type { InspectedPrefix } from '../search-path.js';
 import { foldersIn } from '../search-path.js';
 import { parseSpecDocument, type SpecDocument } from '../spec-document.js';
 
-/** A package's tarball as a layer. */
-export interface PackageLayer {
-  readonly descriptor: Descriptor;
-  /** sha256 of the tar, uncompressed. */
-  readonly diffId: Digest;
-}
-
 /** A package in a registry: an image whose last layer is the package's tarball and whose config holds its spec. */
 export interface OciPackage extends PackageRef {
-  readonly layer: PackageLayer;
+  /** The package's own tarball. */
+  readonly layer: Layer;
   readonly document: SpecDocument;
   readonly manifest: ImageManifest;
   readonly config: ImageConfig;

@@ -1,15 +1,16 @@
 import { OciError } from '@stackwright/oci';
 import type { ConcreteNode } from '@stackwright/spack-env';
-import { neededBy, type PrunePlan } from '../care/prune.js';
+import { neededBy } from '../care/prune.js';
 import { BuildcacheError } from '../error.js';
+import type { PrunePlan } from '../mirror-writer.js';
 import { describe, type PackageRef } from '../package-ref.js';
-import type { OciMirror } from './reader.js';
+import type { OciReader } from './reader.js';
 import { updateOciIndex } from './reindex.js';
 import { tagOf } from './tag.js';
 
 /** Finds the packages that nothing kept links or runs. Nothing is deleted. Blobs are the registry's own to collect. */
 export async function planOciPrune(
-  mirror: OciMirror,
+  mirror: OciReader,
   keep: ReadonlySet<string>,
   signal?: AbortSignal,
 ): Promise<PrunePlan> {
@@ -34,7 +35,7 @@ export async function planOciPrune(
  * Deletes what the plan names, first from the index, then the packages' manifests.
  * @throws BuildcacheError `unsupported` when the registry lets nobody delete
  */
-export async function pruneOci(mirror: OciMirror, plan: PrunePlan, signal?: AbortSignal): Promise<void> {
+export async function pruneOci(mirror: OciReader, plan: PrunePlan, signal?: AbortSignal): Promise<void> {
   if (plan.packages.length === 0) return;
   const indexed = await mirror.hasIndex(signal);
   const exclude = new Set(plan.packages.map((ref) => ref.hash));

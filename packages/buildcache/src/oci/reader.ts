@@ -1,37 +1,60 @@
 import { Readable } from 'node:stream';
-import {
-  type Credentials,
-  type Descriptor,
-  mediaTypes,
-  OciError,
-  parseReference,
-  RegistryRepository,
-  readAll,
-} from '@stackwright/oci';
+import { type Descriptor, type Digest, OciError, type RegistryRepository, readAll } from '@stackwright/oci';
 import type { PublicKey } from 'openpgp';
 import pLimit from 'p-limit';
 import { BuildcacheError } from '../error.js';
 import { checkIdentity } from '../identity.js';
 import { databaseEntries, type ParsedEntry, parseEntry } from '../index/database.js';
-import { type MirrorPackage, manifestOf, type PackageMirror, readIndex } from '../mirror.js';
+import {
+  type MirrorIndex,
+  type MirrorPackage,
+  type MirrorReader,
+  type PackageManifest,
+  readIndex,
+  type SignaturePolicy,
+} from '../mirror.js';
 import { describe, type PackageRef } from '../package-ref.js';
-import { gzipText } from '../spec-document.js';
-import type { MirrorIndex, PackageManifest, SignaturePolicy } from '../v3/reader.js';
-import { type OciPackage, parseOciManifest, parseOciPackage } from './package.js';
+import type { InspectedPrefix } from '../search-path.js';
+import { specBlob } from '../v3/spec-blob.js';
+import { inspectedIn, type OciPackage, parseOciManifest, parseOciPackage } from './package.js';
 import { hashOfTag, indexTag, refOfTag, tagOf } from './tag.js';
 
-/** Whether an address is that of a build cache in a registry. */
-export function isOciUrl(url: string): boolean {
-  return /^oci(\+http)?:\/\//.test(url);
+/** A package's manifest in a registry, with what the image that holds it tells of its layer. */
+export class OciManifest implements PackageManifest {
+  readonly name: string;
+  readonly version: string;
+  readonly hash: string;
+  readonly tarball: Descriptor;
+  readonly signed = false;
+  readonly signedBy = undefined;
+  /** Of the uncompressed tarball. */
+  readonly diffId: Digest;
+  /** Its folders on search paths; undefined where the image does not tell. */
+  readonly inspected: InspectedPrefix | undefined;
+
+  constructor(
+    found: OciPackage,
+    readonly spec: Descriptor,
+    readonly repository: RegistryRepository,
+  ) {
+    const { name, version, hash, layer } = found;
+    this.name = name;
+    this.version = version;
+    this.hash = hash;
+    this.tarball = layer.descriptor;
+    this.diffId = layer.diffId;
+    this.inspected = inspectedIn(found);
+  }
 }
 
 /**
  * A build cache in an OCI registry, as Spack lays it out: one tag a package, and the index under `index.spack`. Its
  * packages carry no signatures, so that it has some only under the policy `unsigned`.
  */
-export class OciMirror implements PackageMirror {
+export class OciReader implements MirrorReader {
   readonly canList = true;
-  readonly #known = new WeakMap<PackageManifest, OciPackage>();
+  readonly signable = false;
+  readonly folder = undefined;
 
   constructor(
     readonly repository: RegistryRepository,
@@ -40,39 +63,8 @@ export class OciMirror implements PackageMirror {
     readonly policy: SignaturePolicy = { kind: 'unsigned' },
   ) {}
 
-  /** @throws BuildcacheError `unsupported` for an address of another kind */
-  static open(
-    url: string,
-    options: {
-      /** Asked once, for the host that the address names. */
-      readonly credentials?: (registry: string) => Promise<Credentials | undefined>;
-      readonly policy?: SignaturePolicy;
-    } = {},
-  ): OciMirror {
-    const match = /^oci(\+http)?:\/\/(.+?)\/*$/.exec(url);
-    const refuse = (why: string): never => {
-      throw new BuildcacheError('input', 'unsupported', `${url} ${why}.`, {
-        mirror: url,
-        hint: 'Write oci://REGISTRY/REPOSITORY, or oci+http:// for a registry without TLS.',
-      });
-    };
-    if (!match) return refuse('is no address of a build cache in a registry');
-    // As Spack does: the name is written in lower case, whatever the address says.
-    const [, plain, name = ''] = match;
-    const slash = name.indexOf('/');
-    const { registry, repository, tag, digest } = parseReference(
-      slash < 0 ? name : name.slice(0, slash) + name.slice(slash).toLowerCase(),
-    );
-    if (tag || digest) return refuse('names an image; a build cache is a whole repository');
-    const target = new RegistryRepository(registry, repository, {
-      http: plain !== undefined,
-      credentials: async () => options.credentials?.(registry),
-    });
-    return new OciMirror(target, `oci${plain ?? ''}://${target.name}`, options.policy);
-  }
-
-  withPolicy(policy: SignaturePolicy): OciMirror {
-    return new OciMirror(this.repository, this.url, policy);
+  withPolicy(policy: SignaturePolicy): OciReader {
+    return new OciReader(this.repository, this.url, policy);
   }
 
   /**
@@ -98,7 +90,7 @@ export class OciMirror implements PackageMirror {
     return holds;
   }
 
-  async package(ref: PackageRef, signal?: AbortSignal): Promise<MirrorPackage> {
+  async package(ref: PackageRef, signal?: AbortSignal): Promise<MirrorPackage<OciManifest>> {
     const what = describe(ref);
     if (this.policy.kind === 'trusted') {
       throw new BuildcacheError(
@@ -123,13 +115,9 @@ export class OciMirror implements PackageMirror {
       });
     }
     checkIdentity(ref, found.document, { mirror: this.url, key: tag });
-    const { digest, size } = found.layer.descriptor;
-    const tarball = { checksum: digest.slice('sha256:'.length), size };
     const { document } = found;
-    const specBytes = gzipText(document.text);
-    const manifest = manifestOf(ref, tag, tarball, specBytes);
-    this.#known.set(manifest, found);
-    return { manifest, document, specBytes };
+    const { bytes: specBytes, descriptor } = specBlob(document.text, what);
+    return { manifest: new OciManifest(found, descriptor, this.repository), document, specBytes };
   }
 
   async has(ref: PackageRef, signal?: AbortSignal): Promise<boolean> {
@@ -137,22 +125,7 @@ export class OciMirror implements PackageMirror {
   }
 
   tarball(manifest: PackageManifest, signal?: AbortSignal): Promise<Readable> {
-    const { checksum, contentLength } = manifest.tarball;
-    return this.#blob(
-      { mediaType: mediaTypes.layerGzip, digest: `sha256:${checksum}`, size: contentLength },
-      describe(manifest),
-      signal,
-    );
-  }
-
-  /** The package that `manifest` was made from. */
-  async packageOf(manifest: PackageManifest, signal?: AbortSignal): Promise<OciPackage> {
-    const known = this.#known.get(manifest) ?? (await this.packageAt(manifest.key, signal));
-    if (known) return known;
-    throw new BuildcacheError('missing', 'missing-package', `${this.url}:${manifest.key} was deleted.`, {
-      mirror: this.url,
-      key: manifest.key,
-    });
+    return this.#blob(manifest.tarball, describe(manifest), signal);
   }
 
   /** Tags that are packages, their hash with them. */

@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import type { ConcreteNode } from '@stackwright/spack-env';
 import { BuildcacheError } from '../error.js';
 import { databaseEntries } from '../index/database.js';
-import { parseSpecDocument, type SpecDocument } from '../spec-document.js';
-import type { PackInfo } from './pack.js';
+import type { PackageSource } from '../mirror-writer.js';
+import { mirrorSpecText, parseSpecDocument, type SpecDocument } from '../spec-document.js';
+import { type PackInfo, packPrefix } from './pack.js';
 
 /** An installed package, ready to be packed. */
 export interface InstalledPackage {
@@ -74,6 +75,23 @@ export function readInstalled(prefix: string): InstalledPackage {
   }
   const document = parseSpecDocument(readFileSync(file, 'utf8'), file);
   return { prefix: prefix.replace(/\/+$/, ''), document };
+}
+
+/**
+ * An installed package as something to push.
+ * @param spackPrefix where the Spack is that installed it; stands in `binary_distribution`
+ */
+export function installedPackage(prefix: string, tree: InstallTree, spackPrefix: string): PackageSource {
+  const installed = readInstalled(prefix);
+  const info = packInfoOf(installed, tree, spackPrefix);
+  const { root } = installed.document;
+  return {
+    name: root.name,
+    version: root.version,
+    hash: root.hash,
+    specText: mirrorSpecText(installed.document.text, prefix),
+    items: () => packPrefix(installed.prefix, info, { reuse: true }),
+  };
 }
 
 /**

@@ -1,14 +1,14 @@
 import { execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { chmodSync, linkSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
+import { digestOf } from '@stackwright/oci';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import {
   formatBuildInfo,
-  openMirror,
-  type PackedTarball,
+  openV3Mirror,
+  type PackedLayer,
   type PackInfo,
   packedBytes,
   packPrefix,
@@ -25,10 +25,10 @@ describe('packing a prefix again', () => {
     ['quickstart', quickstartMirror],
     ...(golden ? [['golden', `${golden}/mirror-v3-signed`] as const] : []),
   ] as const)('gives the tar bytes of Spack, for each package of the %s mirror', async (_, folder) => {
-    const mirror = await openMirror(folder);
+    const mirror = await openV3Mirror(folder);
     for await (const ref of mirror.packages()) {
       const { tarball } = (await mirror.package(ref)).manifest;
-      const tar = gunzipSync(readFileSync(join(folder, v3.blob(tarball.checksum))));
+      const tar = gunzipSync(readFileSync(join(folder, v3.blob(tarball.digest))));
       const at = temporaryFolder();
       execFileSync('tar', ['-xf', '-', '-C', at], { input: tar });
       const listed = execFileSync('tar', ['-tf', '-'], { input: tar, maxBuffer: 1 << 26 })
@@ -39,15 +39,15 @@ describe('packing a prefix again', () => {
       const info = parseBuildInfo(text, ref.name);
       expect(formatBuildInfo(info)).toBe(text);
       const prefix = join(info.root, info.relativePrefix);
-      let packed: PackedTarball | undefined;
+      let packed: PackedLayer | undefined;
       const chunks: Buffer[] = [];
       for await (const chunk of packedBytes(
         packPrefix(prefix, info, { from: at + prefix, reuse: true }),
         (done) => (packed = done),
       ))
         chunks.push(chunk);
-      expect(packed?.diffId).toBe(createHash('sha256').update(tar).digest('hex'));
-      expect(createHash('sha256').update(Buffer.concat(chunks)).digest('hex')).toBe(packed?.checksum);
+      expect(packed?.diffId).toBe(digestOf(tar));
+      expect(digestOf(Buffer.concat(chunks))).toBe(packed?.descriptor.digest);
       expect(gunzipSync(Buffer.concat(chunks)).equals(tar)).toBe(true);
     }
   });

@@ -9,23 +9,18 @@ import {
   readlinkSync,
   readSync,
 } from 'node:fs';
+import { mediaTypes } from '@stackwright/oci';
 import { BuildcacheError } from '../error.js';
+import type { PackedLayer } from '../mirror-writer.js';
 import type { BuildInfo } from './buildinfo.js';
 import { formatBuildInfo } from './buildinfo.js';
 import { gzip } from './gzip.js';
 import { bytesOf, compareNames, nameOf } from './name.js';
 import { FileClassifier, fileKind, isExecutableFormat, PrefixSearch } from './scan.js';
-import { type TarEntry, tarEnd, tarHeader, tarPadding } from './tar.js';
+import { type TarItem, tarBytes } from './tar.js';
 
 /** What is known of an installed package before its files are read. */
 export type PackInfo = Omit<BuildInfo, 'binaries' | 'links' | 'textFiles'>;
-
-/** An entry with its content, as packing and relocating hand them on. */
-export interface TarItem {
-  readonly entry: TarEntry;
-  /** Exactly `entry.size` bytes. */
-  readonly content: AsyncIterable<Buffer> | Iterable<Buffer>;
-}
 
 /** Bytes of a file up to which it is held in memory. */
 const wholeFile = 4 * 1024 * 1024;
@@ -110,47 +105,13 @@ export async function* packPrefix(
   };
 }
 
-/** Entries as an archive's bytes. */
-export async function* tarBytes(items: AsyncIterable<TarItem> | Iterable<TarItem>): AsyncGenerator<Buffer> {
-  let total = 0;
-  for await (const { entry, content } of items) {
-    const header = tarHeader(entry);
-    yield header;
-    let size = 0;
-    for await (const chunk of content) {
-      size += chunk.length;
-      yield chunk;
-    }
-    if (size !== entry.size) {
-      throw new BuildcacheError('failed', 'install-tree', `/${entry.name} changed while it was packed.`, {
-        file: entry.name,
-        hint: 'Pack again once nothing writes to the prefix.',
-      });
-    }
-    const padding = tarPadding(entry.size);
-    if (padding.length > 0) yield padding;
-    total += header.length + entry.size + padding.length;
-  }
-  yield tarEnd(total);
-}
-
-/** Checksums and lengths of an archive, known once all of it was read. */
-export interface PackedTarball {
-  /** sha256 of the gzip bytes, hexadecimal: the blob's name, and an OCI layer's digest. */
-  readonly checksum: string;
-  readonly size: number;
-  /** sha256 of the tar bytes, hexadecimal: an OCI layer's diff id. */
-  readonly diffId: string;
-  readonly tarSize: number;
-}
-
 /**
  * Entries as a gzip archive, several cores at a time, always the same bytes for the same entries.
  * @param done gets checksums and lengths once the last byte was read
  */
 export async function* packedBytes(
   items: AsyncIterable<TarItem> | Iterable<TarItem>,
-  done: (packed: PackedTarball) => void,
+  done: (packed: PackedLayer) => void,
 ): AsyncGenerator<Buffer> {
   const plain = createHash('sha256');
   const packed = createHash('sha256');
@@ -168,7 +129,11 @@ export async function* packedBytes(
     size += chunk.length;
     yield chunk;
   }
-  done({ checksum: packed.digest('hex'), size, diffId: plain.digest('hex'), tarSize });
+  done({
+    descriptor: { mediaType: mediaTypes.layerGzip, digest: `sha256:${packed.digest('hex')}`, size },
+    diffId: `sha256:${plain.digest('hex')}`,
+    tarSize,
+  });
 }
 
 function folder(path: string): TarItem {

@@ -1,3 +1,4 @@
+import { BuildcacheError } from '../error.js';
 import { bytesOf, hasRawBytes } from './name.js';
 
 /** An entry's header, in the terms of Spack's archives: owner 0, time 0, modes 644 and 755. */
@@ -11,9 +12,16 @@ export interface TarEntry {
   readonly target?: string;
 }
 
+/** An entry with its content, as packing and relocating hand them on. */
+export interface TarItem {
+  readonly entry: TarEntry;
+  /** Exactly `entry.size` bytes. */
+  readonly content: AsyncIterable<Buffer> | Iterable<Buffer>;
+}
+
 const blockSize = 512;
 /** Archives end at a multiple of this (20 blocks), as Python writes them. */
-export const recordSize = 20 * blockSize;
+const recordSize = 20 * blockSize;
 const typeFlags = { file: '0', folder: '5', symlink: '2', hardlink: '1' } as const;
 
 /** An entry's header blocks: ustar, preceded by a pax record where a name is long or not ASCII (POSIX.1-2001). */
@@ -43,6 +51,30 @@ export function tarPadding(size: number): Buffer {
 export function tarEnd(size: number): Buffer {
   const end = size + 2 * blockSize;
   return Buffer.alloc(2 * blockSize + ((recordSize - (end % recordSize)) % recordSize));
+}
+
+/** Entries as an archive's bytes. */
+export async function* tarBytes(items: AsyncIterable<TarItem> | Iterable<TarItem>): AsyncGenerator<Buffer> {
+  let total = 0;
+  for await (const { entry, content } of items) {
+    const header = tarHeader(entry);
+    yield header;
+    let size = 0;
+    for await (const chunk of content) {
+      size += chunk.length;
+      yield chunk;
+    }
+    if (size !== entry.size) {
+      throw new BuildcacheError('failed', 'install-tree', `/${entry.name} changed while it was packed.`, {
+        file: entry.name,
+        hint: 'Pack again once nothing writes to the prefix.',
+      });
+    }
+    const padding = tarPadding(entry.size);
+    if (padding.length > 0) yield padding;
+    total += header.length + entry.size + padding.length;
+  }
+  yield tarEnd(total);
 }
 
 const isAscii = (text: string) => /^[\0-\x7f]*$/.test(text);

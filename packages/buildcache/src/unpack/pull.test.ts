@@ -3,14 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import {
-  openMirror,
-  type PackageSource,
-  presentPackages,
-  pullPackage,
-  pushPackage,
-  type TarItem,
-} from '../index.js';
+import { openV3Mirror, type PackageSource, presentPackages, pullPackage, type TarItem } from '../index.js';
 import {
   madeHash,
   madePackage,
@@ -54,8 +47,8 @@ describe('pulling a package', () => {
     ['elsewhere', 'tar-path'],
   ])('refuses one that says it belongs to %j, and writes nothing', async (relative, code) => {
     const folder = temporaryFolder();
-    const mirror = await openMirror(join(folder, 'mirror'));
-    await pushPackage(mirror, placed('evil', relative));
+    const mirror = await openV3Mirror(join(folder, 'mirror'));
+    await mirror.push(placed('evil', relative));
     const pulled = pullPackage(mirror, made('evil'), { to: join(folder, 'tree') });
     await expect(pulled).rejects.toMatchObject({ code, message: expect.stringContaining('evil@1.0') });
     expect(readdirSync(folder).filter((name) => name !== 'tree')).toEqual(['mirror']);
@@ -66,7 +59,7 @@ describe('pulling a package', () => {
     const folder = temporaryFolder();
     const outside = join(folder, 'outside');
     mkdirSync(outside);
-    const mirror = await openMirror(join(folder, 'mirror'));
+    const mirror = await openV3Mirror(join(folder, 'mirror'));
     const own = `bait-1.0-${madeHash('bait')}`;
     const link = {
       name: `opt/made/${own}/way`,
@@ -75,8 +68,8 @@ describe('pulling a package', () => {
       size: 0,
       target: outside,
     } as const;
-    await pushPackage(mirror, placed('bait', own, [link]));
-    await pushPackage(mirror, placed('evil', `${own}/way/evil`));
+    await mirror.push(placed('bait', own, [link]));
+    await mirror.push(placed('evil', `${own}/way/evil`));
     const to = join(folder, 'tree');
     expect(await pullPackage(mirror, made('bait'), { to })).toMatchObject({ outcome: 'unpacked' });
     await expect(pullPackage(mirror, made('evil'), { to })).rejects.toMatchObject({ code: 'tar-path' });
@@ -85,8 +78,8 @@ describe('pulling a package', () => {
 
   it('leaves alone what is there', async () => {
     const folder = temporaryFolder();
-    const mirror = await openMirror(join(folder, 'mirror'));
-    await pushPackage(mirror, madePackage('a'));
+    const mirror = await openV3Mirror(join(folder, 'mirror'));
+    await mirror.push(madePackage('a'));
     const { prefix } = await pullPackage(mirror, made('a'), { to: folder });
     writeFileSync(join(prefix, 'file'), 'mine');
     expect(await pullPackage(mirror, made('a'), { to: folder })).toEqual({ prefix, outcome: 'present' });
@@ -102,7 +95,7 @@ describe('pulling a package', () => {
       response.end(request.method === 'HEAD' ? undefined : readFileSync(file));
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    const mirror = await openMirror(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    const mirror = await openV3Mirror(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
     const [to, temporary] = [temporaryFolder(), temporaryFolder()];
     for (const ref of (await presentPackages(mirror)).values()) {
       expect((await pullPackage(mirror, ref, { to, temporary })).outcome).toBe('unpacked');

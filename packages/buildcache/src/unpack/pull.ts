@@ -5,9 +5,8 @@ import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { BuildcacheError, hasCode } from '../error.js';
-import type { PackageMirror } from '../mirror.js';
+import type { MirrorReader, PackageManifest } from '../mirror.js';
 import { describe, type PackageRef } from '../package-ref.js';
-import { folderOf, type PackageManifest } from '../v3/reader.js';
 import { extractEntries, readBuildInfo, relocatedEntries, tarEntries } from './unpack.js';
 
 export interface PullOptions {
@@ -26,7 +25,7 @@ export interface PullOptions {
  * @throws BuildcacheError also `tar-path` for a package that would be put outside of the root
  */
 export async function pullPackage(
-  mirror: PackageMirror,
+  mirror: MirrorReader,
   ref: PackageRef,
   options: PullOptions,
 ): Promise<{ readonly prefix: string; readonly outcome: 'unpacked' | 'present' }> {
@@ -61,11 +60,12 @@ export async function pullPackage(
 
 /** A tarball that can be read several times: one from far away waits in a file. */
 export async function spooled(
-  mirror: PackageMirror,
+  mirror: MirrorReader,
   manifest: PackageManifest,
   { temporary, signal }: Pick<PullOptions, 'temporary' | 'signal'>,
 ): Promise<{ open: () => Promise<Readable>; dispose: () => Promise<void> }> {
-  if (folderOf(mirror)) return { open: () => mirror.tarball(manifest, signal), dispose: async () => {} };
+  if (mirror.folder !== undefined)
+    return { open: () => mirror.tarball(manifest, signal), dispose: async () => {} };
   const folder = await mkdtemp(join(temporary ?? tmpdir(), 'stackwright-pull-'));
   const dispose = () => rm(folder, { recursive: true, force: true });
   try {

@@ -12,14 +12,15 @@ import {
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { gzipSync } from 'node:zlib';
+import type { Digest } from '@stackwright/oci';
 import fc from 'fast-check';
 import { pack } from 'tar-stream';
 import { afterEach, describe, expect, it } from 'vitest';
 import {
   extractEntries,
   type NewPlaces,
-  openMirror,
-  type PackedTarball,
+  openV3Mirror,
+  type PackedLayer,
   packedBytes,
   Relocation,
   readBuildInfo,
@@ -159,7 +160,7 @@ describe.skipIf(!hasGcc)('an ELF file (needs gcc: apt-get install gcc)', () => {
   });
 });
 
-const tarball = (folder: string, checksum: string) => createReadStream(join(folder, v3.blob(checksum)));
+const tarball = (folder: string, digest: Digest) => createReadStream(join(folder, v3.blob(digest)));
 
 describe('a package of Spack', () => {
   const cases = [
@@ -170,10 +171,10 @@ describe('a package of Spack', () => {
   it.each(cases)(
     'keeps no old path in what is relocated, at a new root, and packs the same twice (%s)',
     async (_, folder) => {
-      const mirror = await openMirror(folder);
+      const mirror = await openV3Mirror(folder);
       for await (const ref of mirror.packages()) {
         const { tarball: record } = (await mirror.package(ref)).manifest;
-        const open = () => tarball(folder, record.checksum);
+        const open = () => tarball(folder, record.digest);
         const { info, prefix } = await readBuildInfo(open(), { what: ref.name });
         const places: NewPlaces = { root: '/opt/sw' };
         const entries = () =>
@@ -190,9 +191,9 @@ describe('a package of Spack', () => {
           if (entry.type === 'symlink') expect(entry.target).not.toContain(info.root);
         }
         const digest = async () => {
-          let packed: PackedTarball | undefined;
+          let packed: PackedLayer | undefined;
           for await (const _chunk of packedBytes(entries(), (done) => (packed = done)));
-          return packed?.checksum;
+          return packed?.descriptor.digest;
         };
         expect(await digest()).toBe(await digest());
       }
@@ -200,18 +201,18 @@ describe('a package of Spack', () => {
   );
 
   it('unpacked where it was built is as it was, byte by byte', async () => {
-    const mirror = await openMirror(quickstartMirror);
+    const mirror = await openV3Mirror(quickstartMirror);
     for await (const ref of mirror.packages()) {
       const { tarball: record } = (await mirror.package(ref)).manifest;
-      const { prefix } = await readBuildInfo(tarball(quickstartMirror, record.checksum), { what: ref.name });
+      const { prefix } = await readBuildInfo(tarball(quickstartMirror, record.digest), { what: ref.name });
       const to = join(temporaryFolder(), 'pkg');
       await extractEntries(
-        tarEntries(tarball(quickstartMirror, record.checksum), { what: ref.name }),
+        tarEntries(tarball(quickstartMirror, record.digest), { what: ref.name }),
         prefix,
         to,
       );
       const other = temporaryFolder();
-      execFileSync('tar', ['-xzf', join(quickstartMirror, v3.blob(record.checksum)), '-C', other]);
+      execFileSync('tar', ['-xzf', join(quickstartMirror, v3.blob(record.digest)), '-C', other]);
       expect(listing(to)).toEqual(listing(other + prefix));
     }
   });

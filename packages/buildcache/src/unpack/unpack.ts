@@ -9,7 +9,7 @@ import { extract, type Header } from 'tar-stream';
 import { BuildcacheError, type BuildcacheErrorCode } from '../error.js';
 import { type BuildInfo, parseBuildInfo } from '../pack/buildinfo.js';
 import { bytesOf } from '../pack/name.js';
-import type { TarItem } from '../pack/pack.js';
+import type { TarItem } from '../pack/tar.js';
 import { type NewPlaces, type Relocation, relocationOf, withSbang } from './relocate.js';
 import { relocatedLarge } from './relocate-large.js';
 

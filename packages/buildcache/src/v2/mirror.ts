@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import { type Descriptor, mediaTypes } from '@stackwright/oci';
 import { isNotFound, type ObjectStore } from '@stackwright/storage';
 import type { PublicKey } from 'openpgp';
 import pLimit from 'p-limit';
@@ -6,19 +7,46 @@ import { Verified } from '../blob.js';
 import { BuildcacheError } from '../error.js';
 import { checkIdentity } from '../identity.js';
 import { databaseEntries, type ParsedEntry, parseEntry } from '../index/database.js';
-import { type MirrorPackage, manifestOf, type PackageMirror, readIndex } from '../mirror.js';
+import {
+  type MirrorIndex,
+  type MirrorPackage,
+  type PackageManifest,
+  readIndex,
+  type SignaturePolicy,
+} from '../mirror.js';
+import type { Mirror } from '../mirror-writer.js';
 import { describe, type PackageRef } from '../package-ref.js';
 import { readPublicKeys } from '../sign/key.js';
-import { gzipText, parseSpecDocument } from '../spec-document.js';
-import type { MirrorIndex, PackageManifest, SignaturePolicy } from '../v3/reader.js';
+import { parseSpecDocument } from '../spec-document.js';
+import { unsupported } from '../unsupported.js';
+import { specBlob } from '../v3/spec-blob.js';
 import { readV2Package, type V2Package, v2Keys, v2Packages, v3SpecText } from './package.js';
 
 const indexKey = 'build_cache/index.json';
 
-/** A mirror of layout v2, to read: its packages look as they would in layout v3, unsigned. */
-export class V2Mirror implements PackageMirror {
+/** A package's manifest of layout v2: what its spec says, which is what is signed there. */
+class V2Manifest implements PackageManifest {
+  /** What a signature vouches for in layout v2 is not what it would vouch for in another layout. */
+  readonly signed = false;
+  readonly signedBy = undefined;
+
+  constructor(
+    readonly name: string,
+    readonly version: string,
+    readonly hash: string,
+    readonly tarball: Descriptor,
+    readonly spec: Descriptor,
+    readonly tarballKey: string,
+  ) {}
+}
+
+/** A mirror of layout v2 (Spack 0.18 to 0.23): it can be read only. */
+export class V2Mirror implements Mirror {
   readonly url: string;
   readonly canList = true;
+  readonly folder = undefined;
+  readonly writable = false;
+  readonly signable = true;
   #packages: Promise<ReadonlyMap<string, V2Package>> | undefined;
 
   constructor(
@@ -32,7 +60,7 @@ export class V2Mirror implements PackageMirror {
     return new V2Mirror(this.store, policy);
   }
 
-  async package(ref: PackageRef, signal?: AbortSignal): Promise<MirrorPackage> {
+  async package(ref: PackageRef, signal?: AbortSignal): Promise<MirrorPackage<V2Manifest>> {
     const what = describe(ref);
     const found = (await this.#listed(signal)).get(ref.hash);
     if (!found) {
@@ -46,13 +74,10 @@ export class V2Mirror implements PackageMirror {
     const size = (await this.store.head(read.tarballKey, { signal }))?.size;
     if (!size) throw this.#missingTarball(what, read.tarballKey);
     const document = parseSpecDocument(v3SpecText(read.document), what);
-    const specBytes = gzipText(document.text);
-    const manifest = manifestOf(
-      read.document.root,
-      read.tarballKey,
-      { checksum: read.checksum, size },
-      specBytes,
-    );
+    const { bytes: specBytes, descriptor: spec } = specBlob(document.text, what);
+    const tarball = { mediaType: mediaTypes.layerGzip, digest: read.digest, size };
+    const { name, version, hash } = document.root;
+    const manifest = new V2Manifest(name, version, hash, tarball, spec, read.tarballKey);
     return { manifest, document, specBytes };
   }
 
@@ -62,10 +87,12 @@ export class V2Mirror implements PackageMirror {
 
   async tarball(manifest: PackageManifest, signal?: AbortSignal): Promise<Readable> {
     const what = describe(manifest);
-    const { body } = await this.store.get(manifest.key, { signal }).catch((error: unknown) => {
-      throw isNotFound(error) ? this.#missingTarball(what, manifest.key) : error;
+    const { tarball, tarballKey } =
+      manifest instanceof V2Manifest ? manifest : (await this.package(manifest, signal)).manifest;
+    const { body } = await this.store.get(tarballKey, { signal }).catch((error: unknown) => {
+      throw isNotFound(error) ? this.#missingTarball(what, tarballKey) : error;
     });
-    const verified = new Verified(manifest.tarball, what, manifest.key);
+    const verified = new Verified(tarball, what, tarballKey);
     body.on('error', (error) => verified.destroy(error));
     verified.on('close', () => body.destroy());
     return body.pipe(verified);
@@ -104,6 +131,42 @@ export class V2Mirror implements PackageMirror {
     return (await Promise.all(texts.map((text) => readPublicKeys(text, this.url)))).flat();
   }
 
+  async push(): Promise<never> {
+    throw this.#readOnly();
+  }
+
+  async pushAll(): Promise<never> {
+    throw this.#readOnly();
+  }
+
+  async copyFrom(): Promise<never> {
+    throw this.#readOnly();
+  }
+
+  async sign(): Promise<never> {
+    throw this.#readOnly();
+  }
+
+  async publishKey(): Promise<never> {
+    throw this.#readOnly();
+  }
+
+  async updateKeyIndex(): Promise<never> {
+    throw this.#readOnly();
+  }
+
+  async updateIndex(): Promise<never> {
+    throw this.#readOnly();
+  }
+
+  async planPrune(): Promise<never> {
+    throw this.#readOnly();
+  }
+
+  async prune(): Promise<never> {
+    throw this.#readOnly();
+  }
+
   close(): Promise<void> {
     return this.store.close();
   }
@@ -113,6 +176,14 @@ export class V2Mirror implements PackageMirror {
       (all) => new Map(all.map((found) => [found.hash, found])),
     );
     return this.#packages;
+  }
+
+  #readOnly(): BuildcacheError {
+    return unsupported(
+      this.url,
+      'has the old layout v2, which can be read only',
+      'Migrate it with: stackwright mirror migrate URL',
+    );
   }
 
   #missingTarball(what: string, key: string): BuildcacheError {

@@ -1,18 +1,13 @@
-import { createHash } from 'node:crypto';
-import { Readable } from 'node:stream';
+import type { Digest } from '@stackwright/oci';
 import type { ConcreteNode } from '@stackwright/spack-env';
 import { isNotFound, type ObjectStore, readObject } from '@stackwright/storage';
-import pLimit from 'p-limit';
-import { sha256 } from '../blob.js';
 import { BuildcacheError } from '../error.js';
 import { databaseEntries, parseEntry } from '../index/database.js';
-import { describe, mediaType, type PackageRef, v3 } from '../package-ref.js';
+import type { SignaturePolicy } from '../mirror.js';
+import { describe, type PackageRef } from '../package-ref.js';
 import { parseKeyIndex } from '../sign/key.js';
-import { isSigned, type Signer, signedText, verifySigned } from '../sign/signature.js';
-import { gzipText, parseSpecDocument, type SpecDocument } from '../spec-document.js';
-import { formatManifest, record } from '../v3/manifest.js';
-import { preparePush, publishKey, putBlob } from '../v3/push.js';
-import type { Mirror, SignaturePolicy } from '../v3/reader.js';
+import { isSigned, signedText, verifySigned } from '../sign/signature.js';
+import { parseSpecDocument, type SpecDocument } from '../spec-document.js';
 
 /** A package of a mirror of layout v2 (Spack 0.18 to 0.23). */
 export interface V2Package extends PackageRef {
@@ -50,7 +45,7 @@ export async function readV2Package(
   found: V2Package,
   policy: SignaturePolicy,
   signal?: AbortSignal,
-): Promise<{ document: SpecDocument; tarballKey: string; checksum: string }> {
+): Promise<{ document: SpecDocument; tarballKey: string; digest: Digest }> {
   let key = found.specKey;
   let text: string;
   try {
@@ -85,133 +80,17 @@ export async function readV2Package(
   }
   const { platform, os, target } = root.arch;
   const folder = `${platform}-${os}-${target}/${compilerOf(root)}/${root.name}-${root.version}`;
-  return { document, tarballKey: `build_cache/${folder}/${v2Name(root)}.spack`, checksum: check.hash! };
-}
-
-export interface MigrateOptions {
-  readonly policy: SignaturePolicy;
-  readonly signer?: Signer;
-  readonly parallel?: number;
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (done: number, total: number) => void;
-}
-
-/**
- * Brings the packages of a v2 mirror into a v3 mirror, which may be in the same place. The tarballs' bytes stay, checked
- * against their checksums; specs are packed and signed anew.
- */
-export async function migrateV2(
-  from: ObjectStore,
-  to: Mirror,
-  options: MigrateOptions,
-): Promise<{ migrated: PackageRef[]; present: PackageRef[]; failed: { package: string; error: Error }[] }> {
-  const { signal } = options;
-  const packages = await v2Packages(from, signal);
-  const limit = pLimit(options.parallel ?? 4);
-  const result = {
-    migrated: [] as PackageRef[],
-    present: [] as PackageRef[],
-    failed: [] as { package: string; error: Error }[],
+  return {
+    document,
+    tarballKey: `build_cache/${folder}/${v2Name(root)}.spack`,
+    digest: `sha256:${check.hash}`,
   };
-  let done = 0;
-  await Promise.all(
-    packages.map((found) =>
-      limit(async () => {
-        try {
-          signal?.throwIfAborted();
-          const { ref, outcome } = await migratePackage(from, to, found, options);
-          result[outcome].push(ref);
-        } catch (error) {
-          result.failed.push({ package: found.specKey.split('/').at(-1)!, error: error as Error });
-        }
-        options.onProgress?.(++done, packages.length);
-      }),
-    ),
-  );
-  signal?.throwIfAborted();
-  for (const armored of await v2Keys(from, signal)) await publishKey(to, armored, signal);
-  return result;
-}
-
-async function migratePackage(
-  from: ObjectStore,
-  to: Mirror,
-  found: V2Package,
-  options: MigrateOptions,
-): Promise<{ ref: PackageRef; outcome: 'migrated' | 'present' }> {
-  const { signal } = options;
-  const { document, tarballKey, checksum } = await readV2Package(from, found, options.policy, signal);
-  const { name, version, hash } = document.root;
-  const ref = { name, version, hash };
-  const info = await from.head(tarballKey, { signal });
-  if (!info?.size) {
-    throw new BuildcacheError('input', 'missing-blob', `${describe(ref)}: ${from.url} lacks ${tarballKey}.`, {
-      package: describe(ref),
-      key: tarballKey,
-    });
-  }
-  if (await to.has(ref, signal)) {
-    const there = await to.store.head(v3.blob(checksum), { signal });
-    if (there?.size === info.size) return { ref, outcome: 'present' };
-  }
-  await checkTarball(from, tarballKey, checksum, describe(ref), signal);
-  const { size } = info;
-  if (from.url === to.store.url && !from.readOnly) {
-    if (!(await to.store.head(v3.blob(checksum), { signal })))
-      await to.store.copy(tarballKey, v3.blob(checksum), { signal });
-  } else {
-    const open = () =>
-      Readable.from(
-        (async function* () {
-          yield* (await from.get(tarballKey, { signal })).body;
-        })(),
-        { objectMode: false },
-      );
-    await putBlob(to, checksum, { size, open }, mediaType.tarball, signal);
-  }
-  const spec = gzipText(v3SpecText(document));
-  await putBlob(to, sha256(spec), spec, mediaType.spec, signal);
-  const manifest = formatManifest({
-    version: 3,
-    data: [
-      record(size, mediaType.tarball, 'gzip', checksum),
-      record(spec.length, mediaType.spec, 'gzip', sha256(spec)),
-    ],
-  });
-  await preparePush(to, options.signer, signal);
-  const text = options.signer ? await options.signer.sign(manifest, signal) : manifest;
-  await to.store.put(v3.spec(ref), Buffer.from(text), { contentType: 'application/json', signal });
-  return { ref, outcome: 'migrated' };
 }
 
 /** A v2 spec as it stands in layout v3: its manifest has the checksum there. */
 export function v3SpecText(document: SpecDocument): string {
   const { binary_cache_checksum: _, ...rest } = JSON.parse(document.text) as Record<string, unknown>;
   return JSON.stringify({ ...rest, buildcache_layout_version: 2 });
-}
-
-async function checkTarball(
-  store: ObjectStore,
-  key: string,
-  checksum: string,
-  what: string,
-  signal?: AbortSignal,
-): Promise<void> {
-  const hash = createHash('sha256');
-  for await (const chunk of (await store.get(key, { signal })).body as AsyncIterable<Buffer>)
-    hash.update(chunk);
-  if (hash.digest('hex') !== checksum) {
-    throw new BuildcacheError(
-      'input',
-      'checksum',
-      `${what}: the checksum of ${key} is not the one in its spec.`,
-      {
-        package: what,
-        key,
-        hint: 'It was damaged or replaced: push the package again.',
-      },
-    );
-  }
 }
 
 /** Armored public keys that a v2 mirror publishes. */

@@ -1,5 +1,7 @@
+import { type Descriptor, mediaTypes } from '@stackwright/oci';
 import { type ObjectInfo, type ObjectStore, readObject, StorageError } from '@stackwright/storage';
 import { BuildcacheError } from '../error.js';
+import { checksumOf, digestOfChecksum, mediaType } from './layout.js';
 
 /** What a manifest says of one blob (v3 layout). */
 export interface BlobRecord {
@@ -17,13 +19,32 @@ export interface Manifest {
   readonly data: readonly BlobRecord[];
 }
 
-export function record(
-  contentLength: number,
-  type: string,
-  compression: 'gzip' | 'none',
-  checksum: string,
-): BlobRecord {
-  return { contentLength, mediaType: type, compression, checksumAlgorithm: 'sha256', checksum };
+/** What a manifest says of a blob, under Spack's name for its kind. */
+export function recordOf(blob: Descriptor, type: string, compression: BlobRecord['compression']): BlobRecord {
+  return {
+    contentLength: blob.size,
+    mediaType: type,
+    compression,
+    checksumAlgorithm: 'sha256',
+    checksum: checksumOf(blob.digest),
+  };
+}
+
+/** The blob that a record describes. A package's tarball gets the name that it has as an image's layer. */
+export function blobOf({ mediaType: type, checksum, contentLength }: BlobRecord): Descriptor {
+  return {
+    mediaType: type === mediaType.tarball ? mediaTypes.layerGzip : type,
+    digest: digestOfChecksum(checksum),
+    size: contentLength,
+  };
+}
+
+/** A package's manifest: its tarball and its spec. */
+export function packageManifest(tarball: Descriptor, spec: Descriptor): Manifest {
+  return {
+    version: 3,
+    data: [recordOf(tarball, mediaType.tarball, 'gzip'), recordOf(spec, spec.mediaType, 'gzip')],
+  };
 }
 
 /** Bytes a manifest may have at most: real ones have about 1,400. */
@@ -88,20 +109,16 @@ export function parseManifest(text: string, where: string): Manifest {
   return { version: 3, data: data.map((record, index) => parseRecord(record, index, refuse)) };
 }
 
-/** The first record of a media type. @throws BuildcacheError `manifest` when there is none */
-export function recordOf(manifest: Manifest, mediaType: string, where: string): BlobRecord {
-  const record = manifest.data.find((one) => one.mediaType === mediaType);
-  if (!record) {
-    throw new BuildcacheError(
-      'input',
-      'manifest',
-      `${where}: the manifest has no blob of type ${mediaType}.`,
-      {
-        key: where,
-      },
-    );
-  }
-  return record;
+/** The first record of one of these media types. @throws BuildcacheError `manifest` when there is none */
+export function findRecord(manifest: Manifest, types: readonly string[], where: string): BlobRecord {
+  const record = manifest.data.find((one) => types.includes(one.mediaType));
+  if (record) return record;
+  throw new BuildcacheError(
+    'input',
+    'manifest',
+    `${where}: the manifest has no blob of type ${types.join(' or ')}.`,
+    { key: where, hint: 'Update Stackwright if a newer Spack wrote it; else push the package again.' },
+  );
 }
 
 function parseRecord(raw: unknown, index: number, refuse: (why: string) => never): BlobRecord {

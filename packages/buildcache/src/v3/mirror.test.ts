@@ -5,10 +5,10 @@ import {
   createKey,
   formatPublicKey,
   KeySigner,
-  type Mirror,
-  openMirror,
+  openV3Mirror,
   type Trust,
   trustOf,
+  type V3Mirror,
   v3,
 } from '../index.js';
 import {
@@ -28,15 +28,15 @@ let trust: Trust;
 beforeAll(async () => {
   trust = await trustOf({ keys: [{ text: quickstartKey(), from: 'quickstart.pub' }] });
 });
-const open = async (folder: string): Promise<Mirror> =>
-  openMirror(folder, { policy: { kind: 'trusted', trust } });
+const open = async (folder: string): Promise<V3Mirror> =>
+  openV3Mirror(folder, { policy: { kind: 'trusted', trust } });
 
 describe('a mirror that Spack wrote', () => {
   it.each([
     ['of the quickstart', quickstartMirror, 9],
     ...(golden ? [['of the golden stack', `${golden}/mirror-v3-signed`, 8] as const] : []),
   ] as const)('%s is read and verified whole', async (_, folder, count) => {
-    const unsigned = await openMirror(folder);
+    const unsigned = await openV3Mirror(folder);
     const mirror = unsigned.withPolicy({ kind: 'trusted', trust: await trustOf({ published: unsigned }) });
     const { hashes, nodes } = await mirror.index();
     const found: string[] = [];
@@ -46,7 +46,7 @@ describe('a mirror that Spack wrote', () => {
       expect(nodes.get(root.hash)?.raw).toEqual(root.raw);
       let size = 0;
       for await (const chunk of await mirror.tarball(manifest)) size += (chunk as Buffer).length;
-      expect(size).toBe(manifest.tarball.contentLength);
+      expect(size).toBe(manifest.tarball.size);
       found.push(ref.hash);
     }
     expect(found).toHaveLength(count);
@@ -54,7 +54,7 @@ describe('a mirror that Spack wrote', () => {
   });
 
   it('publishes the key that signed it', async () => {
-    const mirror = await openMirror(quickstartMirror);
+    const mirror = await openV3Mirror(quickstartMirror);
     const keys = await mirror.publishedKeys();
     expect(keys.map((key) => key.getFingerprint())).toEqual(trust.keys.map((key) => key.getFingerprint()));
   });
@@ -107,7 +107,7 @@ describe('a package of a mirror that was tampered with', () => {
     const folder = copyOf(quickstartMirror);
     const mirror = await open(folder);
     const { manifest } = await mirror.package(hello);
-    edit(join(folder, v3.blob(manifest.tarball.checksum)), change);
+    edit(join(folder, v3.blob(manifest.tarball.digest)), change);
     const stream = await mirror.tarball(manifest);
     await expect(stream.toArray()).rejects.toMatchObject({
       code,
@@ -155,12 +155,12 @@ describe('trust', () => {
 
 describe('opening a mirror', () => {
   it('takes a folder that is not there yet for an empty mirror', async () => {
-    const mirror = await openMirror(join(temporaryFolder(), 'new'));
+    const mirror = await openV3Mirror(join(temporaryFolder(), 'new'));
     await expect(mirror.index()).rejects.toMatchObject({ code: 'missing-index' });
   });
 
   it('says how to go on with a mirror of layout v2', async () => {
-    await expect(openMirror(v2Mirror)).rejects.toMatchObject({
+    await expect(openV3Mirror(v2Mirror)).rejects.toMatchObject({
       code: 'layout',
       message: expect.stringContaining('mirror migrate'),
     });

@@ -3,18 +3,7 @@ import { existsSync, readdirSync, rmSync, unlinkSync, writeFileSync } from 'node
 import { join } from 'node:path';
 import type { PrivateKey } from 'openpgp';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
-import {
-  createKey,
-  formatSigningKey,
-  KeySigner,
-  openMirror,
-  pushPackage,
-  pushPackages,
-  readSecretKey,
-  Trust,
-  updateIndex,
-  v3,
-} from '../index.js';
+import { createKey, formatSigningKey, KeySigner, openV3Mirror, readSecretKey, Trust, v3 } from '../index.js';
 import {
   copyOf,
   madeHash,
@@ -41,10 +30,9 @@ const hasGpg = (() => {
 describe('pushing', () => {
   it('makes a mirror that is whole and verifies', async () => {
     const folder = temporaryFolder();
-    const mirror = await openMirror(folder);
+    const mirror = await openV3Mirror(folder);
     const signer = new KeySigner(key);
-    const { pushed, failed } = await pushPackages(
-      mirror,
+    const { pushed, failed } = await mirror.pushAll(
       ['a', 'b', 'c'].map((name) => madePackage(name, { needs: name === 'c' ? ['a', 'x'] : [] })),
       { signer },
     );
@@ -60,34 +48,32 @@ describe('pushing', () => {
   });
 
   it('does not push again what is there', async () => {
-    const mirror = await openMirror(temporaryFolder());
-    expect((await pushPackage(mirror, madePackage('a'))).outcome).toBe('pushed');
-    expect((await pushPackage(mirror, madePackage('a'))).outcome).toBe('present');
+    const mirror = await openV3Mirror(temporaryFolder());
+    expect((await mirror.push(madePackage('a'))).outcome).toBe('pushed');
+    expect((await mirror.push(madePackage('a'))).outcome).toBe('present');
   });
 
   it('pushes again what has lost a blob, or must be signed now', async () => {
     const folder = temporaryFolder();
-    const mirror = await openMirror(folder);
-    const { tarball } = await pushPackage(mirror, madePackage('a'));
-    unlinkSync(join(folder, v3.blob(tarball!.checksum)));
-    expect((await pushPackage(mirror, madePackage('a'))).outcome).toBe('pushed');
-    expect((await pushPackage(mirror, madePackage('a'), { signer: new KeySigner(key) })).outcome).toBe(
-      'pushed',
-    );
+    const mirror = await openV3Mirror(folder);
+    const { tarball } = await mirror.push(madePackage('a'));
+    unlinkSync(join(folder, v3.blob(tarball!.descriptor.digest)));
+    expect((await mirror.push(madePackage('a'))).outcome).toBe('pushed');
+    expect((await mirror.push(madePackage('a'), { signer: new KeySigner(key) })).outcome).toBe('pushed');
   });
 
   it('of many at once lets one write the manifest', async () => {
-    const mirror = await openMirror(temporaryFolder());
-    const all = await Promise.all(Array.from({ length: 8 }, () => pushPackage(mirror, madePackage('a'))));
+    const mirror = await openV3Mirror(temporaryFolder());
+    const all = await Promise.all(Array.from({ length: 8 }, () => mirror.push(madePackage('a'))));
     expect(all.filter((one) => one.outcome === 'pushed')).toHaveLength(1);
   });
 
   it('lists a key that an earlier push wrote without coming to the index of keys', async () => {
     const folder = temporaryFolder();
-    await pushPackage(await openMirror(folder), madePackage('a'), { signer: new KeySigner(key) });
+    await (await openV3Mirror(folder)).push(madePackage('a'), { signer: new KeySigner(key) });
     unlinkSync(join(folder, v3.keyIndex));
-    const again = await openMirror(folder);
-    await pushPackage(again, madePackage('b'), { signer: new KeySigner(key) });
+    const again = await openV3Mirror(folder);
+    await again.push(madePackage('b'), { signer: new KeySigner(key) });
     expect(await again.store.head(v3.keyIndex)).toBeDefined();
   });
 
@@ -131,7 +117,7 @@ describe('a signing key', () => {
 
 describe('the index', () => {
   const counts = async (folder: string) => {
-    const mirror = await openMirror(folder);
+    const mirror = await openV3Mirror(folder);
     const all: Record<string, string> = {};
     for await (const { node, refCount, inBuildcache } of mirror.indexEntries()) {
       all[node.name] = `${refCount}${inBuildcache ? '+' : ''}`;
@@ -142,18 +128,18 @@ describe('the index', () => {
   it('written anew says what that of Spack says', async () => {
     const folder = copyOf(quickstartMirror);
     const before = await counts(folder);
-    const nodes = [...(await (await openMirror(folder)).index()).nodes].sort();
+    const nodes = [...(await (await openV3Mirror(folder)).index()).nodes].sort();
     rmSync(join(folder, 'v3/manifests/index'), { recursive: true });
-    const result = await updateIndex(await openMirror(folder));
+    const result = await (await openV3Mirror(folder)).updateIndex();
     expect(result).toMatchObject({ packages: 9, added: 9, kept: 0, outcome: 'written' });
     expect(await counts(folder)).toEqual(before);
-    const after = [...(await (await openMirror(folder)).index()).nodes].sort();
+    const after = [...(await (await openV3Mirror(folder)).index()).nodes].sort();
     expect(after.map(([, node]) => node.raw)).toEqual(nodes.map(([, node]) => node.raw));
   });
 
   it('is left alone when nothing has changed', async () => {
     const folder = copyOf(quickstartMirror);
-    expect(await updateIndex(await openMirror(folder))).toMatchObject({ kept: 9, outcome: 'unchanged' });
+    expect(await (await openV3Mirror(folder)).updateIndex()).toMatchObject({ kept: 9, outcome: 'unchanged' });
   });
 
   it('brought up to date is the same as written anew, whatever was pushed and removed in between', async () => {
@@ -167,40 +153,40 @@ describe('the index', () => {
       f: ['b', 'z'],
     };
     const folder = temporaryFolder();
-    const mirror = await openMirror(folder);
+    const mirror = await openV3Mirror(folder);
     let seed = 7;
     const random = (below: number) => (seed = (seed * 1103515245 + 12345) % 2147483648) % below;
     for (let step = 0; step < 25; step++) {
       const name = names[random(names.length)]!;
       const ref = { name, version: '1.0', hash: madeHash(name) };
       if (await mirror.has(ref)) await mirror.store.delete([v3.spec(ref)]);
-      else await pushPackage(mirror, madePackage(name, { needs: needs[name] }));
-      await updateIndex(mirror);
+      else await mirror.push(madePackage(name, { needs: needs[name] }));
+      await mirror.updateIndex();
       const incremental = await counts(folder);
-      await updateIndex(mirror, { full: true });
+      await mirror.updateIndex({ full: true });
       expect(incremental).toEqual(await counts(folder));
     }
   });
 
   it('collects the blob that it replaced', async () => {
     const folder = copyOf(quickstartMirror);
-    const mirror = await openMirror(folder);
-    const { record } = (await mirror.indexManifest())!;
-    await pushPackage(mirror, madePackage('a'));
-    await updateIndex(mirror, { keepReplaced: 0 });
-    expect(existsSync(join(folder, v3.blob(record.checksum)))).toBe(false);
+    const mirror = await openV3Mirror(folder);
+    const { databases } = (await mirror.indexManifest())!;
+    await mirror.push(madePackage('a'));
+    await mirror.updateIndex({ keepReplaced: 0 });
+    expect(existsSync(join(folder, v3.blob(databases.get(8)!.digest)))).toBe(false);
   });
 
   it('is not written over a broken package unless asked, and names it', async () => {
     const folder = copyOf(quickstartMirror);
-    const mirror = await openMirror(folder);
+    const mirror = await openV3Mirror(folder);
     const name = 'v3/manifests/spec/hello/hello-2.0-hocoygzxdt3joeunr4qllim24bqkuvhh.spec.manifest.json';
     writeFileSync(join(folder, name), '{"version":3,"data":[');
-    await expect(updateIndex(mirror, { full: true })).rejects.toMatchObject({
+    await expect(mirror.updateIndex({ full: true })).rejects.toMatchObject({
       code: 'manifest',
       message: expect.stringMatching(/hello@2.0\/hocoygz.*--skip-broken/s),
     });
-    const result = await updateIndex(mirror, { full: true, skipBroken: true });
+    const result = await mirror.updateIndex({ full: true, skipBroken: true });
     expect(result).toMatchObject({ packages: 8, broken: [{ package: 'hello@2.0/hocoygz' }] });
   });
 
@@ -208,18 +194,18 @@ describe('the index', () => {
     const folder = temporaryFolder();
     const names = Array.from({ length: 40 }, (_, i) => `p${i}`);
     const pushers = Array.from({ length: 8 }, async (_, pusher) => {
-      const mirror = await openMirror(folder);
+      const mirror = await openV3Mirror(folder);
       for (const name of names.filter((_, i) => i % 8 === pusher)) {
-        await pushPackage(mirror, madePackage(name));
-        await updateIndex(mirror);
+        await mirror.push(madePackage(name));
+        await mirror.updateIndex();
       }
     });
     const indexers = Array.from({ length: 4 }, async () => {
-      const mirror = await openMirror(folder);
-      for (let i = 0; i < 5; i++) await updateIndex(mirror);
+      const mirror = await openV3Mirror(folder);
+      for (let i = 0; i < 5; i++) await mirror.updateIndex();
     });
     await Promise.all([...pushers, ...indexers]);
-    const { hashes } = await (await openMirror(folder)).index();
+    const { hashes } = await (await openV3Mirror(folder)).index();
     expect([...hashes].sort()).toEqual(names.map(madeHash).sort());
     expect(readdirSync(join(folder, 'v3/manifests/index'))).toEqual(['index.manifest.json']);
   });

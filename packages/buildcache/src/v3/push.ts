@@ -1,72 +1,30 @@
-import { randomBytes } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { finished } from 'node:stream/promises';
+import { type Descriptor, digestOf } from '@stackwright/oci';
 import { type Content, isNotFound, isPreconditionFailed } from '@stackwright/storage';
 import pLimit from 'p-limit';
-import { sha256 } from '../blob.js';
 import { BuildcacheError } from '../error.js';
-import { type InstallTree, packInfoOf, readInstalled } from '../pack/install-tree.js';
-import { type PackedTarball, packedBytes, packPrefix, type TarItem } from '../pack/pack.js';
-import { layoutJson, mediaType, type PackageRef, v3 } from '../package-ref.js';
+import type {
+  PackageFailure,
+  PackageSource,
+  PushAllOptions,
+  Pushed,
+  PushOptions,
+  PushResult,
+} from '../mirror-writer.js';
+import { buffered } from '../pack/buffered.js';
+import { describe, type PackageRef } from '../package-ref.js';
 import { fingerprintOf, readPublicKeys } from '../sign/key.js';
-import { isSigned, type Signer } from '../sign/signature.js';
-import { gzipText, mirrorSpecText } from '../spec-document.js';
-import { formatManifest, type Manifest, readManifest, record } from './manifest.js';
-import type { Mirror } from './reader.js';
-
-export interface PushOptions {
-  /** Signs the manifests; left out: they stay unsigned. */
-  readonly signer?: Signer;
-  /** Push also what is there already. */
-  readonly force?: boolean;
-  readonly signal?: AbortSignal;
-  /** Where large tarballs wait until their checksum is known; the system's temporary folder when left out. */
-  readonly temporary?: string;
-}
-
-export interface Pushed extends PackageRef {
-  /** `present`: it was there, whole, before. */
-  readonly outcome: 'pushed' | 'present';
-  readonly tarball?: PackedTarball;
-}
-
-/** What a mirror's package is made of. */
-export interface PackageSource extends PackageRef {
-  /** The spec's JSON as it goes into the mirror. */
-  readonly specText: string;
-  /** Of each item the bytes need to hold only until the next is asked for. */
-  readonly items: () => AsyncIterable<TarItem>;
-}
-
-/** Bytes of a tarball up to which it is held in memory until it is sent. */
-const inMemory = 16 * 1024 * 1024;
-
-/**
- * An installed package as something to push.
- * @param spackPrefix where the Spack is that installed it; stands in `binary_distribution`
- */
-export function installedPackage(prefix: string, tree: InstallTree, spackPrefix: string): PackageSource {
-  const installed = readInstalled(prefix);
-  const info = packInfoOf(installed, tree, spackPrefix);
-  const { root } = installed.document;
-  return {
-    name: root.name,
-    version: root.version,
-    hash: root.hash,
-    specText: mirrorSpecText(installed.document.text, prefix),
-    items: () => packPrefix(installed.prefix, info, { reuse: true }),
-  };
-}
+import type { Signer } from '../sign/signature.js';
+import { layoutJson, mediaType, v3 } from './layout.js';
+import { formatManifest, packageManifest, readManifest, recordOf } from './manifest.js';
+import type { V3Reader } from './reader.js';
+import { specBlob } from './spec-blob.js';
 
 /**
  * Pushes one package: tarball and spec first, the manifest last, so that whoever sees the manifest can fetch the rest.
  * Killed anywhere it leaves at most blobs that nobody names, and doing it again finishes the work.
  */
 export async function pushPackage(
-  mirror: Mirror,
+  mirror: V3Reader,
   source: PackageSource,
   options: PushOptions = {},
 ): Promise<Pushed> {
@@ -75,73 +33,60 @@ export async function pushPackage(
   const present = await stateOf(mirror, ref, options);
   if (!options.force && present === 'whole') return { ...ref, outcome: 'present' };
 
-  const spec = gzipText(source.specText);
-  const specChecksum = sha256(spec);
-  const tarball = await buffered(source.items(), options, async (packed, content) => {
-    await putBlob(mirror, packed.checksum, content, mediaType.tarball, signal);
-    return packed;
+  const spec = specBlob(source.specText, describe(source));
+  const packed = await buffered(source.items(), options, async (tarball, content) => {
+    await putBlob(mirror, tarball.descriptor, content, mediaType.tarball, signal);
+    return tarball;
   });
-  await putBlob(mirror, specChecksum, spec, mediaType.spec, signal);
-  const manifest = formatManifest({
-    version: 3,
-    data: [
-      record(tarball.size, mediaType.tarball, 'gzip', tarball.checksum),
-      record(spec.length, mediaType.spec, 'gzip', specChecksum),
-    ],
-  });
+  await putBlob(mirror, spec.descriptor, spec.bytes, spec.descriptor.mediaType, signal);
+  const manifest = formatManifest(packageManifest(packed.descriptor, spec.descriptor));
   await preparePush(mirror, options.signer, signal);
   const text = options.signer ? await options.signer.sign(manifest, signal) : manifest;
   try {
     await mirror.store.put(v3.spec(ref), Buffer.from(text), {
       contentType: 'application/json',
       // A colleague who was quicker has pushed the same package: then theirs stays.
-      ...(present === 'absent' && !options.force ? { precondition: { absent: true } } : {}),
+      precondition: present === 'absent' && !options.force ? { absent: true } : undefined,
       signal,
     });
   } catch (error) {
     if (isPreconditionFailed(error)) return { ...ref, outcome: 'present' };
     throw error;
   }
-  return { ...ref, outcome: 'pushed', tarball };
+  return { ...ref, outcome: 'pushed', tarball: packed };
 }
 
 /** Pushes many, a few at a time. Goes on after a failure and reports it. */
 export async function pushPackages(
-  mirror: Mirror,
+  mirror: V3Reader,
   sources: readonly PackageSource[],
-  options: PushOptions & {
-    readonly parallel?: number;
-    readonly onProgress?: (event: { readonly package: PackageRef; readonly outcome: Pushed | Error }) => void;
-  } = {},
-): Promise<{ pushed: Pushed[]; failed: { package: PackageRef; error: Error }[] }> {
+  options: PushAllOptions = {},
+): Promise<PushResult> {
   const limit = pLimit(options.parallel ?? 3);
   const pushed: Pushed[] = [];
-  const failed: { package: PackageRef; error: Error }[] = [];
-  await Promise.all(
-    sources.map((source) =>
-      limit(async () => {
-        const ref = { name: source.name, version: source.version, hash: source.hash };
-        if (options.signal?.aborted) return;
-        try {
-          const done = await pushPackage(mirror, source, options);
-          pushed.push(done);
-          options.onProgress?.({ package: ref, outcome: done });
-        } catch (error) {
-          // What was stopped has not failed.
-          if (options.signal?.aborted) return;
-          failed.push({ package: ref, error: error as Error });
-          options.onProgress?.({ package: ref, outcome: error as Error });
-        }
-      }),
-    ),
-  );
+  const failed: PackageFailure[] = [];
+  const pushOne = async (source: PackageSource) => {
+    const ref = { name: source.name, version: source.version, hash: source.hash };
+    if (options.signal?.aborted) return;
+    try {
+      const done = await pushPackage(mirror, source, options);
+      pushed.push(done);
+      options.onProgress?.({ package: ref, outcome: done });
+    } catch (error) {
+      // What was stopped has not failed.
+      if (options.signal?.aborted) return;
+      failed.push({ package: ref, error: error as Error });
+      options.onProgress?.({ package: ref, outcome: error as Error });
+    }
+  };
+  await Promise.all(sources.map((source) => limit(pushOne, source)));
   options.signal?.throwIfAborted();
   return { pushed, failed };
 }
 
 /** Writes `layout.json` and the signer's public key, where they are missing. */
 export async function preparePush(
-  mirror: Mirror,
+  mirror: V3Reader,
   signer: Signer | undefined,
   signal?: AbortSignal,
 ): Promise<void> {
@@ -175,18 +120,16 @@ export async function preparePush(
 const prepared = new WeakMap<object, Map<string, Promise<void>>>();
 
 /** Publishes public keys (armored) and brings the key index up to date. Returns their fingerprints. */
-export async function publishKey(mirror: Mirror, armored: string, signal?: AbortSignal): Promise<string[]> {
+export async function publishKey(mirror: V3Reader, armored: string, signal?: AbortSignal): Promise<string[]> {
   const keys = await readPublicKeys(armored, 'the key');
   await preparePush(mirror, undefined, signal);
   for (const key of keys) {
     const bytes = Buffer.from(keys.length === 1 ? armored : key.armor().replaceAll('\r\n', '\n'));
-    const checksum = sha256(bytes);
-    await putBlob(mirror, checksum, bytes, mediaType.key, signal);
-    const manifest: Manifest = { version: 3, data: [record(bytes.length, mediaType.key, 'none', checksum)] };
+    const manifest = await putSmall(mirror, bytes, mediaType.key, signal);
     const at = v3.key(fingerprintOf(key));
     const { text } = await textAt(mirror, at, signal);
-    if (text === formatManifest(manifest)) continue;
-    await mirror.store.put(at, Buffer.from(formatManifest(manifest)), {
+    if (text === manifest) continue;
+    await mirror.store.put(at, Buffer.from(manifest), {
       contentType: 'application/json',
       signal,
     });
@@ -197,7 +140,7 @@ export async function publishKey(mirror: Mirror, armored: string, signal?: Abort
 
 /** A manifest as it is there; no text and no etag when it is not. */
 async function textAt(
-  mirror: Mirror,
+  mirror: V3Reader,
   key: string,
   signal?: AbortSignal,
 ): Promise<{ text?: string; etag?: string | undefined }> {
@@ -211,7 +154,7 @@ async function textAt(
 }
 
 /** Writes the key index from what is there. Returns the fingerprints. */
-export async function updateKeyIndex(mirror: Mirror, signal?: AbortSignal): Promise<string[]> {
+export async function updateKeyIndex(mirror: V3Reader, signal?: AbortSignal): Promise<string[]> {
   for (let attempt = 1; ; attempt++) {
     const before = await textAt(mirror, v3.keyIndex, signal);
     const fingerprints: string[] = [];
@@ -221,15 +164,10 @@ export async function updateKeyIndex(mirror: Mirror, signal?: AbortSignal): Prom
     }
     const sorted = fingerprints.sort();
     const bytes = Buffer.from(`{"keys":{${sorted.map((one) => `"${one}":{}`).join(',')}}}`);
-    const checksum = sha256(bytes);
-    await putBlob(mirror, checksum, bytes, mediaType.keyIndex, signal);
-    const manifest: Manifest = {
-      version: 3,
-      data: [record(bytes.length, mediaType.keyIndex, 'none', checksum)],
-    };
-    if (before.text === formatManifest(manifest)) return sorted;
+    const manifest = await putSmall(mirror, bytes, mediaType.keyIndex, signal);
+    if (before.text === manifest) return sorted;
     try {
-      await mirror.store.put(v3.keyIndex, Buffer.from(formatManifest(manifest)), {
+      await mirror.store.put(v3.keyIndex, Buffer.from(manifest), {
         contentType: 'application/json',
         precondition: before.etag ? { match: before.etag } : { absent: true },
         signal,
@@ -241,6 +179,18 @@ export async function updateKeyIndex(mirror: Mirror, signal?: AbortSignal): Prom
   }
 }
 
+/** Writes a small blob as it is. Returns the text of a manifest that names it alone. */
+async function putSmall(
+  mirror: V3Reader,
+  bytes: Buffer,
+  type: string,
+  signal?: AbortSignal,
+): Promise<string> {
+  const blob: Descriptor = { mediaType: type, digest: digestOf(bytes), size: bytes.length };
+  await putBlob(mirror, blob, bytes, type, signal);
+  return formatManifest({ version: 3, data: [recordOf(blob, type, 'none')] });
+}
+
 /** Age in milliseconds from which on a blob that is there is written again. */
 const stale = 30 * 60_000;
 
@@ -249,20 +199,24 @@ const stale = 30 * 60_000;
  * may be an orphan that a pruning is about to delete, so it is written again and has a new time.
  */
 export async function putBlob(
-  mirror: Mirror,
-  checksum: string,
+  mirror: V3Reader,
+  { digest, size }: Pick<Descriptor, 'digest' | 'size'>,
   content: Content,
   contentType: string,
   signal?: AbortSignal,
 ): Promise<void> {
-  const size = content instanceof Uint8Array ? content.byteLength : content.size;
-  const found = await mirror.store.head(v3.blob(checksum), { signal });
+  const found = await mirror.store.head(v3.blob(digest), { signal });
   const old = found?.modified && Date.now() - found.modified.getTime() > stale;
   if (found?.size === size && !old) return;
-  await mirror.store.put(v3.blob(checksum), content, { contentType, signal });
+  await mirror.store.put(v3.blob(digest), content, { contentType, signal });
 }
 
-async function putIfAbsent(mirror: Mirror, key: string, bytes: Buffer, signal?: AbortSignal): Promise<void> {
+async function putIfAbsent(
+  mirror: V3Reader,
+  key: string,
+  bytes: Buffer,
+  signal?: AbortSignal,
+): Promise<void> {
   try {
     await mirror.store.put(key, bytes, {
       contentType: 'application/json',
@@ -275,58 +229,18 @@ async function putIfAbsent(mirror: Mirror, key: string, bytes: Buffer, signal?: 
 }
 
 async function stateOf(
-  mirror: Mirror,
+  mirror: V3Reader,
   ref: PackageRef,
   options: PushOptions,
 ): Promise<'absent' | 'broken' | 'whole'> {
   try {
     const { manifest } = await mirror.withPolicy({ kind: 'unsigned' }).package(ref, options.signal);
-    if (options.signer && !isSigned(manifest.text)) return 'broken';
-    const blob = await mirror.store.head(v3.blob(manifest.tarball.checksum), { signal: options.signal });
-    return blob?.size === manifest.tarball.contentLength ? 'whole' : 'broken';
+    if (options.signer && !manifest.signed) return 'broken';
+    const { digest, size } = manifest.tarball;
+    const blob = await mirror.store.head(v3.blob(digest), { signal: options.signal });
+    return blob?.size === size ? 'whole' : 'broken';
   } catch (error) {
     if (!(error instanceof BuildcacheError)) throw error;
     return error.code === 'missing-package' ? 'absent' : 'broken';
-  }
-}
-
-/** Packs, keeping the bytes in memory or, when they are many, in a file, until `use` has taken them. */
-export async function buffered<T>(
-  items: AsyncIterable<TarItem>,
-  options: Pick<PushOptions, 'signal' | 'temporary'>,
-  use: (packed: PackedTarball, content: Content) => Promise<T>,
-): Promise<T> {
-  let packed: PackedTarball | undefined;
-  const chunks: Buffer[] = [];
-  let length = 0;
-  let folder: string | undefined;
-  let file: ReturnType<typeof createWriteStream> | undefined;
-  try {
-    for await (const chunk of packedBytes(items, (done) => (packed = done))) {
-      options.signal?.throwIfAborted();
-      if (!file && length + chunk.length > inMemory) {
-        folder = await mkdtemp(join(options.temporary ?? tmpdir(), 'stackwright-pack-'));
-        file = createWriteStream(join(folder, randomBytes(4).toString('hex')), { highWaterMark: 1 << 20 });
-        for (const earlier of chunks.splice(0)) file.write(earlier);
-      }
-      if (file) {
-        if (!file.write(chunk))
-          await new Promise<void>((resolve, reject) => {
-            file!.once('drain', resolve).once('error', reject);
-          });
-      } else chunks.push(chunk);
-      length += chunk.length;
-    }
-    if (!packed) throw new BuildcacheError('failed', 'install-tree', 'Packing ended without a result.');
-    if (!file) return await use(packed, Buffer.concat(chunks, length));
-    file.end();
-    await finished(file);
-    const path = String(file.path);
-    return await use(packed, {
-      size: length,
-      open: () => createReadStream(path, { highWaterMark: 1 << 20 }),
-    });
-  } finally {
-    if (folder) await rm(folder, { recursive: true, force: true });
   }
 }

@@ -2,39 +2,28 @@ import { Readable } from 'node:stream';
 import { isPreconditionFailed } from '@stackwright/storage';
 import pLimit from 'p-limit';
 import { BuildcacheError, isUnvouched } from '../error.js';
-import type { MirrorPackage, PackageMirror } from '../mirror.js';
-import { describe, mediaType, type PackageRef, v3 } from '../package-ref.js';
-import { isSigned, type Signer, signedText } from '../sign/signature.js';
-import { preparePush, publishKey, putBlob } from '../v3/push.js';
-import type { Mirror, PackageManifest } from '../v3/reader.js';
-
-export interface CopyOptions {
-  /** Signs each manifest anew; left out: the signatures stay as they are. */
-  readonly signer?: Signer;
-  /** Copy also what is there. */
-  readonly force?: boolean;
-  /** Leave out packages that nobody trusted has signed, instead of failing on them. */
-  readonly onlyTrusted?: boolean;
-  readonly parallel?: number;
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (done: number, total: number) => void;
-}
-
-export type CopyOutcome = 'copied' | 'present' | 'left-out';
+import type { MirrorPackage, MirrorReader, PackageManifest } from '../mirror.js';
+import type { CopyOptions, CopyOutcome, CopyResult, PackageFailure, SignResult } from '../mirror-writer.js';
+import { describe, type PackageRef } from '../package-ref.js';
+import { type Signer, signedText } from '../sign/signature.js';
+import { mediaType, v3 } from './layout.js';
+import { formatManifest, packageManifest } from './manifest.js';
+import { preparePush, putBlob } from './push.js';
+import { V3Manifest, type V3Reader } from './reader.js';
 
 /**
  * Copies packages from one mirror to another. What is read is verified by the source's policy, and every byte by its
  * checksum. Each package's manifest is written last.
  */
 export async function copyPackages(
-  from: PackageMirror,
-  to: Mirror,
+  from: MirrorReader,
+  to: V3Reader,
   refs: readonly PackageRef[],
   options: CopyOptions = {},
-): Promise<{ outcomes: Map<string, CopyOutcome>; failed: { package: PackageRef; error: Error }[] }> {
+): Promise<CopyResult> {
   const limit = pLimit(options.parallel ?? 8);
   const outcomes = new Map<string, CopyOutcome>();
-  const failed: { package: PackageRef; error: Error }[] = [];
+  const failed: PackageFailure[] = [];
   await Promise.all(
     refs.map((ref) =>
       limit(async () => {
@@ -53,8 +42,8 @@ export async function copyPackages(
 }
 
 async function copyPackage(
-  from: PackageMirror,
-  to: Mirror,
+  from: MirrorReader,
+  to: V3Reader,
   ref: PackageRef,
   options: CopyOptions,
 ): Promise<CopyOutcome> {
@@ -68,43 +57,40 @@ async function copyPackage(
   }
   const { manifest } = taken;
   if (!options.force && (await isThere(to, manifest, options))) return 'present';
-  const tarball = {
-    size: manifest.tarball.contentLength,
-    open: () => lazily(() => from.tarball(manifest, signal)),
-  };
-  await putBlob(to, manifest.tarball.checksum, tarball, mediaType.tarball, signal);
-  await putBlob(to, manifest.spec.checksum, taken.specBytes, mediaType.spec, signal);
+  const tarball = { size: manifest.tarball.size, open: () => lazily(() => from.tarball(manifest, signal)) };
+  await putBlob(to, manifest.tarball, tarball, mediaType.tarball, signal);
+  await putBlob(to, manifest.spec, taken.specBytes, manifest.spec.mediaType, signal);
   await preparePush(to, options.signer, signal);
-  const text = options.signer
-    ? await options.signer.sign(signedText(manifest.text, describe(ref)), signal)
-    : manifest.text;
+  const text = await manifestText(manifest, options);
   await to.store.put(v3.spec(ref), Buffer.from(text), { contentType: 'application/json', signal });
   return 'copied';
 }
 
+/** The manifest as it is written: that of the source where it has one, signed anew if asked. */
+async function manifestText(manifest: PackageManifest, { signer, signal }: CopyOptions): Promise<string> {
+  const text =
+    manifest instanceof V3Manifest
+      ? manifest.text
+      : formatManifest(packageManifest(manifest.tarball, manifest.spec));
+  return signer ? signer.sign(signedText(text, describe(manifest)), signal) : text;
+}
+
 /** Whether the same manifest, with its blobs, is there already. */
-async function isThere(
-  to: Mirror,
+export async function isThere(
+  to: V3Reader,
   manifest: PackageManifest,
   { signer, signal }: CopyOptions,
 ): Promise<boolean> {
   const signed = manifest.signed || signer !== undefined;
   try {
     const { manifest: there } = await to.withPolicy({ kind: 'unsigned' }).package(manifest, signal);
-    if (there.tarball.checksum !== manifest.tarball.checksum || (signed && !there.signed)) return false;
-    const blob = await to.store.head(v3.blob(there.tarball.checksum), { signal });
-    return blob?.size === there.tarball.contentLength;
+    if (there.tarball.digest !== manifest.tarball.digest || (signed && !there.signed)) return false;
+    const blob = await to.store.head(v3.blob(there.tarball.digest), { signal });
+    return blob?.size === there.tarball.size;
   } catch (error) {
     if (error instanceof BuildcacheError) return false;
     throw error;
   }
-}
-
-/** Copies the public keys that one mirror publishes to another. */
-export async function copyKeys(from: PackageMirror, to: Mirror, signal?: AbortSignal): Promise<number> {
-  const keys = await from.publishedKeys(signal);
-  for (const key of keys) await publishKey(to, key.armor().replaceAll('\r\n', '\n'), signal);
-  return keys.length;
 }
 
 /** A stream that opens when it is first read. */
@@ -120,16 +106,16 @@ function lazily(open: () => Promise<Readable>): Readable {
  * replaced, unless another writer was there meanwhile.
  */
 export async function signPackages(
-  mirror: Mirror,
+  mirror: V3Reader,
   refs: readonly PackageRef[],
   signer: Signer,
   options: Pick<CopyOptions, 'parallel' | 'signal' | 'onProgress'> = {},
-): Promise<{ signed: PackageRef[]; present: PackageRef[]; failed: { package: PackageRef; error: Error }[] }> {
+): Promise<SignResult> {
   const { signal } = options;
   const limit = pLimit(options.parallel ?? 8);
   const signed: PackageRef[] = [];
   const present: PackageRef[] = [];
-  const failed: { package: PackageRef; error: Error }[] = [];
+  const failed: PackageFailure[] = [];
   await preparePush(mirror, signer, signal);
   await Promise.all(
     refs.map((ref) =>
@@ -137,12 +123,12 @@ export async function signPackages(
         try {
           signal?.throwIfAborted();
           const { manifest } = await mirror.package(ref, signal);
-          if (manifest.signedBy === signer.fingerprint && isSigned(manifest.text)) present.push(ref);
+          if (manifest.signedBy === signer.fingerprint && manifest.signed) present.push(ref);
           else {
             const text = await signer.sign(signedText(manifest.text, describe(ref)), signal);
             await mirror.store.put(manifest.key, Buffer.from(text), {
               contentType: 'application/json',
-              ...(manifest.etag ? { precondition: { match: manifest.etag } } : {}),
+              precondition: manifest.etag ? { match: manifest.etag } : undefined,
               signal,
             });
             signed.push(ref);
