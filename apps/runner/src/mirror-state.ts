@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { AnyMirror } from '@stackwright/buildcache';
+import type { Mirror } from '@stackwright/buildcache';
 import type { Job, Location } from '@stackwright/job-graph';
 import { connectionOptions } from '@stackwright/spack-env';
 import pLimit from 'p-limit';
@@ -72,7 +72,7 @@ export async function readMirrorStates(
 }
 
 async function look(
-  mirror: AnyMirror,
+  mirror: Mirror,
   { spec }: Job,
   { fetch, signed }: ConfiguredMirror,
   inIndex: boolean,
@@ -103,19 +103,19 @@ async function open(
   { env, signal }: Context,
   { fetch, signed, connection }: ConfiguredMirror,
   { trust, folder }: MirrorStateOptions,
-): Promise<AnyMirror> {
+): Promise<Mirror> {
   const options = { ...connectionOptions(connection?.fetch, env), signal };
   // Loaded late: a stack whose mirror is still to be made does not wait for it.
-  const { openAnyMirror, readKeyFiles, trustOf } = await import('@stackwright/buildcache');
-  if (!signed || trust.length === 0) return openAnyMirror(fetch, options);
+  const { openMirror, readKeyFiles, trustOf } = await import('@stackwright/buildcache');
+  if (!signed || trust.length === 0) return openMirror(fetch, options);
   const keys = await readKeyFiles(trust.map((file) => resolve(folder, file)));
-  return openAnyMirror(fetch, {
+  return openMirror(fetch, {
     ...options,
     policy: { kind: 'trusted', trust: await trustOf({ keys, signal }) },
   });
 }
 
-async function readIndex(mirror: AnyMirror, signal: AbortSignal): Promise<ReadonlySet<string>> {
+async function readIndex(mirror: Mirror, signal: AbortSignal): Promise<ReadonlySet<string>> {
   const hashes = new Set<string>();
   if (!(await mirror.hasIndex(signal))) return hashes;
   for await (const { node, inBuildcache } of mirror.indexEntries(signal)) {

@@ -12,7 +12,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { createKey, KeySigner, openMirror } from '@stackwright/buildcache';
+import { createKey, KeySigner, openV3Mirror } from '@stackwright/buildcache';
 import { Spack } from '@stackwright/spack';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse, parseDocument } from 'yaml';
@@ -264,7 +264,7 @@ describe.skipIf(!spack)('stackwright run with real Spack (skipped without spack 
 
     const again = await call(['run', stack, '--mirror', mirror, '--work', join(folder, 'w')], { env: plain });
     expect(again.stderr).toContain('has 9 of 9');
-    expect((await (await openMirror(mirror)).index()).hashes.size).toBe(9);
+    expect((await (await openV3Mirror(mirror)).index()).hashes.size).toBe(9);
 
     const client = join(folder, 'client');
     mkdirSync(join(client, 'gpg'), { recursive: true, mode: 0o700 });
@@ -312,6 +312,6 @@ describe.skipIf(!spack)('stackwright run with real Spack (skipped without spack 
     expect(stderr).toMatch(/✗ hello@2\.0/);
     expect(stderr).toMatch(/⊘ greet-scripts@0\.9.*needs hello/);
     expect(stderr).toMatch(/✓ chorus@1\.1/);
-    expect((await (await openMirror(target)).index()).hashes.size).toBe(6);
+    expect((await (await openV3Mirror(target)).index()).hashes.size).toBe(6);
   });
 });

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import {
   describeKey,
-  openAnyMirror,
+  openMirror,
   readKeyFiles,
   readPublicKeys,
   readSecretKey,
@@ -155,7 +155,7 @@ async function examineMirror(
 ): Promise<Diagnosis> {
   const what = `mirror ${configured.name}`;
   const url = mirrorUrl(configured.fetch, stack.folder);
-  const mirror = await openAnyMirror(url, {
+  const mirror = await openMirror(url, {
     ...connectionOptions(configured.connection?.fetch, env),
     existing: true,
     signal,

@@ -1,4 +1,4 @@
-import { type AnyMirror, isOciUrl, openAnyMirror, type Signer } from '@stackwright/buildcache';
+import { isOciUrl, type Mirror, openMirror, type Signer } from '@stackwright/buildcache';
 import { connectionOptions, type Environment, resolvePath } from '@stackwright/spack-env';
 import { ciConfigOf } from '../ci-config.js';
 import type { Context } from '../context.js';
@@ -24,7 +24,7 @@ export function installRootOf({ config, folder, variables }: Environment): strin
 
 /** The mirror of a run, and the keys that go with it. */
 export interface Access {
-  mirror: AnyMirror;
+  mirror: Mirror;
   readonly url: string;
   /** The mirror got something new that its index does not have yet. */
   readonly reseeded: boolean;
@@ -62,7 +62,7 @@ export async function openAccess(
     options.mirror === undefined ? own?.connection?.push : undefined,
     context.env,
   );
-  const mirror = await openAnyMirror(url, { ...connection, policy, signal: context.signal });
+  const mirror = await openMirror(url, { ...connection, policy, signal: context.signal });
   return { mirror, url, reseeded, trusted: files };
 }
 
@@ -77,7 +77,7 @@ export async function openForWriting(
   options: AccessOptions,
   access: Access,
   keyless: () => Promise<Signer>,
-): Promise<{ mirror: AnyMirror; signer: Signer | undefined; trusted: readonly string[] }> {
+): Promise<{ mirror: Mirror; signer: Signer | undefined; trusted: readonly string[] }> {
   await ensureFolder(access.url);
   if (options.unsigned) return { mirror: access.mirror, signer: undefined, trusted: [] };
   const signer = (await findSigner(context, work)) ?? (await keyless());

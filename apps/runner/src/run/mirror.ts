@@ -2,10 +2,9 @@ import { copyFile, mkdir, readdir, readFile, rename, stat, writeFile } from 'nod
 import { dirname, isAbsolute, join, relative, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import {
-  type AnyMirror,
   describe,
-  folderOf,
   hasCode,
+  type Mirror,
   type PackageManifest,
   readKeyFiles,
   type SignaturePolicy,
@@ -120,7 +119,7 @@ export type MirrorState = ReadonlyMap<string, PackageManifest>;
  * @throws BuildcacheError for the first that is there and not as it should be
  */
 export async function readMirrorState(
-  mirror: AnyMirror,
+  mirror: Mirror,
   graph: JobGraph,
   options: { readonly signal: AbortSignal; readonly onProgress: (done: number, all: number) => void },
 ): Promise<MirrorState> {
@@ -158,7 +157,7 @@ export async function readMirrorState(
  * @throws the first error, naming the package and the file
  */
 export async function verifyBlobs(
-  mirror: AnyMirror,
+  mirror: Mirror,
   nodes: readonly ConcreteNode[],
   state: MirrorState,
   options: {
@@ -168,7 +167,7 @@ export async function verifyBlobs(
     readonly onProgress: (done: number, all: number) => void;
   },
 ): Promise<void> {
-  const local = folderOf(mirror) !== undefined;
+  const local = mirror.folder !== undefined;
   const relied = nodes.flatMap((node) => {
     const manifest = state.get(node.hash);
     return manifest ? [{ node, manifest }] : [];

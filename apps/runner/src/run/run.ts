@@ -1,5 +1,5 @@
 import { writeFile } from 'node:fs/promises';
-import { type AnyMirror, folderOf, updateAnyIndex } from '@stackwright/buildcache';
+import type { Mirror } from '@stackwright/buildcache';
 import {
   type AssembledImage,
   assembleImage,
@@ -90,8 +90,8 @@ export async function runStack(context: Context, argument: string, options: RunO
         checkMirror(context, access.mirror, lock, graph, staging, report),
       );
   // A run's own mirror also when an earlier run ended between its last package and the index.
-  if (access.reseeded || (found.size > 0 && folderOf(access.mirror) === work.mirror)) {
-    await updateAnyIndex(access.mirror, { signal: context.signal });
+  if (access.reseeded || (found.size > 0 && access.mirror.folder === work.mirror)) {
+    await access.mirror.updateIndex({ signal: context.signal });
   }
   const pruned = prune(graph, [
     externals,
@@ -181,7 +181,7 @@ async function readStack(context: Context, stack: Stack, report: PhaseReport): P
 
 async function checkMirror(
   context: Context,
-  mirror: AnyMirror,
+  mirror: Mirror,
   lock: Lock,
   graph: JobGraph,
   staging: Staging,
@@ -211,7 +211,7 @@ async function makeImage(
   stack: Stack,
   work: WorkFolder,
   options: RunOptions,
-  { lock, mirror, staging }: { lock: Lock; mirror: AnyMirror; staging: Staging },
+  { lock, mirror, staging }: { lock: Lock; mirror: Mirror; staging: Staging },
   report: PhaseReport,
 ): Promise<AssembledImage> {
   const { signal } = context;
@@ -277,7 +277,7 @@ function describeNode(node: ConcreteNode | undefined): string {
 function summarize(
   stack: Stack,
   work: WorkFolder,
-  mirror: AnyMirror,
+  mirror: Mirror,
   graph: JobGraph,
   states: ReadonlyMap<string, JobState>,
   image: AssembledImage,

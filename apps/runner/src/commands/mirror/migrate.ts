@@ -1,11 +1,10 @@
 import {
   isOciUrl,
-  Mirror,
   migrateV2,
   readPublicKeys,
   type SignaturePolicy,
   Trust,
-  updateIndex,
+  V3Mirror,
 } from '@stackwright/buildcache';
 import { openStore, readObject } from '@stackwright/storage';
 import type { Define } from '../../command.js';
@@ -45,7 +44,7 @@ export const define: Define = (command, context) => {
         );
       }
       const from = await openStore(url, openOptions(context, options));
-      const to = new Mirror(await openStore(toUrl ?? url, openOptions(context, options)), {
+      const to = new V3Mirror(await openStore(toUrl ?? url, openOptions(context, options)), {
         kind: 'unsigned',
       });
       const progress = ticker(context, 'migrated');
@@ -71,7 +70,7 @@ export const define: Define = (command, context) => {
         });
         progress.end();
         if (result.migrated.length + result.present.length > 0)
-          await updateIndex(to, { signal: context.signal });
+          await to.updateIndex({ signal: context.signal });
         if (options.json) {
           printJson(context, {
             from: from.url,

@@ -1,15 +1,14 @@
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import {
-  type AnyMirror,
   describe,
   GpgSigner,
   KeySigner,
+  type Mirror,
   type MirrorIndex,
-  OciMirror,
-  openAnyMirror,
+  type MirrorReader,
+  openMirror,
   openToRead,
-  type PackageMirror,
   type PackageRef,
   presentPackages,
   readSecretKey,
@@ -81,29 +80,26 @@ export function repeatable(flags: string, description: string): Option {
 }
 
 /** Opens a mirror of any kind that is there, without looking at signatures. */
-export function open(context: Context, url: string, options: StoreOptions): Promise<AnyMirror> {
-  return openAnyMirror(url, { ...openOptions(context, options), existing: true });
+export function open(context: Context, url: string, options: StoreOptions): Promise<Mirror> {
+  return openMirror(url, { ...openOptions(context, options), existing: true });
 }
 
 /** Opens a mirror to read packages from, also one of the old layout v2. */
-export function openSource(context: Context, url: string, options: StoreOptions): Promise<PackageMirror> {
+export function openSource(context: Context, url: string, options: StoreOptions): Promise<MirrorReader> {
   return openToRead(url, openOptions(context, options));
 }
 
 /** Opens a mirror of any kind to write to; it may be a new one. */
-export function openTarget(context: Context, url: string, options: StoreOptions): Promise<AnyMirror> {
-  return openAnyMirror(url, openOptions(context, options));
+export function openTarget(context: Context, url: string, options: StoreOptions): Promise<Mirror> {
+  return openMirror(url, openOptions(context, options));
 }
 
 /**
  * Makes sure that a mirror can hold signatures and keys.
  * @param instead what to do where it cannot
  */
-export function assertSignable<M extends PackageMirror>(
-  mirror: M,
-  instead: string,
-): asserts mirror is Exclude<M, OciMirror> {
-  if (mirror instanceof OciMirror)
+export function assertSignable(mirror: MirrorReader, instead: string): void {
+  if (!mirror.signable)
     throw new RunnerError(
       'input',
       `${mirror.url}: a registry has no place for signatures and keys.`,
@@ -134,7 +130,7 @@ export function openOptions(context: Context, options: StoreOptions) {
 }
 
 /** A mirror whose packages must be signed as the options say. */
-export async function trusted<M extends PackageMirror>(
+export async function trusted<M extends MirrorReader>(
   context: Context,
   mirror: M,
   options: TrustOptions,
@@ -146,7 +142,7 @@ export async function trusted<M extends PackageMirror>(
 
 export async function policyOf(
   context: Context,
-  published: PackageMirror | undefined,
+  published: MirrorReader | undefined,
   options: TrustOptions,
 ): Promise<SignaturePolicy> {
   if (options.unsigned) return { kind: 'unsigned' };
@@ -205,7 +201,7 @@ export async function requireSigner(context: Context, options: SignerOptions): P
  */
 export async function select(
   context: Context,
-  mirror: PackageMirror,
+  mirror: MirrorReader,
   specs: readonly string[],
   stacks: readonly string[] = [],
   withDependencies = false,
@@ -270,7 +266,7 @@ export async function select(
 
 /** Nodes by hash: from the index, and for what it lacks from the packages themselves. */
 async function nodesOf(
-  mirror: PackageMirror,
+  mirror: MirrorReader,
   present: ReadonlyMap<string, PackageRef>,
   signal: AbortSignal,
 ): Promise<MirrorIndex> {
@@ -281,7 +277,7 @@ async function nodesOf(
 
 /** The same, one after the other; of what the index has also those that are not asked for. */
 export async function* eachNode(
-  mirror: PackageMirror,
+  mirror: MirrorReader,
   present: ReadonlyMap<string, PackageRef>,
   signal: AbortSignal,
 ): AsyncGenerator<ConcreteNode> {

@@ -1,4 +1,3 @@
-import { signPackages } from '@stackwright/buildcache';
 import type { Define } from '../../command.js';
 import { note, printJson } from '../../context.js';
 import {
@@ -42,7 +41,7 @@ export const define: Define = (command, context) => {
       const progress = ticker(context, 'signed');
       try {
         const refs = await select(context, mirror, specs, options.stack);
-        const { signed, present, failed } = await signPackages(mirror, refs, signer, {
+        const { signed, present, failed } = await mirror.sign(refs, signer, {
           signal: context.signal,
           onProgress: progress.tick,
         });
