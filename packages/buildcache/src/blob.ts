@@ -50,7 +50,6 @@ export function checkBytes(bytes: Buffer, expected: Expected, what: string, wher
 
 function wrongChecksum(found: string, expected: Expected, what: string, where: string): BuildcacheError {
   return new BuildcacheError(
-    'input',
     'checksum',
     `${what}: the checksum of ${where} is ${short(found)}, its manifest says ${short(expected.digest)}.`,
     { key: where, package: what, hint: 'The blob was damaged or replaced: push the package again.' },
@@ -59,7 +58,6 @@ function wrongChecksum(found: string, expected: Expected, what: string, where: s
 
 function wrongLength(found: string, expected: Expected, what: string, where: string): BuildcacheError {
   return new BuildcacheError(
-    'input',
     'length',
     `${what}: ${where} has ${found} bytes, its manifest says ${expected.size}.`,
     { key: where, package: what, hint: 'The blob was cut off or replaced: push the package again.' },

@@ -25,17 +25,12 @@ export function checkIdentity(ref: PackageRef, document: SpecDocument, place: Pl
 export function checkRoot(ref: PackageRef, root: PackageRef, { mirror, key }: Place): void {
   if (isSamePackage(ref, root)) return;
   const what = describe(ref);
-  throw new BuildcacheError(
-    'input',
-    'wrong-package',
-    `${what}: ${mirror} has ${describe(root)} in its place.`,
-    {
-      package: what,
-      mirror,
-      key,
-      hint: 'The manifest of one package was copied to the place of another. Push the package again.',
-    },
-  );
+  throw new BuildcacheError('wrong-package', `${what}: ${mirror} has ${describe(root)} in its place.`, {
+    package: what,
+    mirror,
+    key,
+    hint: 'The manifest of one package was copied to the place of another. Push the package again.',
+  });
 }
 
 /**
@@ -47,7 +42,6 @@ export function checkDagHash(node: ConcreteNode, version: number, where: string)
   const hash = dagHashOf(node, version);
   if (hash === undefined || hash === node.hash) return;
   throw new BuildcacheError(
-    'input',
     'dag-hash',
     `${where}: the spec of ${describe(node)} was changed: the dag hash of its content is ${hash.slice(0, 7)}.`,
     { package: where, hint: 'Push the package again from where it is installed.' },

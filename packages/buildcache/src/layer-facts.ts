@@ -43,7 +43,6 @@ export class LayerScan {
     const prefix = this.#prefix;
     if (prefix === undefined) {
       throw new BuildcacheError(
-        'input',
         'tarball',
         `${what}: the tarball has no .spack/binary_distribution, so it is not of an installed package.`,
         { package: what },
@@ -65,7 +64,6 @@ export class LayerScan {
       [...this.#folders].find((path) => !within(path) && !above(path));
     if (outside === undefined) return;
     throw new BuildcacheError(
-      'input',
       'tar-path',
       `${what}: its tarball has files in /${outside}, outside of its prefix /${prefix}.`,
       { package: what, file: outside, hint: 'Push the package again.' },

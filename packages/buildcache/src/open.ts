@@ -32,7 +32,7 @@ export async function openMirror(url: string, options: OpenMirrorOptions = {}): 
     credentials: async (registry) => login ?? storedCredentials(registry, env),
   });
   if (existing && !(await holdsSomething(mirror, signal))) {
-    throw new BuildcacheError('missing', 'not-a-mirror', `${mirror.url} is no mirror: it has no package.`, {
+    throw new BuildcacheError('not-a-mirror', `${mirror.url} is no mirror: it has no package.`, {
       mirror: mirror.url,
       hint: 'Check the address. The first push to it makes it a mirror.',
     });
@@ -76,13 +76,13 @@ export async function openV3Mirror(url: string, options: OpenMirrorOptions = {})
   };
   if (await has(v3.layout)) return mirror;
   if (await store.head('build_cache/index.json', options)) {
-    throw new BuildcacheError('input', 'layout', `${store.url} has the old layout v2.`, {
+    throw new BuildcacheError('layout', `${store.url} has the old layout v2.`, {
       mirror: store.url,
       hint: 'Migrate it with: stackwright mirror migrate URL',
     });
   }
   if (!options.existing) return mirror;
-  throw new BuildcacheError('missing', 'not-a-mirror', `${store.url} is no mirror: it has no ${v3.layout}.`, {
+  throw new BuildcacheError('not-a-mirror', `${store.url} is no mirror: it has no ${v3.layout}.`, {
     mirror: store.url,
     hint: 'Check the address. The first push to it makes it a mirror.',
   });

@@ -25,7 +25,7 @@ export function isSpecfileVersion(version: number): boolean {
 /** Reads a spec's JSON text. @throws BuildcacheError `spec` */
 export function parseSpecDocument(text: string, where: string): SpecDocument {
   const refuse = (why: string): never => {
-    throw new BuildcacheError('input', 'spec', `${where}: the spec ${why}.`, { key: where });
+    throw new BuildcacheError('spec', `${where}: the spec ${why}.`, { key: where });
   };
   let json: { spec?: { nodes?: unknown; _meta?: { version?: unknown } } };
   try {
@@ -67,7 +67,7 @@ export function unpackSpec(bytes: Buffer, compression: 'gzip' | 'none', where: s
     const why = tooLarge
       ? `unpacks to more than ${textLimit} bytes`
       : `is no valid gzip: ${(error as Error).message}`;
-    throw new BuildcacheError('input', 'compression', `${where}: the spec ${why}.`, { key: where });
+    throw new BuildcacheError('compression', `${where}: the spec ${why}.`, { key: where });
   }
 }
 

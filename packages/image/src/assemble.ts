@@ -76,7 +76,8 @@ const epoch = '1970-01-01T00:00:00Z';
  */
 export async function assembleImage(options: AssembleOptions): Promise<AssembledImage> {
   const { packages, staging, signal } = options;
-  if (packages.length === 0) throw new ImageError('input', 'The stack has no packages to put into an image.');
+  if (packages.length === 0)
+    throw new ImageError('no-packages', 'The stack has no packages to put into an image.');
   const staged = await stageAll(packages, staging, signal);
   const packageLayers = await makeLayers(options, staged);
   const baseLayers = options.base ? await stageBase(options.base, staging, signal) : [];
@@ -188,7 +189,7 @@ export async function stageBase(
   for (const [index, descriptor] of image.manifest.layers.entries()) {
     const diffId = image.config.rootfs.diff_ids[index];
     if (!diffId)
-      throw new ImageError('input', `${source.name}: the base image has fewer diff_ids than layers.`);
+      throw new ImageError('base', `${source.name}: the base image has fewer diff_ids than layers.`);
     const path = await staging.keep(
       descriptor,
       (): Promise<Readable> => source.blob(descriptor, signal),

@@ -48,6 +48,8 @@ export async function openBase(
 export function parseLayoutName(text: string): { folder: string; tag: string } {
   const [, folder = '', tag = 'latest'] = /^oci:(.+?)(?::([A-Za-z0-9_][\w.-]*))?$/.exec(text) ?? [];
   if (!folder)
-    throw new ImageError('input', `"${text}" names no folder.`, 'Write oci:FOLDER or oci:FOLDER:TAG.');
+    throw new ImageError('name', `"${text}" names no folder.`, {
+      hint: 'Write oci:FOLDER or oci:FOLDER:TAG.',
+    });
   return { folder, tag };
 }

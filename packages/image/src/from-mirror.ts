@@ -56,9 +56,9 @@ export async function packagesOf(
   const missing = nodes.filter((node) => !found.has(node.hash));
   if (missing.length > 0) {
     throw new ImageError(
-      'missing',
+      'missing-packages',
       `${mirror.url} lacks ${missing.length} of the image's ${nodes.length} packages: ${missing.map(describe).join(', ')}.`,
-      'Build and push them first: stackwright run STACK --mirror URL',
+      { hint: 'Build and push them first: stackwright run STACK --mirror URL' },
     );
   }
   return nodes.map((node) => found.get(node.hash) as PackageBlob);

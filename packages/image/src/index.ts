@@ -3,6 +3,7 @@ export type { AssembledImage, AssembleOptions, ImageSettings, PlacedPackage } fr
 export { assembleImage } from './assemble.js';
 export { openBase, parseLayoutName } from './base.js';
 export { runtimeClosure, searchOrder } from './closure.js';
+export type { ImageErrorCode } from './error.js';
 export { ImageError } from './error.js';
 export { packageBlob, packagesOf } from './from-mirror.js';
 export type { LayerFile, PackageBlob } from './layer.js';

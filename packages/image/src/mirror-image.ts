@@ -89,9 +89,9 @@ async function fillMirror(
   if (other) throw other.error;
   if (missing.length > 0) {
     throw new ImageError(
-      'missing',
+      'missing-packages',
       `${from.url} lacks ${missing.length} of the stack's ${nodes.length} packages: ${missing.map((one) => describe(one.package)).join(', ')}.`,
-      'Build and push them first: stackwright run STACK --mirror URL',
+      { hint: 'Build and push them first: stackwright run STACK --mirror URL' },
     );
   }
   await copyKeys(from, to, signal);

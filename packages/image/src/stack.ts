@@ -78,11 +78,9 @@ export async function stackImage(folder: string, options: StackImageOptions): Pr
     const nodes = [...lock.nodes.values()].filter((node) => !node.external);
     const root = options.mirrorRoot ?? own.mirrorRoot ?? '/mirror';
     if (!/^(?:\/[\w.+-]+)+$/.test(root) || root.includes('/..'))
-      throw new ImageError(
-        'input',
-        `"${root}" is no folder for a mirror.`,
-        'Give an absolute path: /mirror.',
-      );
+      throw new ImageError('name', `"${root}" is no folder for a mirror.`, {
+        hint: 'Give an absolute path: /mirror.',
+      });
     return assembleMirrorImage({ ...shared, mirror, nodes, root, onLayer: options.onLayer });
   }
   const packages = await packagesOf(mirror, lock, { signal });
@@ -108,11 +106,9 @@ async function openStackMirror(
   const binary = environment.mirrors.filter((one) => one.binary);
   const own = binary.find(({ name }) => name === 'buildcache-destination') ?? binary[0];
   if (!own)
-    throw new ImageError(
-      'input',
-      `${environment.file} names no mirror for binaries.`,
-      'Name one with --mirror URL.',
-    );
+    throw new ImageError('no-mirror', `${environment.file} names no mirror for binaries.`, {
+      hint: 'Name one with --mirror URL.',
+    });
   return openMirror(own.fetch.url, {
     ...connectionOptions(own.fetch, env),
     policy,
@@ -124,11 +120,9 @@ async function readLock(folder: string): Promise<Lock> {
   const file = join(folder, 'spack.lock');
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT') throw error;
-    throw new ImageError(
-      'input',
-      `${file}: no such file: the stack is not concretized.`,
-      `Run: stackwright concretize ${folder}`,
-    );
+    throw new ImageError('not-concretized', `${file}: no such file: the stack is not concretized.`, {
+      hint: `Run: stackwright concretize ${folder}`,
+    });
   });
   return parseLock(text, file);
 }

@@ -64,7 +64,7 @@ export async function* databaseBatches(
   where: string,
 ): AsyncGenerator<PlacedEntry[]> {
   const refuse = (why: string, at: number): never => {
-    throw new BuildcacheError('input', 'index', `${where}: the index is broken at byte ${at}: ${why}.`, {
+    throw new BuildcacheError('index', `${where}: the index is broken at byte ${at}: ${why}.`, {
       key: where,
       hint: 'Write it anew with: stackwright mirror index --full',
     });
@@ -262,7 +262,7 @@ export function countedEdges(node: ConcreteNode): string[] {
 }
 
 function refuseEntry(hash: string, where: string, why: string): never {
-  throw new BuildcacheError('input', 'index', `${where}: entry ${hash} is broken: ${why}.`, {
+  throw new BuildcacheError('index', `${where}: entry ${hash} is broken: ${why}.`, {
     key: where,
     hint: 'Write the index anew with: stackwright mirror index --full',
   });

@@ -43,7 +43,6 @@ export async function updateIndex(mirror: V3Reader, options: IndexOptions = {}):
       if (result) return result;
       if (attempt === tries) {
         throw new BuildcacheError(
-          'failed',
           'conflict',
           `${mirror.url}: others replaced the index ${tries} times meanwhile.`,
           {
@@ -244,7 +243,6 @@ async function readPackages(
   options.signal?.throwIfAborted();
   if (stopped instanceof BuildcacheError) {
     throw new BuildcacheError(
-      stopped.kind,
       stopped.code,
       `The index cannot be written, a package is broken. ${stopped.message}`,
       { ...stopped.details, hint: 'To write it without broken packages: --skip-broken' },

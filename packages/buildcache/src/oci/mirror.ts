@@ -43,7 +43,7 @@ export class OciMirror extends OciReader implements Mirror {
   ): OciMirror {
     const match = /^oci(\+http)?:\/\/(.+?)\/*$/.exec(url);
     const refuse = (why: string): never => {
-      throw new BuildcacheError('input', 'unsupported', `${url} ${why}.`, {
+      throw new BuildcacheError('unsupported', `${url} ${why}.`, {
         mirror: url,
         hint: 'Write oci://REGISTRY/REPOSITORY, or oci+http:// for a registry without TLS.',
       });

@@ -22,7 +22,7 @@ export interface OciPackage extends PackageRef {
 export function parseOciManifest(bytes: Buffer, where: string): ImageManifest {
   const manifest = parseJson(bytes, where) as ImageManifest;
   if (!manifest.config?.digest || !Array.isArray(manifest.layers) || manifest.layers.length === 0) {
-    throw new BuildcacheError('input', 'manifest', `${where} is no image with layers.`, {
+    throw new BuildcacheError('manifest', `${where} is no image with layers.`, {
       key: where,
       hint: 'Push the package again with --force.',
     });
@@ -35,7 +35,7 @@ export function parseOciPackage(manifest: ImageManifest, configBytes: Buffer, wh
   const descriptor = manifest.layers.at(-1)!;
   const diffId = config.rootfs?.diff_ids?.at(-1);
   if (!config.spec || !diffId || config.rootfs.diff_ids.length !== manifest.layers.length) {
-    throw new BuildcacheError('input', 'spec', `${where} is an image, but no package of a build cache.`, {
+    throw new BuildcacheError('spec', `${where} is an image, but no package of a build cache.`, {
       key: where,
     });
   }
@@ -62,7 +62,7 @@ function parseJson(bytes: Buffer, where: string): unknown {
   try {
     return JSON.parse(bytes.toString('utf8')) ?? {};
   } catch (error) {
-    throw new BuildcacheError('input', 'manifest', `${where} is not JSON: ${(error as Error).message}.`, {
+    throw new BuildcacheError('manifest', `${where} is not JSON: ${(error as Error).message}.`, {
       key: where,
     });
   }

@@ -47,7 +47,7 @@ export async function pruneOci(mirror: OciReader, plan: PrunePlan, signal?: Abor
     }
   } catch (error) {
     if (!(error instanceof OciError) || error.details.status !== 405) throw error;
-    throw new BuildcacheError('input', 'unsupported', `${mirror.url}: the registry lets nobody delete.`, {
+    throw new BuildcacheError('unsupported', `${mirror.url}: the registry lets nobody delete.`, {
       mirror: mirror.url,
       hint: 'Allow it in its configuration, or delete there.',
     });

@@ -200,7 +200,7 @@ async function openBases(
     if (!found) continue;
     const { source, image } = found;
     const refuse = (why: string) => {
-      throw new BuildcacheError('input', 'unsupported', `The base image of ${source.name} ${why}.`, {
+      throw new BuildcacheError('unsupported', `The base image of ${source.name} ${why}.`, {
         hint: 'Nothing was sent. Give another base image.',
       });
     };
@@ -264,7 +264,6 @@ export function sameRegistry(mirror: OciReader, source: object): string | undefi
 
 function incomplete(mirror: OciReader, tag: string, missing: readonly ConcreteNode[]): BuildcacheError {
   return new BuildcacheError(
-    'missing',
     'missing-package',
     `The image ${mirror.repository.name}:${tag} would lack ${missing.map(describe).join(', ')}.`,
     { mirror: mirror.url, hint: 'Push these packages too.' },

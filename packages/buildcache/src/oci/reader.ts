@@ -79,7 +79,7 @@ export class OciReader implements MirrorReader {
     const config = await readAll(await this.#blob(manifest.config, where, signal));
     const holds = parseOciPackage(manifest, config, where);
     if (tagOf(holds) !== tag) {
-      throw new BuildcacheError('input', 'wrong-package', `${where} has ${describe(holds)} in its place.`, {
+      throw new BuildcacheError('wrong-package', `${where} has ${describe(holds)} in its place.`, {
         package: describe(holds),
         mirror: this.url,
         key: tag,
@@ -93,21 +93,16 @@ export class OciReader implements MirrorReader {
   async package(ref: PackageRef, signal?: AbortSignal): Promise<MirrorPackage<OciManifest>> {
     const what = describe(ref);
     if (this.policy.kind === 'trusted') {
-      throw new BuildcacheError(
-        'input',
-        'signature-missing',
-        `${what}: packages in a registry carry no signatures.`,
-        {
-          package: what,
-          mirror: this.url,
-          hint: 'To take it all the same, checked by checksum only: --unsigned',
-        },
-      );
+      throw new BuildcacheError('signature-missing', `${what}: packages in a registry carry no signatures.`, {
+        package: what,
+        mirror: this.url,
+        hint: 'To take it all the same, checked by checksum only: --unsigned',
+      });
     }
     const tag = tagOf(ref);
     const found = await this.packageAt(tag, signal);
     if (!found) {
-      throw new BuildcacheError('missing', 'missing-package', `${this.url} has no binary of ${what}.`, {
+      throw new BuildcacheError('missing-package', `${this.url} has no binary of ${what}.`, {
         package: what,
         mirror: this.url,
         key: tag,
@@ -178,7 +173,7 @@ export class OciReader implements MirrorReader {
   async *indexEntries(signal?: AbortSignal): AsyncGenerator<ParsedEntry> {
     const layer = await this.indexLayer(signal);
     if (!layer) {
-      throw new BuildcacheError('missing', 'missing-index', `${this.url} has no index.`, {
+      throw new BuildcacheError('missing-index', `${this.url} has no index.`, {
         mirror: this.url,
         hint: `Write one with: stackwright mirror index ${this.url}`,
       });
@@ -204,7 +199,7 @@ export class OciReader implements MirrorReader {
       if (!(error instanceof OciError) || error.kind !== 'input') return error;
       const code = error.details.status === 404 ? 'missing-blob' : 'checksum';
       const details = { package: what, mirror: this.url, key: descriptor.digest };
-      return new BuildcacheError('input', code, `${what}: ${error.message}`, details, { cause: error });
+      return new BuildcacheError(code, `${what}: ${error.message}`, details, { cause: error });
     };
     const source = await this.repository.blob(descriptor, signal).catch((error) => {
       throw translated(error);

@@ -51,7 +51,7 @@ export async function updateOciIndex(mirror: OciReader, options: IndexOptions = 
       };
     }
     if (attempt === tries) {
-      throw new BuildcacheError('failed', 'conflict', `Others keep on writing the index of ${mirror.url}.`, {
+      throw new BuildcacheError('conflict', `Others keep on writing the index of ${mirror.url}.`, {
         mirror: mirror.url,
         hint: 'Update it again later.',
       });

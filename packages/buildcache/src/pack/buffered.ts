@@ -40,7 +40,7 @@ export async function buffered<T>(
       } else chunks.push(chunk);
       length += chunk.length;
     }
-    if (!packed) throw new BuildcacheError('failed', 'install-tree', 'Packing ended without a result.');
+    if (!packed) throw new BuildcacheError('tree-changed', 'Packing ended without a result.');
     if (!file) return await use(packed, Buffer.concat(chunks, length));
     file.end();
     await finished(file);

@@ -39,7 +39,7 @@ export function formatBuildInfo(info: BuildInfo): string {
 /** Reads a `binary_distribution`, of old archives too. @throws BuildcacheError `tarball` */
 export function parseBuildInfo(text: string, where: string): BuildInfo {
   const refuse = (why: string, hint?: string): never => {
-    throw new BuildcacheError('input', 'tarball', `${where}: its binary_distribution ${why}`, { hint });
+    throw new BuildcacheError('tarball', `${where}: its binary_distribution ${why}`, { hint });
   };
   let raw: Record<string, unknown>;
   try {

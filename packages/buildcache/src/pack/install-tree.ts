@@ -32,7 +32,6 @@ export async function readInstallTree(root: string): Promise<InstallTree> {
   const file = join(root, '.spack-db', 'index.json');
   if (!existsSync(file)) {
     throw new BuildcacheError(
-      'input',
       'install-tree',
       `${root} is no Spack install tree: it has no .spack-db/index.json.`,
       {
@@ -65,7 +64,6 @@ export function readInstalled(prefix: string): InstalledPackage {
   const file = join(prefix, '.spack', 'spec.json');
   if (!existsSync(file)) {
     throw new BuildcacheError(
-      'input',
       'install-tree',
       `${prefix} is no installed package: it has no .spack/spec.json.`,
       {
@@ -105,7 +103,6 @@ export function packInfoOf(one: InstalledPackage, tree: InstallTree, spackPrefix
     const prefix = node.hash === one.document.root.hash ? one.prefix : tree.prefixes.get(node.hash);
     if (prefix === undefined) {
       throw new BuildcacheError(
-        'input',
         'install-tree',
         `${one.document.root.name}: its dependency ${node.name}/${node.hash.slice(0, 7)} is not installed in ${tree.root}.`,
         { file: tree.root, hint: 'Install it, or give the upstream tree that holds it.' },

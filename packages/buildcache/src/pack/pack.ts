@@ -153,7 +153,7 @@ function sortedEntries(path: string): { name: string; dirent: Dirent<Buffer> }[]
   try {
     entries = readdirSync(bytesOf(path), { withFileTypes: true, encoding: 'buffer' });
   } catch (error) {
-    throw new BuildcacheError('input', 'install-tree', `Cannot read ${path}: ${(error as Error).message}.`, {
+    throw new BuildcacheError('install-tree', `Cannot read ${path}: ${(error as Error).message}.`, {
       file: path,
     });
   }

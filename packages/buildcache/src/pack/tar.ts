@@ -65,7 +65,7 @@ export async function* tarBytes(items: AsyncIterable<TarItem> | Iterable<TarItem
       yield chunk;
     }
     if (size !== entry.size) {
-      throw new BuildcacheError('failed', 'install-tree', `/${entry.name} changed while it was packed.`, {
+      throw new BuildcacheError('tree-changed', `/${entry.name} changed while it was packed.`, {
         file: entry.name,
         hint: 'Pack again once nothing writes to the prefix.',
       });

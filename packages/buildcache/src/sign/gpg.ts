@@ -41,8 +41,7 @@ export class GpgSigner implements Signer {
     );
     if (fingerprints.length !== 1) {
       throw new BuildcacheError(
-        'missing',
-        'gpg',
+        'gpg-missing',
         `gpg knows ${fingerprints.length || 'no'} secret keys of "${user}".`,
         {
           hint: 'Give the fingerprint of one: gpg --list-secret-keys',
@@ -79,7 +78,7 @@ function run(
     child.on('error', (error: NodeJS.ErrnoException) => {
       if (error.name === 'AbortError') return reject(error);
       reject(
-        new BuildcacheError('missing', 'gpg', `Cannot start ${program}: ${error.message}.`, {
+        new BuildcacheError('gpg-missing', `Cannot start ${program}: ${error.message}.`, {
           hint: 'Install GnuPG, or sign with SPACK_SIGNING_KEY.',
         }),
       );
@@ -87,7 +86,7 @@ function run(
     child.on('close', (code) => {
       if (code === 0) return resolve(Buffer.concat(out).toString('utf8'));
       const last = Buffer.concat(err).toString('utf8').trim().split('\n').at(-1) ?? '';
-      reject(new BuildcacheError('failed', 'gpg', `${program} failed (exit code ${code}): ${last}.`));
+      reject(new BuildcacheError('gpg', `${program} failed (exit code ${code}): ${last}.`));
     });
     child.stdin.end(input);
   });

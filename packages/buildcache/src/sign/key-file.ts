@@ -8,7 +8,6 @@ export async function readKeyFiles(files: readonly string[]): Promise<{ text: st
       from,
       text: await readFile(from, 'utf8').catch((error: NodeJS.ErrnoException) => {
         throw new BuildcacheError(
-          'input',
           'key',
           `The public key ${from} can't be read: ${error.code ?? error.message}.`,
           {

@@ -36,14 +36,10 @@ export async function readPublicKeys(text: string, where: string): Promise<Publi
       for (const key of await readPrivateKeys({ armoredKeys: block })) keys.push(key.toPublic());
     }
   } catch (error) {
-    throw new BuildcacheError(
-      'input',
-      'key',
-      `${where} holds no readable OpenPGP key: ${(error as Error).message}.`,
-    );
+    throw new BuildcacheError('key', `${where} holds no readable OpenPGP key: ${(error as Error).message}.`);
   }
   if (keys.length === 0) {
-    throw new BuildcacheError('input', 'key', `${where} holds no armored OpenPGP public key.`, {
+    throw new BuildcacheError('key', `${where} holds no armored OpenPGP public key.`, {
       hint: 'Export one with: gpg --armor --export KEYID',
     });
   }
@@ -66,7 +62,7 @@ export async function readSecretKey(
     : Buffer.from(text.replace(/\s+/g, ''), 'base64').toString('utf8');
   const blocks = [...armored.matchAll(secretBlock)].map(([block]) => block);
   if (blocks.length === 0) {
-    throw new BuildcacheError('input', 'key', `${where} holds no armored OpenPGP secret key.`, {
+    throw new BuildcacheError('key', `${where} holds no armored OpenPGP secret key.`, {
       hint: 'Make its value with: stackwright key export --secret',
     });
   }
@@ -75,15 +71,11 @@ export async function readSecretKey(
   try {
     keys = (await Promise.all(blocks.map((armoredKeys) => readPrivateKeys({ armoredKeys })))).flat();
   } catch (error) {
-    throw new BuildcacheError(
-      'input',
-      'key',
-      `${where} holds no readable secret key: ${(error as Error).message}.`,
-    );
+    throw new BuildcacheError('key', `${where} holds no readable secret key: ${(error as Error).message}.`);
   }
   const key = keys[0];
   if (!key || keys.length > 1) {
-    throw new BuildcacheError('input', 'key', `${where} holds ${keys.length} secret keys, expected one.`, {
+    throw new BuildcacheError('key', `${where} holds ${keys.length} secret keys, expected one.`, {
       hint: 'Export only the key that signs.',
     });
   }
@@ -93,7 +85,7 @@ export async function readSecretKey(
 async function unlock(key: PrivateKey, passphrase: string | undefined, where: string): Promise<PrivateKey> {
   if (key.isDecrypted()) return key;
   if (!passphrase) {
-    throw new BuildcacheError('missing', 'passphrase', `The key in ${where} needs a passphrase.`, {
+    throw new BuildcacheError('passphrase-missing', `The key in ${where} needs a passphrase.`, {
       fingerprint: fingerprintOf(key),
       hint: 'Set SPACK_SIGNING_KEY_PASSPHRASE.',
     });
@@ -103,7 +95,6 @@ async function unlock(key: PrivateKey, passphrase: string | undefined, where: st
     return await decryptKey({ privateKey: key, passphrase });
   } catch (error) {
     throw new BuildcacheError(
-      'input',
       'passphrase',
       `The passphrase does not open the key in ${where}.`,
       {
@@ -178,7 +169,7 @@ export function parseKeyIndex(text: string, where: string): string[] {
     const { keys } = JSON.parse(text) as { keys?: unknown };
     if (typeof keys === 'object' && keys !== null) return Object.keys(keys);
   } catch {}
-  throw new BuildcacheError('input', 'key', `${where}: the index of keys is none.`, {
+  throw new BuildcacheError('key', `${where}: the index of keys is none.`, {
     key: where,
     hint: 'Write it anew with: stackwright mirror index --keys',
   });

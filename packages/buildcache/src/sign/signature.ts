@@ -36,7 +36,6 @@ export class KeySigner implements Signer {
       return signed.replaceAll('\r\n', '\n');
     } catch (error) {
       throw new BuildcacheError(
-        'input',
         'key',
         `Key ${this.fingerprint} cannot sign: ${(error as Error).message}.`,
         {
@@ -105,7 +104,7 @@ export async function verifySigned(
   options: VerifyOptions = {},
 ): Promise<{ text: string; fingerprint: string }> {
   if (!isSigned(text)) {
-    throw new BuildcacheError('input', 'signature-missing', `${where} is not signed.`, {
+    throw new BuildcacheError('signature-missing', `${where} is not signed.`, {
       key: where,
       hint: 'Sign it (stackwright mirror sign), or allow unsigned packages (--unsigned).',
     });
@@ -196,7 +195,6 @@ async function readSigned(text: string, where: string): Promise<CleartextMessage
 function untrusted(where: string, keyId: string, trust: Trust): BuildcacheError {
   const known = trust.keys.length;
   return new BuildcacheError(
-    'input',
     'signature-untrusted',
     `${where} is signed by key ${keyId}, which is not trusted.`,
     {
@@ -249,7 +247,6 @@ function refusal(
   const [what, hint] = wording[kind];
   const by = fingerprint === '' ? '' : ` (key ${fingerprint.slice(-16)})`;
   return new BuildcacheError(
-    'input',
     kind.startsWith('key-') ? (kind as 'key-expired') : (`signature-${kind}` as 'signature-wrong'),
     `${where}: ${what}: ${why.replace(/\.$/, '')}${by}.`,
     { key: where, fingerprint, hint },

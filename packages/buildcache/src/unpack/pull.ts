@@ -38,7 +38,6 @@ export async function pullPackage(
     const { info, prefix } = await readBuildInfo(await open(), reading);
     if (prefix !== join(info.root, info.relativePrefix)) {
       throw new BuildcacheError(
-        'input',
         'tar-path',
         `${what}: its files are those of ${prefix}, its binary_distribution says ${info.relativePrefix} below ${info.root}.`,
         { package: what, hint: 'Push the package again.' },
@@ -85,14 +84,9 @@ async function checkParent(to: string, destination: string, what: string): Promi
   await mkdir(parent, { recursive: true });
   const expected = join(await realpath(to), parent.slice(to.length));
   if ((await realpath(parent)) !== expected) {
-    throw new BuildcacheError(
-      'input',
-      'tar-path',
-      `${what}: ${parent} leads through a link of another package.`,
-      {
-        package: what,
-        file: parent,
-      },
-    );
+    throw new BuildcacheError('tar-path', `${what}: ${parent} leads through a link of another package.`, {
+      package: what,
+      file: parent,
+    });
   }
 }

@@ -82,7 +82,7 @@ async function* wholeLines(path: string, file: string): AsyncGenerator<Buffer> {
     parts.push(chunk.subarray(cut));
     length += chunk.length - cut;
     if (length > lineLimit) {
-      throw new BuildcacheError('failed', 'relocation', `${file}: a line of more than ${lineLimit} bytes.`, {
+      throw new BuildcacheError('relocation', `${file}: a line of more than ${lineLimit} bytes.`, {
         file,
         hint: 'Such a text cannot be relocated: install at the place where it was built.',
       });

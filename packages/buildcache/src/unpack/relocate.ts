@@ -149,7 +149,6 @@ export class Relocation {
       const shorter = from.length - to.length;
       if (shorter < 0) {
         throw new BuildcacheError(
-          'failed',
           'relocation',
           `${file}: ${pair.new} is longer than ${pair.old}, and a string in a binary cannot grow.`,
           { file, hint: longer },
@@ -171,7 +170,6 @@ export class Relocation {
         rest.copy(content, at + to.length);
       } else {
         throw new BuildcacheError(
-          'failed',
           'relocation',
           `${file}: ${pair.old} cannot become ${pair.new} in place, its string would lose bytes that others may share.`,
           { file, hint: longer },
@@ -209,7 +207,6 @@ function inPlace(old: Buffer, text: string, file: string, what: string): Buffer 
   const bytes = Buffer.alloc(old.length);
   if (text.length > old.length) {
     throw new BuildcacheError(
-      'failed',
       'relocation',
       `${file}: its ${what} grows from ${old.length} to ${text.length} bytes, which cannot be done in place.`,
       { file, hint: longer },

@@ -40,7 +40,7 @@ const inMemory = 16 * 1024 * 1024;
 export async function* tarEntries(tarball: Readable, options: UnpackOptions): AsyncGenerator<TarItem> {
   const { what, limit = 64 * 1024 ** 3 } = options;
   const refusal = (code: BuildcacheErrorCode, why: string) =>
-    new BuildcacheError('input', code, `${what}: its tarball ${why}.`, {
+    new BuildcacheError(code, `${what}: its tarball ${why}.`, {
       package: what,
       hint: 'Nothing of it was kept. Push the package again.',
     });
@@ -138,7 +138,7 @@ export async function readBuildInfo(
     found = { name: entry.name, text: bytes.toString('utf8') };
   }
   if (!found) {
-    throw new BuildcacheError('input', 'tarball', `${options.what}: its tarball has no ${infoName}.`, {
+    throw new BuildcacheError('tarball', `${options.what}: its tarball has no ${infoName}.`, {
       package: options.what,
       hint: 'It is no package of Spack, or one of a very old Spack.',
     });
@@ -184,7 +184,6 @@ export async function* relocatedEntries(
     }
     if (!name.startsWith(`${at}/`)) {
       throw new BuildcacheError(
-        'input',
         'tar-path',
         `${places.what}: its tarball has /${name}, outside of its prefix ${prefix}.`,
         {
@@ -273,7 +272,7 @@ export async function extractEntries(
       () => false,
     )
   ) {
-    throw new BuildcacheError('input', 'install-tree', `${destination} is there already.`, {
+    throw new BuildcacheError('install-tree', `${destination} is there already.`, {
       file: destination,
       hint: 'Remove it first.',
     });
@@ -285,14 +284,9 @@ export async function extractEntries(
       const { name } = entry;
       if (entry.type === 'folder' && (name === at || at.startsWith(`${name}/`))) continue;
       if (!name.startsWith(`${at}/`)) {
-        throw new BuildcacheError(
-          'input',
-          'tar-path',
-          `The tarball has /${name}, outside of its prefix /${at}.`,
-          {
-            file: name,
-          },
-        );
+        throw new BuildcacheError('tar-path', `The tarball has /${name}, outside of its prefix /${at}.`, {
+          file: name,
+        });
       }
       await writeEntry(bytesOf(part + name.slice(at.length)), entry, content, (path) =>
         bytesOf(part + path.slice(at.length)),

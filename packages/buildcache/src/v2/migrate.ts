@@ -72,7 +72,7 @@ async function migratePackage(
   const ref = { name, version, hash };
   const info = await from.head(tarballKey, { signal });
   if (!info?.size) {
-    throw new BuildcacheError('input', 'missing-blob', `${describe(ref)}: ${from.url} lacks ${tarballKey}.`, {
+    throw new BuildcacheError('missing-blob', `${describe(ref)}: ${from.url} lacks ${tarballKey}.`, {
       package: describe(ref),
       key: tarballKey,
     });
@@ -116,15 +116,10 @@ async function checkTarball(
   for await (const chunk of (await store.get(key, { signal })).body as AsyncIterable<Buffer>)
     hash.update(chunk);
   if (`sha256:${hash.digest('hex')}` !== digest) {
-    throw new BuildcacheError(
-      'input',
-      'checksum',
-      `${what}: the checksum of ${key} is not the one in its spec.`,
-      {
-        package: what,
-        key,
-        hint: 'It was damaged or replaced: push the package again.',
-      },
-    );
+    throw new BuildcacheError('checksum', `${what}: the checksum of ${key} is not the one in its spec.`, {
+      package: what,
+      key,
+      hint: 'It was damaged or replaced: push the package again.',
+    });
   }
 }

@@ -64,7 +64,7 @@ export class V2Mirror implements Mirror {
     const what = describe(ref);
     const found = (await this.#listed(signal)).get(ref.hash);
     if (!found) {
-      throw new BuildcacheError('missing', 'missing-package', `${this.url} has no binary of ${what}.`, {
+      throw new BuildcacheError('missing-package', `${this.url} has no binary of ${what}.`, {
         package: what,
         mirror: this.url,
       });
@@ -187,7 +187,7 @@ export class V2Mirror implements Mirror {
   }
 
   #missingTarball(what: string, key: string): BuildcacheError {
-    return new BuildcacheError('input', 'missing-blob', `${what}: ${this.url} lacks ${key}.`, {
+    return new BuildcacheError('missing-blob', `${what}: ${this.url} lacks ${key}.`, {
       package: what,
       mirror: this.url,
       key,

@@ -65,18 +65,17 @@ export async function readV2Package(
   const document = parseSpecDocument(json, where);
   const { root } = document;
   if (root.hash !== found.hash) {
-    throw new BuildcacheError(
-      'input',
-      'wrong-package',
-      `${where}: ${store.url} has ${describe(root)} in its place.`,
-      { mirror: store.url, key, hint: 'Push the package again.' },
-    );
+    throw new BuildcacheError('wrong-package', `${where}: ${store.url} has ${describe(root)} in its place.`, {
+      mirror: store.url,
+      key,
+      hint: 'Push the package again.',
+    });
   }
   const { binary_cache_checksum: check } = JSON.parse(json) as {
     binary_cache_checksum?: { hash_algorithm?: string; hash?: string };
   };
   if (check?.hash_algorithm !== 'sha256' || !/^[0-9a-f]{64}$/.test(check.hash ?? '')) {
-    throw new BuildcacheError('input', 'spec', `${where} holds no sha256 checksum of its tarball.`, { key });
+    throw new BuildcacheError('spec', `${where} holds no sha256 checksum of its tarball.`, { key });
   }
   const { platform, os, target } = root.arch;
   const folder = `${platform}-${os}-${target}/${compilerOf(root)}/${root.name}-${root.version}`;

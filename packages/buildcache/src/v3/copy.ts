@@ -137,7 +137,7 @@ export async function signPackages(
           failed.push({
             package: ref,
             error: isPreconditionFailed(error)
-              ? new BuildcacheError('failed', 'conflict', `${describe(ref)} was pushed anew meanwhile.`, {
+              ? new BuildcacheError('conflict', `${describe(ref)} was pushed anew meanwhile.`, {
                   package: describe(ref),
                   hint: 'Sign again.',
                 })

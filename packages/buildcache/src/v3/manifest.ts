@@ -60,13 +60,7 @@ export async function readManifest(
     return await readObject(store, key, manifestLimit, signal);
   } catch (error) {
     if (!(error instanceof StorageError) || error.code !== 'invalid') throw error;
-    throw new BuildcacheError(
-      'input',
-      'manifest',
-      error.message,
-      { mirror: store.url, key },
-      { cause: error },
-    );
+    throw new BuildcacheError('manifest', error.message, { mirror: store.url, key }, { cause: error });
   }
 }
 
@@ -89,7 +83,7 @@ export function formatManifest(manifest: Manifest): string {
 /** Reads a manifest's JSON. @param where names it in messages @throws BuildcacheError `manifest` */
 export function parseManifest(text: string, where: string): Manifest {
   const refuse = (why: string, hint?: string): never => {
-    throw new BuildcacheError('input', 'manifest', `${where}: ${why}`, { key: where, hint });
+    throw new BuildcacheError('manifest', `${where}: ${why}`, { key: where, hint });
   };
   let json: unknown;
   try {
@@ -113,12 +107,10 @@ export function parseManifest(text: string, where: string): Manifest {
 export function findRecord(manifest: Manifest, types: readonly string[], where: string): BlobRecord {
   const record = manifest.data.find((one) => types.includes(one.mediaType));
   if (record) return record;
-  throw new BuildcacheError(
-    'input',
-    'manifest',
-    `${where}: the manifest has no blob of type ${types.join(' or ')}.`,
-    { key: where, hint: 'Update Stackwright if a newer Spack wrote it; else push the package again.' },
-  );
+  throw new BuildcacheError('manifest', `${where}: the manifest has no blob of type ${types.join(' or ')}.`, {
+    key: where,
+    hint: 'Update Stackwright if a newer Spack wrote it; else push the package again.',
+  });
 }
 
 function parseRecord(raw: unknown, index: number, refuse: (why: string) => never): BlobRecord {

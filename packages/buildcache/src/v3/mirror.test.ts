@@ -162,7 +162,7 @@ describe('opening a mirror', () => {
   it('says how to go on with a mirror of layout v2', async () => {
     await expect(openV3Mirror(v2Mirror)).rejects.toMatchObject({
       code: 'layout',
-      message: expect.stringContaining('mirror migrate'),
+      hint: expect.stringContaining('mirror migrate'),
     });
   });
 });

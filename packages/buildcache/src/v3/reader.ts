@@ -136,7 +136,7 @@ export class V3Reader implements MirrorReader {
       read = await readManifest(this.store, key, signal);
     } catch (error) {
       if (!isNotFound(error)) throw error;
-      throw new BuildcacheError('missing', 'missing-package', `${this.url} has no binary of ${what}.`, {
+      throw new BuildcacheError('missing-package', `${this.url} has no binary of ${what}.`, {
         package: what,
         mirror: this.url,
         key,
@@ -180,7 +180,7 @@ export class V3Reader implements MirrorReader {
   async smallBlob(blob: Descriptor, what: string, signal?: AbortSignal): Promise<Buffer> {
     const key = v3.blob(blob.digest);
     const refuse = (why: string): never => {
-      throw new BuildcacheError('input', 'length', `${what}: ${key} ${why}.`, {
+      throw new BuildcacheError('length', `${what}: ${key} ${why}.`, {
         package: what,
         mirror: this.url,
         key,
@@ -234,7 +234,7 @@ export class V3Reader implements MirrorReader {
     if (databases.size > 0 || others.some((one) => isDatabaseType(one.mediaType)))
       return { databases, others, etag: found.etag };
     const where = `${this.url}/${v3.index}`;
-    throw new BuildcacheError('input', 'manifest', `${where}: the manifest names no index.`, {
+    throw new BuildcacheError('manifest', `${where}: the manifest names no index.`, {
       key: v3.index,
     });
   }
@@ -259,7 +259,7 @@ export class V3Reader implements MirrorReader {
       const database = version ?? newest;
       const blob = database && databases.get(database);
       if (!blob) {
-        throw new BuildcacheError('missing', 'missing-index', `${this.url} has no index.`, {
+        throw new BuildcacheError('missing-index', `${this.url} has no index.`, {
           mirror: this.url,
           hint: 'Write one with: stackwright mirror index URL',
         });
@@ -312,7 +312,7 @@ export class V3Reader implements MirrorReader {
   }
 
   #missingBlob(what: string, key: string): BuildcacheError {
-    return new BuildcacheError('input', 'missing-blob', `${what}: ${this.url} lacks the blob ${key}.`, {
+    return new BuildcacheError('missing-blob', `${what}: ${this.url} lacks the blob ${key}.`, {
       package: what,
       mirror: this.url,
       key,
