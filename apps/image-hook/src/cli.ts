@@ -45,7 +45,14 @@ try {
     if (digest) process.stdout.write(`${digest}\n`);
   }
 } catch (error) {
-  const { kind, name, code, message } = error as Error & { kind?: string; code?: string };
+  const {
+    kind,
+    name,
+    code,
+    hint,
+    message: what,
+  } = error as Error & { kind?: string; code?: string; hint?: string };
+  const message = hint && !what.endsWith(hint) ? `${what}\n${hint}` : what;
   const password = process.env.CI_REGISTRY_PASSWORD || process.env.GITHUB_TOKEN;
   process.stderr.write(`Error: ${password ? message.replaceAll(password, '***') : message}\n`);
   const wrongUsage = code?.startsWith('ERR_PARSE_ARGS') || name === 'SpackEnvError';
