@@ -12,13 +12,13 @@ import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
 import { createGunzip, createGzip } from 'node:zlib';
-import { openMirror, packPrefix, pushPackage } from '../packages/buildcache/dist/index.js';
+import { openV3Mirror, packPrefix } from '../packages/buildcache/dist/index.js';
 import { assembleImage, packageBlob, Staging, writeLayout } from '../packages/image/dist/index.js';
 
 const [count = 20, megabytes = 20] = process.argv.slice(2).map(Number);
 const work = fileURLToPath(new URL('.work/image/', import.meta.url));
 await rm(work, { recursive: true, force: true });
-const mirror = await openMirror(join(work, 'mirror'));
+const mirror = await openV3Mirror(join(work, 'mirror'));
 const packages = [];
 for (let index = 0; index < count; index += 1) {
   const name = `bench-${index}`;
@@ -57,12 +57,14 @@ for (let index = 0; index < count; index += 1) {
     relativePrefix: `${name}-1-${hash}`,
     prefixes: new Map([[hash, prefix]]),
   };
+  // Hashes of spec file 4 do not follow from the content: this one is made up.
   const specText = JSON.stringify({
-    spec: { _meta: { version: 5 }, nodes: [raw] },
+    spec: { _meta: { version: 4 }, nodes: [raw] },
     buildcache_layout_version: 2,
   });
-  await pushPackage(mirror, { name, version: '1', hash, specText, items: () => packPrefix(prefix, info) });
-  packages.push(packageBlob(mirror, node, await mirror.manifest({ name, version: '1', hash })));
+  await mirror.push({ name, version: '1', hash, specText, items: () => packPrefix(prefix, info) });
+  const { manifest } = await mirror.package({ name, version: '1', hash });
+  packages.push(packageBlob(mirror, node, manifest));
 }
 
 const seconds = async (what) => {

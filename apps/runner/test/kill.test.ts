@@ -17,11 +17,8 @@ import {
   formatPublicKey,
   formatSigningKey,
   KeySigner,
-  openMirror,
-  planPrune,
-  pushPackage,
+  openV3Mirror,
   trustOf,
-  updateIndex,
   verifyMirror,
 } from '@stackwright/buildcache';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -52,12 +49,12 @@ describe.skipIf(!built)(
       // Two mirrors to begin with: one whole, one whose index lacks half of its packages.
       const signer = new KeySigner(key);
       for (const start of ['whole', 'behind']) {
-        const mirror = await openMirror(join(base, start));
+        const mirror = await openV3Mirror(join(base, start));
         for (const [index, name] of names.entries()) {
-          if (start === 'behind' && index === 6) await updateIndex(mirror);
-          await pushPackage(mirror, madePackage(name, { content: content(name) }), { signer });
+          if (start === 'behind' && index === 6) await mirror.updateIndex();
+          await mirror.push(madePackage(name, { content: content(name) }), { signer });
         }
-        if (start === 'whole') await updateIndex(mirror);
+        if (start === 'whole') await mirror.updateIndex();
       }
       mkdirSync(join(base, 'nothing'));
       writeFileSync(join(base, 'hook.mjs'), hook);
@@ -98,9 +95,9 @@ describe.skipIf(!built)(
           const { code, stderr } = await call(args, { cwd: base, env });
           expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
           expect(await findings()).toEqual([]);
-          const mirror = await openMirror(join(base, 'mirror'));
+          const mirror = await openV3Mirror(join(base, 'mirror'));
           expect([...(await mirror.index()).hashes].sort()).toEqual(result.map(madeHash).sort());
-          if (start === 'whole') expect((await planPrune(mirror, { grace: 0 })).blobs).toEqual([]);
+          if (start === 'whole') expect((await mirror.planPrune({ grace: 0 })).blobs).toEqual([]);
         }
         // Else all were killed at the same moment, and nothing is shown.
         expect(states.size).toBeGreaterThan(5);
@@ -109,7 +106,7 @@ describe.skipIf(!built)(
     );
 
     async function findings() {
-      const mirror = await openMirror(join(base, 'mirror'));
+      const mirror = await openV3Mirror(join(base, 'mirror'));
       const keys = [{ text: trust, from: 'key.pub' }];
       return (await verifyMirror(mirror.withPolicy({ kind: 'trusted', trust: await trustOf({ keys }) })))
         .findings;

@@ -2,7 +2,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { createKey, formatPublicKey, formatSigningKey, openMirror, trustOf } from '@stackwright/buildcache';
+import { createKey, formatPublicKey, formatSigningKey, openV3Mirror, trustOf } from '@stackwright/buildcache';
 import { Spack } from '@stackwright/spack';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseDocument } from 'yaml';
@@ -80,10 +80,10 @@ describe.skipIf(!spack)('stackwright rebuild with real Spack (skipped without sp
     expect(log).toMatch(/libgreet.*from binary cache/);
     expect(log + stderr).not.toContain(env.SPACK_SIGNING_KEY);
     const keys = [{ text: readFileSync(join(stack, 'keys/ci.pub'), 'utf8'), from: 'ci.pub' }];
-    const mirror = await openMirror(join(stack, 'mirror'), {
+    const mirror = await openV3Mirror(join(stack, 'mirror'), {
       policy: { kind: 'trusted', trust: await trustOf({ keys }) },
     });
-    expect((await mirror.manifest({ name: 'hello', version: '2.0', hash: hello })).signed).toBe(true);
+    expect((await mirror.package({ name: 'hello', version: '2.0', hash: hello })).manifest.signed).toBe(true);
     expect(
       (await rebuild([stack, '--mirror', join(stack, 'mirror'), '--hash', hello], env)).stdout,
     ).toContain('up to date');

@@ -13,7 +13,13 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { createKey, formatSigningKey, KeySigner, openMirror, presentPackages } from '@stackwright/buildcache';
+import {
+  createKey,
+  formatSigningKey,
+  KeySigner,
+  openV3Mirror,
+  presentPackages,
+} from '@stackwright/buildcache';
 import { Spack } from '@stackwright/spack';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Document, parse, parseDocument } from 'yaml';
@@ -265,7 +271,7 @@ describe.skipIf(!spack)('stackwright run with real Spack (skipped without spack 
 
     const again = await call(['run', stack, '--mirror', mirror, '--work', join(folder, 'w')], { env: plain });
     expect(again.stderr).toContain('has 9 of 9');
-    expect((await (await openMirror(mirror)).index()).hashes.size).toBe(9);
+    expect((await (await openV3Mirror(mirror)).index()).hashes.size).toBe(9);
 
     const client = join(folder, 'client');
     mkdirSync(join(client, 'gpg'), { recursive: true, mode: 0o700 });
@@ -341,7 +347,7 @@ describe.skipIf(!spack)('stackwright run with real Spack (skipped without spack 
     const text = readFileSync(join(work, 'logs', log), 'utf8');
     expect(text).toMatch(/Extracting libchorus/);
     expect(text).not.toMatch(/libchorus: Executing phase/);
-    expect([...(await presentPackages(await openMirror(join(folder, 'own')))).keys()]).toEqual([
+    expect([...(await presentPackages(await openV3Mirror(join(folder, 'own')))).keys()]).toEqual([
       hash('chorus'),
     ]);
   });
@@ -368,6 +374,6 @@ describe.skipIf(!spack)('stackwright run with real Spack (skipped without spack 
     expect(stderr).toMatch(/✗ hello@2\.0/);
     expect(stderr).toMatch(/⊘ greet-scripts@0\.9.*needs hello/);
     expect(stderr).toMatch(/✓ chorus@1\.1/);
-    expect((await (await openMirror(target)).index()).hashes.size).toBe(6);
+    expect((await (await openV3Mirror(target)).index()).hashes.size).toBe(6);
   });
 });

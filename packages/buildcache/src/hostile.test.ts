@@ -1,21 +1,19 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
+import { digestOf, hexOf } from '@stackwright/oci';
 import { openStore } from '@stackwright/storage';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
-import { sha256 } from './blob.js';
 import {
   formatManifest,
   mediaType,
   migrateV2,
-  openMirror,
+  openV3Mirror,
   parseManifest,
   parseSpecDocument,
-  planPrune,
   pullPackage,
   trustOf,
-  updateIndex,
   v3,
   verifyMirror,
 } from './index.js';
@@ -27,6 +25,7 @@ import {
   temporaryFolder,
   v2Mirror,
 } from './testing.js';
+import { databaseType } from './v3/layout.js';
 
 afterEach(removeTemporaryFolders);
 const hello = { name: 'hello', version: '2.0', hash: 'hocoygzxdt3joeunr4qllim24bqkuvhh' };
@@ -36,7 +35,7 @@ const manifestText = (() => {
 })();
 const manifest = parseManifest(manifestText, 'hello');
 const specText = gunzipSync(
-  readFileSync(join(quickstartMirror, v3.blob(manifest.data[1]!.checksum))),
+  readFileSync(join(quickstartMirror, v3.blob(`sha256:${manifest.data[1]!.checksum}`))),
 ).toString();
 
 type Json = { [key: string]: unknown };
@@ -59,7 +58,12 @@ const withSpec =
   (bytes: Buffer, more: Json = {}) =>
   (folder: string) => {
     writeBlob(folder, bytes);
-    const spec = { ...manifest.data[1]!, checksum: sha256(bytes), contentLength: bytes.length, ...more };
+    const spec = {
+      ...manifest.data[1]!,
+      checksum: hexOf(digestOf(bytes)),
+      contentLength: bytes.length,
+      ...more,
+    };
     writeFileSync(
       join(folder, v3.spec(hello)),
       formatManifest({ version: 3, data: [manifest.data[0]!, spec as never] }),
@@ -72,10 +76,10 @@ const spec = (change: (nodes: Json[]) => unknown) => {
 };
 const typeless = record({ mediaType: 'text/plain' });
 function writeBlob(folder: string, bytes: Buffer): string {
-  const file = join(folder, v3.blob(sha256(bytes)));
+  const file = join(folder, v3.blob(digestOf(bytes)));
   mkdirSync(dirname(file), { recursive: true });
   writeFileSync(file, bytes);
-  return sha256(bytes);
+  return hexOf(digestOf(bytes));
 }
 
 describe('a forged manifest is refused: ', () => {
@@ -85,7 +89,6 @@ describe('a forged manifest is refused: ', () => {
     ['nothing but brackets', () => '['.repeat(500_000), /not JSON|no JSON object/],
     ['a list', () => '[]', /layout version/],
     ['null', () => 'null', /no JSON object/],
-    ['another version', edited((json) => void (json.version = 4)), /layout version 4, expected 3/],
     ['no blobs', edited((json) => void (json.data = [])), /lists no blobs/],
     ['blobs that are none', edited((json) => ({ ...json, data: [null] })), /blob 0 .* no object/],
     ['a negative length', record({ contentLength: -1 }), /no valid contentLength/],
@@ -102,8 +105,8 @@ describe('a forged manifest is refused: ', () => {
   it.each(forged)('%s', async (_, text, message) => {
     const folder = copyOf(quickstartMirror);
     writeFileSync(join(folder, v3.spec(hello)), text());
-    const mirror = await openMirror(folder);
-    await expect(mirror.manifest(hello)).rejects.toMatchObject({
+    const mirror = await openV3Mirror(folder);
+    await expect(mirror.package(hello)).rejects.toMatchObject({
       name: 'BuildcacheError',
       code: 'manifest',
       kind: 'input',
@@ -112,7 +115,7 @@ describe('a forged manifest is refused: ', () => {
     // One bad package keeps nobody from looking at the others, but from deleting what it may name.
     const { packages, findings } = await verifyMirror(mirror);
     expect([packages, findings.map((one) => one.code)]).toEqual([9, ['manifest']]);
-    const pruned = await planPrune(mirror, { grace: 0 }).then(
+    const pruned = await mirror.planPrune({ grace: 0 }).then(
       (plan) => plan.blobs.length,
       (error: { code: string }) => error.code,
     );
@@ -130,24 +133,18 @@ describe('a forged spec is refused: ', () => {
     ['nodes that are none', spec(() => [null]), 'spec'],
     ['a node without a name', spec((nodes) => void delete nodes[0]!['name']), 'spec'],
     ['a node without a version', spec((nodes) => void delete nodes[0]!['version']), 'spec'],
-    ['another package', spec((nodes) => [...nodes].reverse()), 'spec'],
-    ['a name that is a path', spec((nodes) => void (nodes[0]!['name'] = '../hello')), 'spec'],
-    ['a hash that is a path', spec((nodes) => void (nodes[1]!['hash'] = '../../x')), 'spec'],
-    ['dependencies that are none', spec((nodes) => void (nodes[0]!['dependencies'] = 'libgreet')), 'spec'],
-    ['a length that is not its own', withSpec(gzipSync(specText), { contentLength: 5 }), 'length'],
-    [
-      'a length beyond what a spec can have',
-      withSpec(gzipSync(specText), { contentLength: 2 ** 40 }),
-      'length',
-    ],
+    ['another package', spec((nodes) => [...nodes].reverse()), 'wrong-package'],
   ] as const)('%s', async (_, forge, code) => {
     const folder = copyOf(quickstartMirror);
     forge(folder);
-    const mirror = await openMirror(folder);
-    const read = mirror.manifest(hello).then((found) => mirror.spec(found));
-    await expect(read).rejects.toMatchObject({ name: 'BuildcacheError', code, kind: 'input' });
+    const mirror = await openV3Mirror(folder);
+    await expect(mirror.package(hello)).rejects.toMatchObject({
+      name: 'BuildcacheError',
+      code,
+      kind: 'input',
+    });
     expect((await verifyMirror(mirror)).findings.map((one) => one.code)).toEqual([code]);
-    await expect(updateIndex(mirror, { full: true })).rejects.toMatchObject({ code });
+    await expect(mirror.updateIndex({ full: true })).rejects.toMatchObject({ code });
   });
 });
 
@@ -169,14 +166,14 @@ describe('a forged index', () => {
   ])('with %s is refused, and written anew when asked', async (_, text) => {
     const folder = copyOf(quickstartMirror);
     const bytes = Buffer.from(text);
-    const data = { contentLength: bytes.length, mediaType: mediaType.index, compression: 'none' } as const;
+    const data = { contentLength: bytes.length, mediaType: databaseType(8), compression: 'none' } as const;
     const checksum = writeBlob(folder, bytes);
     const forged = formatManifest({ version: 3, data: [{ ...data, checksumAlgorithm: 'sha256', checksum }] });
     writeFileSync(join(folder, v3.index), forged);
-    const mirror = await openMirror(folder);
+    const mirror = await openV3Mirror(folder);
     await expect(mirror.index()).rejects.toMatchObject({ name: 'BuildcacheError', kind: 'input' });
     expect((await verifyMirror(mirror)).findings).toMatchObject([{ severity: 'error' }]);
-    await updateIndex(mirror, { full: true });
+    await mirror.updateIndex({ full: true });
     expect((await verifyMirror(mirror)).findings).toEqual([]);
   });
 });
@@ -197,7 +194,7 @@ describe('forged keys', () => {
     async (text) => {
       const folder = copyOf(quickstartMirror);
       publish(folder, v3.keyIndex, mediaType.keyIndex, text);
-      await expect((await openMirror(folder)).publishedKeys()).rejects.toMatchObject({
+      await expect((await openV3Mirror(folder)).publishedKeys()).rejects.toMatchObject({
         name: 'BuildcacheError',
         code: 'key',
       });
@@ -207,19 +204,19 @@ describe('forged keys', () => {
   it('an index of keys that names paths leads nowhere', async () => {
     const folder = copyOf(quickstartMirror);
     publish(folder, v3.keyIndex, mediaType.keyIndex, '{"keys":{"../../../etc/passwd":{},"__proto__":{}}}');
-    expect(await (await openMirror(folder)).publishedKeys()).toHaveLength(1);
+    expect(await (await openV3Mirror(folder)).publishedKeys()).toHaveLength(1);
   });
 
   it('a key under the name of another does not count', async () => {
     const folder = temporaryFolder();
     publish(folder, v3.key('A'.repeat(40)), mediaType.key, quickstartKey());
-    expect(await (await openMirror(folder)).publishedKeys()).toEqual([]);
+    expect(await (await openV3Mirror(folder)).publishedKeys()).toEqual([]);
   });
 
   it('a key that is none is refused', async () => {
     const folder = temporaryFolder();
     publish(folder, v3.key('A'.repeat(40)), mediaType.key, 'hello');
-    await expect((await openMirror(folder)).publishedKeys()).rejects.toMatchObject({ code: 'key' });
+    await expect((await openV3Mirror(folder)).publishedKeys()).rejects.toMatchObject({ code: 'key' });
   });
 });
 
@@ -228,7 +225,7 @@ it('a v2 spec whose name is a path is refused', async () => {
   const file = readdirSync(join(folder, 'build_cache')).find((name) => name.includes('hello'))!;
   const path = join(folder, 'build_cache', file);
   writeFileSync(path, readFileSync(path, 'utf8').replace('"name":"hello"', '"name":"../../hello"'));
-  const to = await openMirror(temporaryFolder());
+  const to = await openV3Mirror(temporaryFolder());
   const { failed } = await migrateV2(await openStore(folder), to, { policy: { kind: 'unsigned' } });
   expect(failed).toMatchObject([{ error: { name: 'BuildcacheError', code: 'spec' } }]);
 });
@@ -280,13 +277,14 @@ describe('whatever bytes are changed', () => {
     const file = join(folder, v3.spec(hello));
     const text = readFileSync(file, 'utf8');
     const trust = await trustOf({ keys: [{ text: quickstartKey(), from: 'key' }] });
-    const mirror = (await openMirror(folder)).withPolicy({ kind: 'trusted', trust });
-    const { tarball, spec } = await mirror.manifest(hello);
+    const mirror = (await openV3Mirror(folder)).withPolicy({ kind: 'trusted', trust });
+    const { tarball, spec } = (await mirror.package(hello)).manifest;
     await fc.assert(
       fc.asyncProperty(damaged(text), async (changed) => {
         writeFileSync(file, changed);
-        const found = await mirror.manifest(hello).catch(ours);
-        if (found) expect({ tarball: found.tarball, spec: found.spec }).toEqual({ tarball, spec });
+        const found = await mirror.package(hello).catch(ours);
+        if (found)
+          expect({ tarball: found.manifest.tarball, spec: found.manifest.spec }).toEqual({ tarball, spec });
       }),
       { numRuns: 150 },
     );
@@ -294,9 +292,9 @@ describe('whatever bytes are changed', () => {
 
   it('a tarball is unpacked as it was or not at all', async () => {
     const folder = copyOf(quickstartMirror);
-    const mirror = await openMirror(folder);
-    const { tarball } = await mirror.manifest(hello);
-    const file = join(folder, v3.blob(tarball.checksum));
+    const mirror = await openV3Mirror(folder);
+    const { tarball } = (await mirror.package(hello)).manifest;
+    const file = join(folder, v3.blob(tarball.digest));
     const bytes = readFileSync(file);
     await fc.assert(
       fc.asyncProperty(fc.nat(bytes.length - 1), fc.integer({ min: 1, max: 255 }), async (at, by) => {

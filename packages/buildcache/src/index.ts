@@ -1,88 +1,84 @@
-export {
-  type AnyMirror,
-  copyAny,
-  openAnyMirror,
-  openToRead,
-  planAnyPrune,
-  pruneAny,
-  pushAny,
-  updateAnyIndex,
-} from './any-mirror.js';
 export { goArchitecture } from './architecture.js';
-export { type BuildInfo, formatBuildInfo, parseBuildInfo } from './buildinfo.js';
-export { type CopyOptions, type CopyOutcome, copyKeys, copyPackages, signPackages } from './copy.js';
-export { BuildcacheError, type BuildcacheErrorCode, hasCode, isUnvouched } from './error.js';
-export { GpgSigner } from './gpg.js';
+export { copyKeys } from './care/copy-keys.js';
+export type { MirrorFinding, VerifyMirrorOptions } from './care/verify.js';
+export { presentPackages, verifyMirror } from './care/verify.js';
+export type { BuildcacheErrorCode } from './error.js';
+export { BuildcacheError, hasCode, isUnvouched } from './error.js';
+export type { ParsedEntry } from './index/database.js';
+export type { LayerFacts } from './layer-facts.js';
+export { readLayerFacts } from './layer-facts.js';
+export type { MirrorIndex, MirrorPackage, MirrorReader, PackageManifest, SignaturePolicy } from './mirror.js';
+export type {
+  CopyOptions,
+  CopyOutcome,
+  CopyResult,
+  IndexOptions,
+  IndexResult,
+  ManifestNames,
+  Mirror,
+  MirrorWriter,
+  PackageFailure,
+  PackageSource,
+  PackedLayer,
+  PruneOptions,
+  PrunePlan,
+  PushAllOptions,
+  Pushed,
+  PushOptions,
+  PushResult,
+  SignResult,
+} from './mirror-writer.js';
+export { isOciUrl, OciMirror } from './oci/mirror.js';
+export { tagOf } from './oci/tag.js';
+export type { OpenMirrorOptions } from './open.js';
+export { openMirror, openToRead, openV3Mirror } from './open.js';
+export type { BuildInfo } from './pack/buildinfo.js';
+export { formatBuildInfo, parseBuildInfo } from './pack/buildinfo.js';
+export type { InstalledPackage, InstallTree } from './pack/install-tree.js';
 export {
-  type InstalledPackage,
-  type InstallTree,
+  installedPackage,
   packInfoOf,
   readInstalled,
   readInstallTree,
   relocatedNodes,
   unpadded,
-} from './install-tree.js';
+} from './pack/install-tree.js';
+export type { PackInfo } from './pack/pack.js';
+export { packedBytes, packPrefix } from './pack/pack.js';
+export type { TarEntry, TarItem } from './pack/tar.js';
+export { tarBytes } from './pack/tar.js';
+export type { PackageRef } from './package-ref.js';
+export { describe, isHash } from './package-ref.js';
+export type { InspectedPrefix } from './search-path.js';
+export { searchPaths } from './search-path.js';
+export { GpgSigner } from './sign/gpg.js';
+export type { KeyInfo, NewKey } from './sign/key.js';
 export {
   createKey,
   describeKey,
   fingerprintOf,
   formatPublicKey,
   formatSigningKey,
-  type KeyInfo,
-  type NewKey,
   readPublicKeys,
   readSecretKey,
-} from './key.js';
-export { readKeyFiles } from './key-file.js';
-export { type LayerFacts, readLayerFacts } from './layer-facts.js';
-export { describe, isHash, mediaType, type PackageRef, packageOfKey, v3 } from './layout.js';
-export type { BlobRecord, Manifest } from './manifest.js';
-export { formatManifest, parseManifest } from './manifest.js';
-export {
-  folderOf,
-  Mirror,
-  type MirrorIndex,
-  type OpenMirrorOptions,
-  openMirror,
-  type PackageManifest,
-  type SignaturePolicy,
-  trustOf,
-} from './mirror.js';
-export { copyToRegistry } from './oci/copy.js';
-export type { BaseImage } from './oci/image.js';
-export { isOciUrl, OciMirror } from './oci/mirror.js';
-export type { OciPackage } from './oci/package.js';
-export { planOciPrune, pruneOci } from './oci/prune.js';
-export { type OciPushOptions, pushToRegistry } from './oci/push.js';
-export { updateOciIndex } from './oci/reindex.js';
-export { tagOf } from './oci/tag.js';
-export {
-  type PackedTarball,
-  type PackInfo,
-  packedBytes,
-  packPrefix,
-  type TarItem,
-  tarBytes,
-} from './pack.js';
-export type { PackageMirror } from './package-mirror.js';
-export { type PruneOptions, type PrunePlan, planPrune, prune } from './prune.js';
-export { type PullOptions, pullPackage } from './pull.js';
-export {
-  installedPackage,
-  type PackageSource,
-  type Pushed,
-  type PushOptions,
-  publishKey,
-  pushPackage,
-  pushPackages,
-  updateKeyIndex,
-} from './push.js';
-export { type IndexOptions, type IndexResult, updateIndex } from './reindex.js';
-export { type NewPlaces, Relocation, relocationOf, withSbang } from './relocate.js';
-export { type InspectedPrefix, searchPaths } from './search-path.js';
-export { KeySigner, type Signer, Trust, verifySigned } from './signature.js';
-export { parseSpecDocument, type SpecDocument } from './spec-document.js';
-export type { TarEntry } from './tar.js';
-export { extractEntries, readBuildInfo, relocatedEntries, tarEntries, type UnpackOptions } from './unpack.js';
-export { type MigrateOptions, migrateV2, readV2Package, type V2Package, v2Packages } from './v2.js';
-export { type MirrorFinding, presentPackages, type VerifyMirrorOptions, verifyMirror } from './verify.js';
+} from './sign/key.js';
+export { readKeyFiles } from './sign/key-file.js';
+export type { Signer, VerifyOptions } from './sign/signature.js';
+export { KeySigner, Trust, verifySigned } from './sign/signature.js';
+export { trustOf } from './sign/trust.js';
+export type { SpecDocument } from './spec-document.js';
+export { parseSpecDocument } from './spec-document.js';
+export type { PullOptions } from './unpack/pull.js';
+export { pullPackage } from './unpack/pull.js';
+export type { NewPlaces } from './unpack/relocate.js';
+export { Relocation, relocationOf, withSbang } from './unpack/relocate.js';
+export type { UnpackOptions } from './unpack/unpack.js';
+export { extractEntries, readBuildInfo, relocatedEntries, tarEntries } from './unpack/unpack.js';
+export type { MigrateOptions } from './v2/migrate.js';
+export { migrateV2 } from './v2/migrate.js';
+export type { V2Package } from './v2/package.js';
+export { readV2Package, v2Packages } from './v2/package.js';
+export { mediaType, packageOfKey, v3 } from './v3/layout.js';
+export type { BlobRecord, Manifest } from './v3/manifest.js';
+export { formatManifest, parseManifest } from './v3/manifest.js';
+export { V3Mirror } from './v3/mirror.js';

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
+import { dirname } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { Digest } from '@stackwright/oci';
 import { BuildcacheError } from './error.js';
+import type { TarEntry } from './pack/tar.js';
 import { type InspectedPrefix, inspectedFolders } from './search-path.js';
-import type { TarEntry } from './tar.js';
-import { tarEntries } from './unpack.js';
+import { tarEntries } from './unpack/unpack.js';
 
 /** What has to be known of a package's tarball before it can be a layer; constant for a digest, so it is remembered. */
 export interface LayerFacts {
@@ -27,10 +28,13 @@ const distributionName = '/.spack/binary_distribution';
 /** Finds what search paths need to know while a package's entries go by. */
 export class LayerScan {
   readonly #folders = new Set<string>();
+  /** Folders that hold what is no folder. */
+  readonly #holders = new Set<string>();
   #prefix: string | undefined;
 
   see({ name, type }: TarEntry): void {
     if (type === 'folder') this.#folders.add(name);
+    else this.#holders.add(dirname(name));
     if (name.endsWith(distributionName)) this.#prefix = name.slice(0, -distributionName.length);
   }
 
@@ -39,16 +43,31 @@ export class LayerScan {
     const prefix = this.#prefix;
     if (prefix === undefined) {
       throw new BuildcacheError(
-        'input',
         'tarball',
         `${what}: the tarball has no .spack/binary_distribution, so it is not of an installed package.`,
         { package: what },
       );
     }
+    this.#checkPlaces(prefix, what);
     const folders = Object.keys(inspectedFolders).filter(
       (sub) => sub === '.' || this.#folders.has(`${prefix}/${sub}`),
     );
     return { prefix: `/${prefix}`, folders };
+  }
+
+  /** A layer must not bring along files of the base image or of another package. */
+  #checkPlaces(prefix: string, what: string): void {
+    const within = (path: string) => path === prefix || path.startsWith(`${prefix}/`);
+    const above = (path: string) => prefix.startsWith(`${path}/`);
+    const outside =
+      [...this.#holders].find((path) => !within(path)) ??
+      [...this.#folders].find((path) => !within(path) && !above(path));
+    if (outside === undefined) return;
+    throw new BuildcacheError(
+      'tar-path',
+      `${what}: its tarball has files in /${outside}, outside of its prefix /${prefix}.`,
+      { package: what, file: outside, hint: 'Push the package again.' },
+    );
   }
 }
 
@@ -70,7 +89,7 @@ export async function readLayerFacts(
   };
   const scan = new LayerScan();
   let distribution = '';
-  for await (const { entry, content } of tarEntries(compressed, { what, signal, onBytes })) {
+  for await (const { entry, content } of tarEntries(compressed, { what, signal, onBytes, layer: true })) {
     if (entry.name.endsWith(distributionName) && entry.size > longestDistribution) continue;
     scan.see(entry);
     if (!entry.name.endsWith(distributionName)) continue;

@@ -1,11 +1,13 @@
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { type ConcreteNode, readNode } from '@stackwright/spack-env';
 import { BuildcacheError } from './error.js';
-import { isHash, isName } from './layout.js';
+import { isHash, isName } from './package-ref.js';
 
 /** A package's spec as the mirror keeps it: its node and all nodes it depends on. */
 export interface SpecDocument {
   readonly root: ConcreteNode;
+  /** Of the spec file format: `_meta.version`. */
+  readonly version: number;
   /** By dag hash, the root first. */
   readonly nodes: ReadonlyMap<string, ConcreteNode>;
   /** The document's JSON. */
@@ -15,10 +17,15 @@ export interface SpecDocument {
 /** Bytes of JSON that a spec may have at most; the largest real ones have about 2 MB. */
 const textLimit = 64 * 1024 * 1024;
 
+/** Whether spec files of this version (`_meta.version`) can be read: those of Spack 0.17 to 1.3. */
+export function isSpecfileVersion(version: number): boolean {
+  return version >= 2 && version <= 6;
+}
+
 /** Reads a spec's JSON text. @throws BuildcacheError `spec` */
 export function parseSpecDocument(text: string, where: string): SpecDocument {
   const refuse = (why: string): never => {
-    throw new BuildcacheError('input', 'spec', `${where}: the spec ${why}.`, { key: where });
+    throw new BuildcacheError('spec', `${where}: the spec ${why}.`, { key: where });
   };
   let json: { spec?: { nodes?: unknown; _meta?: { version?: unknown } } };
   try {
@@ -29,7 +36,7 @@ export function parseSpecDocument(text: string, where: string): SpecDocument {
   const list = json?.spec?.nodes;
   if (!Array.isArray(list) || list.length === 0) return refuse('has no nodes');
   const version = Number(json.spec?._meta?.version ?? 1);
-  if (!(version >= 2 && version <= 5)) return refuse(`has the unknown format version ${version}`);
+  if (!isSpecfileVersion(version)) return refuse(`has the unknown format version ${version}`);
   const nodes = new Map<string, ConcreteNode>();
   for (const raw of list as Record<string, unknown>[]) {
     if (
@@ -47,11 +54,12 @@ export function parseSpecDocument(text: string, where: string): SpecDocument {
       refuse(`has a broken node: ${(error as Error).message.replace(/\.$/, '')}`);
     }
   }
-  return { root: nodes.values().next().value!, nodes, text };
+  return { root: nodes.values().next().value!, version, nodes, text };
 }
 
-/** Unpacks a spec's gzip bytes, refusing more than a spec can have. @throws BuildcacheError `compression` */
-export function gunzipBytes(bytes: Buffer, where: string): Buffer {
+/** A spec's JSON from its blob, refusing more than a spec can have. @throws BuildcacheError `compression` */
+export function unpackSpec(bytes: Buffer, compression: 'gzip' | 'none', where: string): Buffer {
+  if (compression === 'none') return bytes;
   try {
     return gunzipSync(bytes, { maxOutputLength: textLimit });
   } catch (error) {
@@ -59,7 +67,7 @@ export function gunzipBytes(bytes: Buffer, where: string): Buffer {
     const why = tooLarge
       ? `unpacks to more than ${textLimit} bytes`
       : `is no valid gzip: ${(error as Error).message}`;
-    throw new BuildcacheError('input', 'compression', `${where}: the spec ${why}.`, { key: where });
+    throw new BuildcacheError('compression', `${where}: the spec ${why}.`, { key: where });
   }
 }
 

@@ -6,22 +6,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { has, startRegistry } from '../../oci/test/docker-registry.js';
 import { cephMissing, type S3Server, startFaultyProxy, startS3 } from '../../storage/src/testing-s3.js';
 import {
-  copyPackages,
   createKey,
   KeySigner,
   type OciMirror,
-  openAnyMirror,
   openMirror,
-  planAnyPrune,
-  planPrune,
+  openV3Mirror,
   presentPackages,
-  prune,
-  pruneAny,
-  pushPackages,
-  pushToRegistry,
   Trust,
-  updateAnyIndex,
-  updateIndex,
   verifyMirror,
 } from '../src/index.js';
 import { madeHash, madePackage, removeTemporaryFolders, temporaryFolder } from '../src/testing.js';
@@ -34,17 +25,17 @@ afterAll(removeTemporaryFolders);
 
 /** Pushes every eighth package and brings the index up to date after each; or only does that, again and again. */
 const worker = `
-import { openAnyMirror, pushAny, updateAnyIndex } from '${pathToFileURL(join(dist, 'index.js')).href}';
+import { openMirror } from '${pathToFileURL(join(dist, 'index.js')).href}';
 import { madePackage } from '${pathToFileURL(join(dist, 'testing.js')).href}';
 const [url, what, number] = process.argv.slice(2);
-const mirror = await openAnyMirror(url);
+const mirror = await openMirror(url);
 if (what === 'push') {
   for (let i = Number(number); i < ${names.length}; i += 8) {
-    await pushAny(mirror, madePackage('p' + i, { needs: i > 8 ? ['p' + (i - 8)] : [] }));
-    await updateAnyIndex(mirror);
+    await mirror.push(madePackage('p' + i, { needs: i > 8 ? ['p' + (i - 8)] : [] }));
+    await mirror.updateIndex();
   }
 } else {
-  for (let i = 0; i < 6; i++) await updateAnyIndex(mirror, { full: i === 3 });
+  for (let i = 0; i < 6; i++) await mirror.updateIndex({ full: i === 3 });
 }
 await mirror.close();
 `;
@@ -68,7 +59,7 @@ async function crowd(url: string, env: NodeJS.ProcessEnv) {
     ...Array.from({ length: 8 }, (_, i) => work('push', String(i))),
     ...Array.from({ length: 4 }, () => work('index')),
   ]);
-  const mirror = await openAnyMirror(url, { env });
+  const mirror = await openMirror(url, { env });
   expect([...(await mirror.index()).hashes].sort()).toEqual(names.map(madeHash).sort());
   expect(await verifyMirror(mirror)).toEqual({ packages: names.length, findings: [] });
   await mirror.close();
@@ -102,33 +93,33 @@ describe.skipIf(missing)(`a mirror in a bucket of Ceph (${missing ?? 'RADOS gate
     const proxy = await startFaultyProxy(server.endpoint, 1 / 5);
     const retry = { attempts: 15, first: 2, longest: 50 };
     const env = { ...server.env, S3_ENDPOINT_URL: proxy.url };
-    const mirror = await openMirror('s3://bucket/faulty', { env, retry });
+    const mirror = await openV3Mirror('s3://bucket/faulty', { env, retry });
     const key = await createKey({ name: 'Faulty' });
     const sources = names.map((name, i) =>
       madePackage(name, { content: Buffer.alloc(i === 0 ? 20_000_000 : 30_000, name) }),
     );
-    const { pushed, failed } = await pushPackages(mirror, sources, {
+    const { pushed, failed } = await mirror.pushAll(sources, {
       signer: new KeySigner(key),
       parallel: 6,
     });
     expect(failed).toEqual([]);
     expect(pushed.filter((one) => one.outcome === 'pushed')).toHaveLength(names.length);
-    await updateIndex(mirror);
+    await mirror.updateIndex();
     const trusted = mirror.withPolicy({ kind: 'trusted', trust: new Trust([key.toPublic()]) });
     expect(await verifyMirror(trusted)).toEqual({ packages: names.length, findings: [] });
-    const folder = await openMirror(temporaryFolder());
+    const folder = await openV3Mirror(temporaryFolder());
     const refs = [...(await presentPackages(trusted)).values()];
-    expect((await copyPackages(trusted, folder, refs)).failed).toEqual([]);
-    await updateIndex(folder);
+    expect((await folder.copyFrom(trusted, refs)).failed).toEqual([]);
+    await folder.updateIndex();
     expect(await verifyMirror(folder.withPolicy(trusted.policy))).toEqual({
       packages: names.length,
       findings: [],
     });
 
     const keep = new Set(names.slice(0, 10).map(madeHash));
-    const plan = await planPrune(mirror, { keep, grace: 0 });
+    const plan = await mirror.planPrune({ keep, grace: 0 });
     expect(plan.packages).toHaveLength(names.length - 10);
-    await prune(mirror, plan, { keep, grace: 0 });
+    await mirror.prune(plan, { keep, grace: 0 });
     expect(await verifyMirror(trusted)).toEqual({ packages: 10, findings: [] });
     expect(proxy.faults()).toBeGreaterThan(50);
     await mirror.close();
@@ -155,22 +146,22 @@ describe.skipIf(noRegistry !== '')(`a mirror in a registry${noRegistry}`, () => 
 
   it('behind a proxy that drops, delays, truncates and answers 500 and 503 is pushed, read and pruned whole', async () => {
     const proxy = await startFaultyProxy(`http://${server.host}`, 1 / 6);
-    const mirror = await openAnyMirror(`oci+http://${new URL(proxy.url).host}/faulty`);
+    const mirror = await openMirror(`oci+http://${new URL(proxy.url).host}/faulty`);
     const sources = names.map((name, i) =>
       madePackage(name, {
         content: Buffer.alloc(i === 0 ? 20_000_000 : 30_000, name),
         needs: i > 8 ? [`p${i - 8}`] : [],
       }),
     );
-    const { pushed, failed } = await pushToRegistry(mirror as OciMirror, sources, { parallel: 6 });
+    const { pushed, failed } = await (mirror as OciMirror).pushAll(sources, { parallel: 6 });
     expect([failed, pushed.filter((one) => one.outcome === 'pushed').length]).toEqual([[], names.length]);
-    await updateAnyIndex(mirror);
+    await mirror.updateIndex();
     expect(await verifyMirror(mirror)).toEqual({ packages: names.length, findings: [] });
-    const folder = await openMirror(temporaryFolder());
-    expect((await copyPackages(mirror, folder, sources)).failed).toEqual([]);
+    const folder = await openV3Mirror(temporaryFolder());
+    expect((await folder.copyFrom(mirror, sources)).failed).toEqual([]);
     expect(await verifyMirror(folder, { packages: sources })).toMatchObject({ findings: [] });
     const keep = new Set(names.slice(0, 8).map(madeHash));
-    await pruneAny(mirror, await planAnyPrune(mirror, { keep }));
+    await mirror.prune(await mirror.planPrune({ keep }));
     expect(await verifyMirror(mirror)).toEqual({ packages: 8, findings: [] });
     expect(proxy.faults()).toBeGreaterThan(50);
     await proxy.stop();

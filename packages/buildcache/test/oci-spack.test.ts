@@ -5,15 +5,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { has, startRegistry } from '../../oci/test/docker-registry.js';
 import { startNginx } from '../../storage/src/testing-nginx.js';
 import {
-  copyToRegistry,
   installedPackage,
   OciMirror,
-  openMirror,
+  openV3Mirror,
   presentPackages,
   pullPackage,
-  pushToRegistry,
   readInstallTree,
-  updateOciIndex,
   verifyMirror,
 } from '../src/index.js';
 import { quickstartMirror, removeTemporaryFolders, temporaryFolder } from '../src/testing.js';
@@ -39,12 +36,12 @@ describe.skipIf(missing !== '')(
 
     /** Fills a build cache with the quickstart's packages. */
     async function fill(name: string, withBase = false) {
-      const from = await openMirror(quickstartMirror);
+      const from = await openV3Mirror(quickstartMirror);
       const refs = [...(await presentPackages(from)).values()];
       const image = { source: bases(), image: await readImage(bases(), '1') };
       const options = withBase ? { base: async () => image } : {};
-      expect((await copyToRegistry(from, ours(name), refs, options)).failed).toEqual([]);
-      await updateOciIndex(ours(name));
+      expect((await ours(name).copyFrom(from, refs, options)).failed).toEqual([]);
+      await ours(name).updateIndex();
       return refs;
     }
     const hello = async (name: string) => {
@@ -113,7 +110,7 @@ describe.skipIf(missing !== '')(
       // Spack's own images stay as they are: nothing is pushed again.
       const tree = await readInstallTree(spack.treeOf('plain'));
       const sources = refs.map(({ hash }) => installedPackage(tree.prefixes.get(hash)!, tree, '/spack'));
-      const { pushed, failed } = await pushToRegistry(mirror, sources);
+      const { pushed, failed } = await mirror.pushAll(sources);
       expect([new Set(pushed.map((one) => one.outcome)), failed]).toEqual([new Set(['present']), []]);
     });
   },

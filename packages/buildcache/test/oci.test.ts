@@ -1,24 +1,20 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ImageConfig, type Manifest, mediaTypes, RegistryRepository, readImage } from '@stackwright/oci';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { has, startRegistry } from '../../oci/test/docker-registry.js';
 import {
-  copyPackages,
-  copyToRegistry,
   createKey,
   KeySigner,
+  type MirrorReader,
   OciMirror,
-  openMirror,
   openToRead,
-  type PackageMirror,
+  openV3Mirror,
   presentPackages,
-  pushToRegistry,
+  pullPackage,
   Trust,
   tagOf,
   trustOf,
-  updateIndex,
-  updateOciIndex,
   verifyMirror,
 } from '../src/index.js';
 import {
@@ -39,7 +35,7 @@ describe.skipIf(missing !== '')(`a build cache in a registry${missing}`, () => {
   let count = 0;
   /** An empty one of its own for each test. */
   const fresh = () => OciMirror.open(`oci+http://${registry.host}/spack/cache-${++count}`);
-  const all = async (mirror: PackageMirror) => [...(await presentPackages(mirror)).values()];
+  const all = async (mirror: MirrorReader) => [...(await presentPackages(mirror)).values()];
   const manifestOf = async (mirror: OciMirror, tag: string): Promise<Manifest & { annotations: object }> =>
     JSON.parse((await mirror.repository.manifest(tag))!.bytes.toString());
   const configOf = async (mirror: OciMirror, tag: string): Promise<ImageConfig> =>
@@ -54,14 +50,14 @@ describe.skipIf(missing !== '')(`a build cache in a registry${missing}`, () => {
   });
 
   it('takes packages of a mirror, indexes them, and gives them back', async () => {
-    const mirror = await openMirror(quickstartMirror);
+    const mirror = await openV3Mirror(quickstartMirror);
     const refs = await all(mirror);
     const cache = fresh();
-    const outcomes = async () => [...new Set((await copyToRegistry(mirror, cache, refs)).outcomes.values())];
+    const outcomes = async () => [...new Set((await cache.copyFrom(mirror, refs)).outcomes.values())];
     expect(await outcomes()).toEqual(['copied']);
     expect(await outcomes()).toEqual(['present']);
-    expect(await updateOciIndex(cache)).toMatchObject({ packages: 9, added: 9, kept: 0, outcome: 'written' });
-    expect(await updateOciIndex(cache)).toMatchObject({
+    expect(await cache.updateIndex()).toMatchObject({ packages: 9, added: 9, kept: 0, outcome: 'written' });
+    expect(await cache.updateIndex()).toMatchObject({
       packages: 9,
       added: 0,
       kept: 9,
@@ -71,40 +67,40 @@ describe.skipIf(missing !== '')(`a build cache in a registry${missing}`, () => {
     expect([...index.hashes].sort()).toEqual(refs.map((ref) => ref.hash).sort());
     expect(await verifyMirror(cache)).toEqual({ packages: 9, findings: [] });
 
-    const there = await openMirror(join(temporaryFolder(), 'back'));
-    const back = await copyPackages(cache, there, await all(cache));
+    const there = await openV3Mirror(join(temporaryFolder(), 'back'));
+    const back = await there.copyFrom(cache, await all(cache));
     expect([...back.outcomes.values()]).toEqual(refs.map(() => 'copied'));
-    await updateIndex(there);
+    await there.updateIndex();
     expect((await verifyMirror(there)).findings).toEqual([]);
     for (const ref of refs) {
-      const [a, b] = await Promise.all([mirror.manifest(ref), there.manifest(ref)]);
-      expect(b.tarball).toEqual(a.tarball);
+      const [a, b] = await Promise.all([mirror.package(ref), there.package(ref)]);
+      expect(b.manifest.tarball).toEqual(a.manifest.tarball);
     }
   });
 
   it('gives packages to a mirror that wants them signed, and those that are there unsigned are signed then', async () => {
-    const [cache, there] = [fresh(), await openMirror(join(temporaryFolder(), 'signed'))];
-    await pushToRegistry(cache, [madePackage('one')]);
+    const [cache, there] = [fresh(), await openV3Mirror(join(temporaryFolder(), 'signed'))];
+    await cache.pushAll([madePackage('one')]);
     const refs = await all(cache);
-    await copyPackages(cache, there, refs);
+    await there.copyFrom(cache, refs);
     const key = await createKey({ name: 'Test' });
-    const { outcomes } = await copyPackages(cache, there, refs, { signer: new KeySigner(key) });
+    const { outcomes } = await there.copyFrom(cache, refs, { signer: new KeySigner(key) });
     expect([...outcomes.values()]).toEqual(['copied']);
     const trusting = there.withPolicy({ kind: 'trusted', trust: new Trust([key.toPublic()]) });
-    expect((await trusting.manifest(refs[0]!)).signed).toBe(true);
+    expect((await trusting.package(refs[0]!)).manifest.signed).toBe(true);
   });
 
   it('has no package that a signature is wanted of', async () => {
     const key = await createKey({ name: 'Test' });
     const cache = fresh().withPolicy({ kind: 'trusted', trust: new Trust([key.toPublic()]) });
-    await pushToRegistry(cache, [madePackage('one')]);
-    await expect(cache.manifest(madePackage('one'))).rejects.toMatchObject({ code: 'signature-missing' });
+    await cache.pushAll([madePackage('one')]);
+    await expect(cache.package(madePackage('one'))).rejects.toMatchObject({ code: 'signature-missing' });
   });
 
   it('copies from registry to registry', async () => {
     const [a, b] = [fresh(), fresh()];
-    await pushToRegistry(a, [madePackage('one', { needs: ['two'] }), madePackage('two')]);
-    const { outcomes } = await copyToRegistry(a, b, await all(a));
+    await a.pushAll([madePackage('one', { needs: ['two'] }), madePackage('two')]);
+    const { outcomes } = await b.copyFrom(a, await all(a));
     expect([...outcomes.values()]).toEqual(['copied', 'copied']);
     for (const name of ['one', 'two'])
       expect(await manifestOf(b, tagOf(madePackage(name)))).toEqual(
@@ -119,33 +115,25 @@ describe.skipIf(missing !== '')(`a build cache in a registry${missing}`, () => {
       const trust = await trustOf({ published: v2 });
       const cache = fresh();
       const refs = await all(v2);
-      const { outcomes, failed } = await copyToRegistry(
-        v2.withPolicy({ kind: 'trusted', trust }),
-        cache,
-        refs,
-      );
+      const { outcomes, failed } = await cache.copyFrom(v2.withPolicy({ kind: 'trusted', trust }), refs);
       expect([[...outcomes.values()], failed]).toEqual([refs.map(() => 'copied'), []]);
       expect(refs.map((ref) => ref.name)).toContain('libgreet');
       expect(await verifyMirror(cache)).toMatchObject({ packages: 7 });
       expect(await verifyMirror(v2)).toMatchObject({ packages: 7, findings: [] });
-      const there = await openMirror(join(temporaryFolder(), 'v3'));
-      expect((await copyPackages(v2, there, refs)).failed).toEqual([]);
+      const there = await openV3Mirror(join(temporaryFolder(), 'v3'));
+      expect((await there.copyFrom(v2, refs)).failed).toEqual([]);
       const stranger = new Trust([(await createKey({ name: 'Stranger' })).toPublic()]);
-      const refused = await copyToRegistry(
-        v2.withPolicy({ kind: 'trusted', trust: stranger }),
-        fresh(),
-        refs,
-      );
+      const refused = await fresh().copyFrom(v2.withPolicy({ kind: 'trusted', trust: stranger }), refs);
       expect(refused.failed).toHaveLength(7);
     },
   );
 
   it('writes the same manifests each time', async () => {
-    const mirror = await openMirror(quickstartMirror);
+    const mirror = await openV3Mirror(quickstartMirror);
     const refs = await all(mirror);
     const [a, b] = [fresh(), fresh()];
     const digests = async (cache: OciMirror) => {
-      await copyToRegistry(mirror, cache, refs);
+      await cache.copyFrom(mirror, refs);
       return Promise.all(refs.map(async (ref) => (await cache.repository.head(tagOf(ref)))?.digest));
     };
     expect(await digests(b)).toEqual(await digests(a));
@@ -153,8 +141,8 @@ describe.skipIf(missing !== '')(`a build cache in a registry${missing}`, () => {
 
   it('puts the layers of all that a package needs below it, also of what was there before', async () => {
     const cache = fresh();
-    await pushToRegistry(cache, [madePackage('two')]);
-    await pushToRegistry(cache, [madePackage('one', { needs: ['two'] })]);
+    await cache.pushAll([madePackage('two')]);
+    await cache.pushAll([madePackage('one', { needs: ['two'] })]);
     const [one, two] = [madePackage('one'), madePackage('two')].map(tagOf);
     const { layers } = await manifestOf(cache, one!);
     expect(layers.map((layer) => layer.digest)).toEqual([
@@ -171,9 +159,9 @@ describe.skipIf(missing !== '')(`a build cache in a registry${missing}`, () => {
     const cache = fresh();
     const sources = [madePackage('one', { needs: ['two'] }), madePackage('two')];
     const layers = async () => (await manifestOf(cache, tagOf(sources[0]!))).layers.length;
-    await pushToRegistry(cache, sources.slice(0, 1));
+    await cache.pushAll(sources.slice(0, 1));
     expect(await layers()).toBe(1);
-    const { pushed } = await pushToRegistry(cache, sources);
+    const { pushed } = await cache.pushAll(sources);
     expect(pushed.map(({ name, outcome }) => [name, outcome])).toEqual([
       ['one', 'pushed'],
       ['two', 'pushed'],
@@ -190,7 +178,7 @@ describe.skipIf(missing !== '')(`a build cache in a registry${missing}`, () => {
         throw new Error('the disk is gone');
       },
     };
-    const { pushed, failed } = await pushToRegistry(cache, [madePackage('one', { needs: ['two'] }), broken]);
+    const { pushed, failed } = await cache.pushAll([madePackage('one', { needs: ['two'] }), broken]);
     expect(pushed).toMatchObject([{ name: 'one', outcome: 'pushed' }]);
     expect(failed).toMatchObject([{ package: { name: 'two' }, error: { message: 'the disk is gone' } }]);
   });
@@ -213,7 +201,7 @@ describe.skipIf(missing !== '')(`a build cache in a registry${missing}`, () => {
     it('keeps what the base says, puts its layers lowest, and tells of every layer', async () => {
       const cache = fresh();
       const image = await base('bases/one');
-      await pushToRegistry(cache, [madePackage('one', { needs: ['two'] }), madePackage('two')], {
+      await cache.pushAll([madePackage('one', { needs: ['two'] }), madePackage('two')], {
         base: async () => image,
       });
       const { layers } = await manifestOf(cache, tagOf(madePackage('one')));
@@ -233,7 +221,7 @@ describe.skipIf(missing !== '')(`a build cache in a registry${missing}`, () => {
 
     it('sends nothing when the base cannot be had', async () => {
       const cache = fresh();
-      const pushing = pushToRegistry(cache, [madePackage('one')], {
+      const pushing = cache.pushAll([madePackage('one')], {
         base: async () => {
           throw new Error('no such image');
         },
@@ -251,12 +239,12 @@ describe.skipIf(missing !== '')(`a build cache in a registry${missing}`, () => {
       madePackage('three'),
     ];
     const combined = { tag: 'everything', roots: [madeHash('one'), madeHash('two')] };
-    await pushToRegistry(cache, sources, { combined });
+    await cache.pushAll(sources, { combined });
     const config = await configOf(cache, 'everything');
     expect(config.rootfs.diff_ids).toHaveLength(3);
     expect(config).not.toHaveProperty('spec');
     expect((await all(cache)).map((ref) => ref.name).sort()).toEqual(['one', 'three', 'two']);
-    const partly = pushToRegistry(fresh(), sources.slice(0, 1), {
+    const partly = fresh().pushAll(sources.slice(0, 1), {
       combined: { ...combined, roots: combined.roots.slice(0, 1) },
     });
     await expect(partly).rejects.toThrow(/everything would lack three@1.0/);
@@ -267,8 +255,8 @@ describe.skipIf(missing !== '')(`a build cache in a registry${missing}`, () => {
     const names = Array.from({ length: 24 }, (_, number) => `made-${number}`);
     await Promise.all(
       names.map(async (name) => {
-        await pushToRegistry(cache, [madePackage(name)]);
-        await updateOciIndex(cache);
+        await cache.pushAll([madePackage(name)]);
+        await cache.updateIndex();
       }),
     );
     expect([...(await cache.index()).hashes].sort()).toEqual(names.map((name) => madeHash(name)).sort());
@@ -277,7 +265,7 @@ describe.skipIf(missing !== '')(`a build cache in a registry${missing}`, () => {
   it('finds what is wrong with packages', async () => {
     const cache = fresh();
     const sources = [madePackage('one'), madePackage('two')];
-    await pushToRegistry(cache, sources);
+    await cache.pushAll(sources);
     const { config, layers } = await manifestOf(cache, tagOf(sources[0]!));
     const other = await manifestOf(cache, tagOf(sources[1]!));
     const put = (tag: string, manifest: object) =>
@@ -292,12 +280,38 @@ describe.skipIf(missing !== '')(`a build cache in a registry${missing}`, () => {
     ]);
   });
 
+  it("refuses one package at another's tag, whoever takes it", async () => {
+    const cache = fresh();
+    const [one, two] = [madePackage('one'), madePackage('two')];
+    await cache.pushAll([one, two]);
+    const { bytes } = (await cache.repository.manifest(tagOf(two)))!;
+    await cache.repository.putManifest(tagOf(one), bytes, mediaTypes.manifest);
+    const wrong = { code: 'wrong-package', message: expect.stringMatching(/one-1\.0.*two@1\.0/) };
+    await expect(cache.package(one)).rejects.toMatchObject(wrong);
+    await expect(cache.updateIndex({ full: true })).rejects.toMatchObject(wrong);
+    const [folder, to] = [join(temporaryFolder(), 'v3'), join(temporaryFolder(), 'tree')];
+    expect((await (await openV3Mirror(folder)).copyFrom(cache, [one])).failed).toMatchObject([
+      { error: wrong },
+    ]);
+    await expect(pullPackage(cache, one, { to })).rejects.toMatchObject(wrong);
+    expect([folder, to].filter((path) => existsSync(path))).toEqual([]);
+    const other = fresh();
+    expect((await other.copyFrom(cache, [one])).failed).toMatchObject([{ error: wrong }]);
+    expect(await other.has(one)).toBe(false);
+    expect((await verifyMirror(cache, { packages: [one] })).findings).toMatchObject([
+      { code: 'wrong-package' },
+    ]);
+    // A push of the right one mends it.
+    expect((await cache.pushAll([one])).pushed).toMatchObject([{ outcome: 'pushed' }]);
+    expect((await cache.package(one)).document.root.name).toBe('one');
+  });
+
   it.skipIf(!golden)(
     'writes the layers, in the order, and the diff ids that Spack writes (needs ../shared)',
     async () => {
-      const mirror = await openMirror(`${golden}/mirror-v3-signed`);
+      const mirror = await openV3Mirror(`${golden}/mirror-v3-signed`);
       const cache = fresh();
-      await copyToRegistry(mirror, cache, await all(mirror));
+      await cache.copyFrom(mirror, await all(mirror));
       const files = readdirSync(`${golden}/oci/plain`).filter((name) =>
         /-.*\.spack\.manifest\.json$/.test(name),
       );

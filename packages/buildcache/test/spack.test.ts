@@ -6,17 +6,14 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { nginxMissing, startNginx } from '../../storage/src/testing-nginx.js';
 import { cephMissing, type S3Server, startS3 } from '../../storage/src/testing-s3.js';
 import {
-  copyPackages,
   createKey,
   formatPublicKey,
   installedPackage,
   KeySigner,
-  openMirror,
+  openV3Mirror,
   presentPackages,
-  pushPackages,
   readInstallTree,
   Trust,
-  updateIndex,
   v3,
   verifyMirror,
 } from '../src/index.js';
@@ -57,12 +54,12 @@ describe.skipIf(spackMissing)(
       key = await createKey({ name: 'Stackwright test' });
       writeFileSync(join(base, 'key.pub'), formatPublicKey(key));
       writeFileSync(join(base, 'key.secret'), key.armor());
-      const from = await openMirror(quickstartMirror);
+      const from = await openV3Mirror(quickstartMirror);
       const push = async (url: string, env?: NodeJS.ProcessEnv) => {
-        const to = await openMirror(url, { env });
+        const to = await openV3Mirror(url, { env });
         const refs = [...(await presentPackages(from)).values()];
-        await copyPackages(from, to, refs, { signer: new KeySigner(key) });
-        await updateIndex(to);
+        await to.copyFrom(from, refs, { signer: new KeySigner(key) });
+        await to.updateIndex();
         await to.close();
       };
       await push(mirror);
@@ -96,7 +93,7 @@ describe.skipIf(spackMissing)(
         if (lacking) return console.warn(`skipped over ${scheme}: ${lacking}`);
         const env = real.environment(scheme, urls[scheme]!);
         const listed = await spack(env, 'buildcache', 'list', '-aL');
-        for await (const { hash } of (await openMirror(mirror)).packages()) expect(listed).toContain(hash);
+        for await (const { hash } of (await openV3Mirror(mirror)).packages()) expect(listed).toContain(hash);
         await spack(env, 'install', '--cache-only');
         const tree = await readInstallTree(real.treeOf(scheme));
         expect(tree.installed.size).toBeGreaterThanOrEqual(7);
@@ -108,8 +105,8 @@ describe.skipIf(spackMissing)(
     it('does not install what somebody else has signed', async () => {
       const folder = copyOf(mirror);
       const other = new KeySigner(await createKey({ name: 'Somebody else' }));
-      const own = await openMirror(folder);
-      await copyPackages(await openMirror(mirror), own, [...(await presentPackages(own)).values()], {
+      const own = await openV3Mirror(folder);
+      await own.copyFrom(await openV3Mirror(mirror), [...(await presentPackages(own)).values()], {
         signer: other,
         force: true,
       });
@@ -133,7 +130,7 @@ describe.skipIf(spackMissing)(
         roots: { hash: string }[];
         concrete_specs: Record<string, object>;
       };
-      const { hashes } = await (await openMirror(mirror)).index();
+      const { hashes } = await (await openV3Mirror(mirror)).index();
       expect(hashes).toContain(lock.roots[0]!.hash);
     });
 
@@ -142,12 +139,12 @@ describe.skipIf(spackMissing)(
       const theirs = join(base, 'theirs');
       await spack(join(base, 'file'), 'buildcache', 'push', '--without-build-dependencies', theirs);
       const spackRoot = (await spack(join(base, 'file'), 'location', '--spack-root')).trim();
-      const ours = await openMirror(join(base, 'ours'));
+      const ours = await openV3Mirror(join(base, 'ours'));
       const sources = [...tree.installed].map((hash) =>
         installedPackage(tree.prefixes.get(hash)!, tree, spackRoot),
       );
-      expect((await pushPackages(ours, sources)).failed).toEqual([]);
-      const other = await openMirror(theirs);
+      expect((await ours.pushAll(sources)).failed).toEqual([]);
+      const other = await openV3Mirror(theirs);
       // Signed by Spack with the same key, through gpg.
       const { packages, findings } = await verifyMirror(
         other.withPolicy({ kind: 'trusted', trust: new Trust([key.toPublic()]) }),
@@ -158,11 +155,13 @@ describe.skipIf(spackMissing)(
         gunzipSync(readFileSync(join(folder, v3.blob(checksum))));
       let compared = 0;
       for await (const ref of other.packages()) {
-        const [a, b] = await Promise.all([ours.manifest(ref), other.manifest(ref)]);
+        const [a, b] = await (await Promise.all([ours.package(ref), other.package(ref)])).map(
+          (one) => one.manifest,
+        );
         expect(
-          unpacked(join(base, 'ours'), a.tarball.checksum).equals(unpacked(theirs, b.tarball.checksum)),
+          unpacked(join(base, 'ours'), a.tarball.digest).equals(unpacked(theirs, b.tarball.digest)),
         ).toBe(true);
-        expect(unpacked(join(base, 'ours'), a.spec.checksum).equals(unpacked(theirs, b.spec.checksum))).toBe(
+        expect(unpacked(join(base, 'ours'), a.spec.digest).equals(unpacked(theirs, b.spec.digest))).toBe(
           true,
         );
         compared++;
@@ -174,11 +173,11 @@ describe.skipIf(spackMissing)(
       const folder = copyOf(mirror);
       const entries = async () => {
         const all: Record<string, string> = {};
-        for await (const { node, refCount, inBuildcache } of (await openMirror(folder)).indexEntries())
+        for await (const { node, refCount, inBuildcache } of (await openV3Mirror(folder)).indexEntries())
           all[node.hash] = `${refCount} ${inBuildcache}`;
         return all;
       };
-      await updateIndex(await openMirror(folder), { full: true });
+      await (await openV3Mirror(folder)).updateIndex({ full: true });
       const ours = await entries();
       await spack(join(base, 'file'), 'buildcache', 'update-index', folder);
       expect(await entries()).toEqual(ours);

@@ -1,11 +1,16 @@
 import { createReadStream } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { goArchitecture, searchPaths } from '@stackwright/buildcache';
-import { type Descriptor, digestOf, type ImageConfig, mediaTypes } from '@stackwright/oci';
+import {
+  type BaseImage,
+  composeImage,
+  type ImageConfig,
+  type ImageDocument,
+  ociLayer,
+} from '@stackwright/oci';
 import type { ConcreteNode } from '@stackwright/spack-env';
-import type { BaseImage } from './base.js';
 import { ImageError } from './error.js';
-import { keyOf, type Layer, type PackageBlob } from './layer.js';
+import { keyOf, type LayerFile, type PackageBlob } from './layer.js';
 import { mergeLayers } from './merge.js';
 import { type MovedPackage, moveKey, planMove, relocatedTar } from './move.js';
 import type { SbomPackage } from './sbom.js';
@@ -39,26 +44,26 @@ export interface AssembleOptions {
   readonly mostLayers?: number;
   readonly signal?: AbortSignal;
   /** Called when a package's layer is ready. */
-  readonly onLayer?: (layer: PackageLayer) => void;
+  readonly onLayer?: (layer: PlacedPackage) => void;
 }
 
 /** How a package came into the image. */
-export interface PackageLayer {
+export interface PlacedPackage {
   readonly package: PackageBlob;
   /** `mirror`: the mirror's blob as it is; `relocated`: changed for another root and packed anew. */
   readonly origin: 'mirror' | 'relocated';
-  readonly layer: Layer;
+  readonly layer: LayerFile;
   /** Absolute, in the image. */
   readonly prefix: string;
 }
 
 /** An image that is ready to be written anywhere: small documents in memory, layers as files. */
 export interface AssembledImage {
-  readonly manifest: { readonly descriptor: Descriptor; readonly bytes: Buffer };
-  readonly config: { readonly descriptor: Descriptor; readonly bytes: Buffer };
+  readonly manifest: ImageDocument;
+  readonly config: ImageDocument;
   /** In the manifest's order, those of the base first. */
-  readonly layers: readonly Layer[];
-  readonly packages: readonly PackageLayer[];
+  readonly layers: readonly LayerFile[];
+  readonly packages: readonly PlacedPackage[];
   readonly bill: readonly SbomPackage[];
 }
 
@@ -71,7 +76,8 @@ const epoch = '1970-01-01T00:00:00Z';
  */
 export async function assembleImage(options: AssembleOptions): Promise<AssembledImage> {
   const { packages, staging, signal } = options;
-  if (packages.length === 0) throw new ImageError('input', 'The stack has no packages to put into an image.');
+  if (packages.length === 0)
+    throw new ImageError('no-packages', 'The stack has no packages to put into an image.');
   const staged = await stageAll(packages, staging, signal);
   const packageLayers = await makeLayers(options, staged);
   const baseLayers = options.base ? await stageBase(options.base, staging, signal) : [];
@@ -83,7 +89,7 @@ export async function assembleImage(options: AssembleOptions): Promise<Assembled
     signal,
   );
   return {
-    ...composeImage({
+    ...imageOf({
       base: options.base,
       settings: options.settings,
       arch: packages[0]?.node.arch,
@@ -92,33 +98,30 @@ export async function assembleImage(options: AssembleOptions): Promise<Assembled
       layers: merged,
     }),
     packages: packageLayers,
-    bill: packages.map(({ node, digest }) => ({ node, digest })),
+    bill: packages.map(({ node, descriptor }) => ({ node, digest: descriptor.digest })),
   };
 }
 
-/** The image of these layers on those of a base: its configuration and manifest. */
-export function composeImage(parts: {
+/** The image of these layers on those of a base, as settings want it to start. */
+export function imageOf(parts: {
   readonly base: BaseImage | undefined;
   readonly settings: ImageSettings | undefined;
   /** Of the packages, where the base does not tell. */
   readonly arch: ConcreteNode['arch'] | undefined;
   /** Environment, as `NAME=value`. */
   readonly env: readonly string[];
-  readonly baseLayers: readonly Layer[];
-  readonly layers: readonly Layer[];
+  readonly baseLayers: readonly LayerFile[];
+  readonly layers: readonly LayerFile[];
 }): Pick<AssembledImage, 'manifest' | 'config' | 'layers'> {
-  const layers = [...parts.baseLayers, ...parts.layers];
-  const config = describeJson(imageConfig(parts, layers), mediaTypes.config);
-  const manifest = describeJson(
-    {
-      schemaVersion: 2,
-      mediaType: mediaTypes.manifest,
-      config: config.descriptor,
-      layers: layers.map((layer) => layer.descriptor),
-    },
-    mediaTypes.manifest,
-  );
-  return { manifest, config, layers };
+  const { base, settings = {}, arch, baseLayers, layers } = parts;
+  const { manifest, config } = composeImage({
+    base: base?.image,
+    layers,
+    platform: { architecture: goArchitecture(arch?.target ?? ''), os: arch?.platform ?? 'linux' },
+    config: startOf(base?.image.config.config, settings, parts.env),
+    created: settings.created ?? epoch,
+  });
+  return { manifest, config, layers: [...baseLayers, ...layers] };
 }
 
 async function stageAll(
@@ -138,32 +141,32 @@ async function stageAll(
   return staged;
 }
 
-async function makeLayers(options: AssembleOptions, staged: readonly StagedBlob[]): Promise<PackageLayer[]> {
+async function makeLayers(options: AssembleOptions, staged: readonly StagedBlob[]): Promise<PlacedPackage[]> {
   const { packages, installRoot, staging, signal } = options;
   const moves = planMove(
     packages.map((blob, index) => ({ blob, staged: staged[index] as StagedBlob })),
     installRoot,
   );
-  const layers: PackageLayer[] = [];
+  const layers: PlacedPackage[] = [];
   for (const [index, blob] of packages.entries()) {
     const move = moves[index] as MovedPackage;
     const { facts, path } = staged[index] as StagedBlob;
     const createdBy = `stackwright: ${blob.node.name}@${blob.node.version}/${blob.node.hash}`;
-    let layer: Layer;
+    let layer: LayerFile;
     if (move.stays) {
       layer = {
-        descriptor: { mediaType: mediaTypes.layerGzip, digest: blob.digest, size: blob.size },
+        descriptor: blob.descriptor,
         diffId: facts.diffId,
         path,
         createdBy,
       };
     } else {
-      const key = keyOf('relocated', blob.digest, moveKey(move));
+      const key = keyOf('relocated', blob.descriptor.digest, moveKey(move));
       layer = await staging.pack(key, () => relocatedTar(createReadStream(path), move, signal), createdBy, {
         signal,
       });
     }
-    const ready: PackageLayer = {
+    const ready: PlacedPackage = {
       package: blob,
       origin: move.stays ? 'mirror' : 'relocated',
       layer,
@@ -176,23 +179,23 @@ async function makeLayers(options: AssembleOptions, staged: readonly StagedBlob[
 }
 
 /** A base's layers as files. */
-export async function stageBase(base: BaseImage, staging: Staging, signal?: AbortSignal): Promise<Layer[]> {
+export async function stageBase(
+  base: BaseImage,
+  staging: Staging,
+  signal?: AbortSignal,
+): Promise<LayerFile[]> {
   const { image, source } = base;
-  const layers: Layer[] = [];
+  const layers: LayerFile[] = [];
   for (const [index, descriptor] of image.manifest.layers.entries()) {
     const diffId = image.config.rootfs.diff_ids[index];
     if (!diffId)
-      throw new ImageError('input', `${source.name}: the base image has fewer diff_ids than layers.`);
+      throw new ImageError('base', `${source.name}: the base image has fewer diff_ids than layers.`);
     const path = await staging.keep(
       descriptor,
       (): Promise<Readable> => source.blob(descriptor, signal),
       signal,
     );
-    const mediaType = descriptor.mediaType.replace(
-      'application/vnd.docker.image.rootfs.diff.tar.gzip',
-      mediaTypes.layerGzip,
-    );
-    layers.push({ descriptor: { ...descriptor, mediaType }, diffId, path, createdBy: '' });
+    layers.push({ descriptor: ociLayer(descriptor), diffId, path, createdBy: '' });
   }
   return layers;
 }
@@ -200,7 +203,7 @@ export async function stageBase(base: BaseImage, staging: Staging, signal?: Abor
 /** The packages that the search paths list, first one first. */
 function shownPackages(
   { searched, packages }: AssembleOptions,
-  packageLayers: readonly PackageLayer[],
+  packageLayers: readonly PlacedPackage[],
   staged: readonly StagedBlob[],
 ) {
   const order = searched ?? packages.map(({ node }) => node.hash);
@@ -214,40 +217,25 @@ function shownPackages(
     .sort((a, b) => order.indexOf(a.hash) - order.indexOf(b.hash));
 }
 
-function imageConfig(
-  { base, settings = {}, arch, env, baseLayers }: Parameters<typeof composeImage>[0],
-  layers: readonly Layer[],
-): ImageConfig {
-  const below = base?.image.config;
-  const created = settings.created ?? epoch;
-  const extra = Object.entries(settings.env ?? {}).map(([name, value]) => `${name}=${value}`);
-  const overridden = new Set(Object.keys(settings.env ?? {}));
-  const labels = { ...below?.config?.Labels, ...settings.labels };
-  const entrypoint = settings.entrypoint ?? (settings.command ? undefined : below?.config?.Entrypoint);
-  const command = settings.command ?? (settings.entrypoint ? undefined : below?.config?.Cmd);
+/** How a container starts: the base's settings with those of the stack over them. */
+function startOf(
+  below: ImageConfig['config'],
+  settings: ImageSettings,
+  env: readonly string[],
+): ImageConfig['config'] {
+  const own = Object.entries(settings.env ?? {}).map(([name, value]) => `${name}=${value}`);
+  const replacedNames = new Set(Object.keys(settings.env ?? {}));
+  const inherited = env.filter((entry) => !replacedNames.has(entry.slice(0, entry.indexOf('='))));
+  const labels = { ...below?.Labels, ...settings.labels };
+  // A command of its own must not become arguments of the base's entrypoint.
+  const replaced = settings.command !== undefined || settings.entrypoint !== undefined;
   return {
-    created,
-    architecture: below?.architecture ?? goArchitecture(arch?.target ?? ''),
-    ...(below?.variant ? { variant: below.variant } : {}),
-    os: below?.os ?? arch?.platform ?? 'linux',
-    config: {
-      ...below?.config,
-      Env: [...env.filter((entry) => !overridden.has(entry.slice(0, entry.indexOf('=')))), ...extra],
-      ...(settings.user ? { User: settings.user } : {}),
-      ...(settings.workdir ? { WorkingDir: settings.workdir } : {}),
-      Entrypoint: entrypoint,
-      Cmd: command,
-      ...(Object.keys(labels).length > 0 ? { Labels: labels } : {}),
-    },
-    rootfs: { type: 'layers', diff_ids: layers.map((layer) => layer.diffId) },
-    history: [
-      ...(below?.history ?? []),
-      ...layers.slice(baseLayers.length).map((layer) => ({ created, created_by: layer.createdBy })),
-    ],
+    ...below,
+    Env: [...inherited, ...own],
+    User: settings.user || below?.User,
+    WorkingDir: settings.workdir || below?.WorkingDir,
+    Entrypoint: replaced ? settings.entrypoint : below?.Entrypoint,
+    Cmd: replaced ? settings.command : below?.Cmd,
+    Labels: Object.keys(labels).length > 0 ? labels : undefined,
   };
-}
-
-function describeJson(document: unknown, mediaType: string): { descriptor: Descriptor; bytes: Buffer } {
-  const bytes = Buffer.from(JSON.stringify(document));
-  return { bytes, descriptor: { mediaType, digest: digestOf(bytes), size: bytes.length } };
 }

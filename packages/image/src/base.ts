@@ -1,8 +1,7 @@
 import { resolve } from 'node:path';
 import {
-  type Image,
+  type BaseImage,
   ImageLayout,
-  type ImageSource,
   type Platform,
   parseReference,
   RegistryRepository,
@@ -10,12 +9,6 @@ import {
   storedCredentials,
 } from '@stackwright/oci';
 import { ImageError } from './error.js';
-
-/** An image that another is built on. */
-export interface BaseImage {
-  readonly image: Image;
-  readonly source: ImageSource;
-}
 
 /**
  * Opens the image to build on: `scratch` (none), `oci:FOLDER[:TAG]`, or a registry's reference, which may stand behind
@@ -55,6 +48,8 @@ export async function openBase(
 export function parseLayoutName(text: string): { folder: string; tag: string } {
   const [, folder = '', tag = 'latest'] = /^oci:(.+?)(?::([A-Za-z0-9_][\w.-]*))?$/.exec(text) ?? [];
   if (!folder)
-    throw new ImageError('input', `"${text}" names no folder.`, 'Write oci:FOLDER or oci:FOLDER:TAG.');
+    throw new ImageError('name', `"${text}" names no folder.`, {
+      hint: 'Write oci:FOLDER or oci:FOLDER:TAG.',
+    });
   return { folder, tag };
 }

@@ -1,13 +1,6 @@
 import { createReadStream } from 'node:fs';
 import { join } from 'node:path';
-import {
-  describe,
-  folderOf,
-  hasCode,
-  type PackageManifest,
-  type PackageMirror,
-  v3,
-} from '@stackwright/buildcache';
+import { describe, hasCode, type MirrorReader, type PackageManifest, v3 } from '@stackwright/buildcache';
 import type { ConcreteNode, Lock } from '@stackwright/spack-env';
 import { runtimeClosure } from './closure.js';
 import { ImageError } from './error.js';
@@ -15,20 +8,22 @@ import type { PackageBlob } from './layer.js';
 
 /** A package of a mirror as a layer takes it: where the mirror is a folder, its blob's file is used in place. */
 export function packageBlob(
-  mirror: PackageMirror,
+  mirror: MirrorReader,
   node: ConcreteNode,
   manifest: PackageManifest,
 ): PackageBlob {
-  const { checksum, contentLength } = manifest.tarball;
-  const folder = folderOf(mirror);
-  const path = folder && join(folder, v3.blob(checksum));
+  const descriptor = manifest.tarball;
+  const path = mirror.folder && join(mirror.folder, v3.blob(descriptor.digest));
   return {
     node,
-    digest: `sha256:${checksum}`,
-    size: contentLength,
+    descriptor,
     open: async (signal) => (path ? createReadStream(path, { signal }) : mirror.tarball(manifest, signal)),
-    ...(path ? { path } : {}),
+    path,
   };
+}
+
+async function manifestOf(mirror: MirrorReader, node: ConcreteNode, signal?: AbortSignal) {
+  return (await mirror.package(node, signal)).manifest;
 }
 
 /**
@@ -38,7 +33,7 @@ export function packageBlob(
  * @throws BuildcacheError for a bad signature or manifest, ImageError naming every package that the mirror lacks
  */
 export async function packagesOf(
-  mirror: PackageMirror,
+  mirror: MirrorReader,
   lock: Lock,
   options: { readonly known?: ReadonlyMap<string, PackageManifest>; readonly signal?: AbortSignal } = {},
 ): Promise<PackageBlob[]> {
@@ -50,7 +45,7 @@ export async function packagesOf(
       const node = nodes[index] as ConcreteNode;
       const manifest =
         options.known?.get(node.hash) ??
-        (await mirror.manifest(node, options.signal).catch((error: unknown) => {
+        (await manifestOf(mirror, node, options.signal).catch((error: unknown) => {
           if (hasCode(error, 'missing-package')) return undefined;
           throw error;
         }));
@@ -61,9 +56,9 @@ export async function packagesOf(
   const missing = nodes.filter((node) => !found.has(node.hash));
   if (missing.length > 0) {
     throw new ImageError(
-      'missing',
+      'missing-packages',
       `${mirror.url} lacks ${missing.length} of the image's ${nodes.length} packages: ${missing.map(describe).join(', ')}.`,
-      'Build and push them first: stackwright run STACK --mirror URL',
+      { hint: 'Build and push them first: stackwright run STACK --mirror URL' },
     );
   }
   return nodes.map((node) => found.get(node.hash) as PackageBlob);

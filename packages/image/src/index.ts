@@ -1,11 +1,12 @@
-export type { AssembledImage, AssembleOptions, ImageSettings, PackageLayer } from './assemble.js';
+export type { BaseImage } from '@stackwright/oci';
+export type { AssembledImage, AssembleOptions, ImageSettings, PlacedPackage } from './assemble.js';
 export { assembleImage } from './assemble.js';
-export type { BaseImage } from './base.js';
 export { openBase, parseLayoutName } from './base.js';
 export { runtimeClosure, searchOrder } from './closure.js';
+export type { ImageErrorCode } from './error.js';
 export { ImageError } from './error.js';
 export { packageBlob, packagesOf } from './from-mirror.js';
-export type { Layer, PackageBlob } from './layer.js';
+export type { LayerFile, PackageBlob } from './layer.js';
 export type { MirrorImageOptions } from './mirror-image.js';
 export { assembleMirrorImage } from './mirror-image.js';
 export type { SbomPackage } from './sbom.js';

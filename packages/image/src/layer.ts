@@ -1,27 +1,22 @@
 import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
-import type { Descriptor, Digest } from '@stackwright/oci';
+import type { ComposedLayer, Descriptor } from '@stackwright/oci';
 import type { ConcreteNode } from '@stackwright/spack-env';
 
 /** A package's binary as the mirror holds it: the verified manifest says which blob, and the mirror opens it. */
 export interface PackageBlob {
   readonly node: ConcreteNode;
-  readonly digest: Digest;
-  /** Bytes, compressed. */
-  readonly size: number;
+  /** The tarball, which is a layer as it is where the package is not moved. */
+  readonly descriptor: Descriptor;
   /** The blob's bytes; whoever reads checks their digest. */
   open(signal?: AbortSignal): Promise<Readable>;
   /** The file that holds the blob, where the mirror is a folder: then it is linked, not copied. */
   readonly path?: string;
 }
 
-/** A layer that is ready to be named by a manifest. */
-export interface Layer {
-  readonly descriptor: Descriptor;
-  readonly diffId: Digest;
+/** A layer whose bytes lie in a file. */
+export interface LayerFile extends ComposedLayer {
   readonly path: string;
-  /** For the history of the image's configuration. */
-  readonly createdBy: string;
 }
 
 /** A short, stable name for a combination of inputs, for remembering what was made of them. */

@@ -1,8 +1,7 @@
 import { createReadStream } from 'node:fs';
-import type { Readable, Writable } from 'node:stream';
-import { createGunzip } from 'node:zlib';
-import { extract, pack } from 'tar-stream';
-import { keyOf, type Layer } from './layer.js';
+import { Readable } from 'node:stream';
+import { type TarItem, tarBytes, tarEntries } from '@stackwright/buildcache';
+import { keyOf, type LayerFile } from './layer.js';
 import type { Staging } from './staging.js';
 
 /**
@@ -10,16 +9,16 @@ import type { Staging } from './staging.js';
  * little has to be compressed again and the large blobs of the mirror stay as they are.
  */
 export async function mergeLayers(
-  layers: readonly Layer[],
+  layers: readonly LayerFile[],
   most: number,
   staging: Staging,
   signal?: AbortSignal,
-): Promise<Layer[]> {
+): Promise<LayerFile[]> {
   const groups = groupSmallest(
     layers.map((layer) => layer.descriptor.size),
     most,
   );
-  const merged: Layer[] = [];
+  const merged: LayerFile[] = [];
   let start = 0;
   for (const length of groups) {
     const group = layers.slice(start, start + length);
@@ -57,28 +56,18 @@ export function groupSmallest(sizes: readonly number[], most: number): number[] 
 }
 
 /** One tar of several layers' entries, in order; a folder that an earlier layer has is not repeated. */
-function concatenate(layers: readonly Layer[], signal?: AbortSignal): Readable {
-  const output = pack();
+function concatenate(layers: readonly LayerFile[], signal?: AbortSignal): Readable {
+  return Readable.from(tarBytes(entriesOf(layers, signal)), { objectMode: false });
+}
+
+async function* entriesOf(layers: readonly LayerFile[], signal?: AbortSignal): AsyncGenerator<TarItem> {
   const folders = new Set<string>();
-  const fill = async () => {
-    for (const layer of layers) {
-      const untar = createReadStream(layer.path, { signal }).pipe(createGunzip()).pipe(extract());
-      for await (const entry of untar) {
-        const { header } = entry;
-        if (header.type === 'directory' && folders.has(header.name)) {
-          entry.resume();
-          continue;
-        }
-        if (header.type === 'directory') folders.add(header.name);
-        const sink = output.entry(header) as unknown as Writable;
-        for await (const chunk of entry) {
-          if (!sink.write(chunk)) await new Promise((resolve) => sink.once('drain', resolve));
-        }
-        sink.end();
-      }
+  for (const layer of layers) {
+    for await (const item of tarEntries(createReadStream(layer.path), { what: layer.createdBy, signal })) {
+      const { name, type } = item.entry;
+      if (type === 'folder' && folders.has(name)) continue;
+      if (type === 'folder') folders.add(name);
+      yield item;
     }
-    output.finalize();
-  };
-  fill().catch((error) => output.destroy(error));
-  return output as unknown as Readable;
+  }
 }

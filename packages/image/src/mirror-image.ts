@@ -1,32 +1,30 @@
 import { createReadStream } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
+import { Readable } from 'node:stream';
 import {
   copyKeys,
-  copyPackages,
   describe,
   hasCode,
-  type Mirror,
-  openMirror,
+  type MirrorReader,
+  openV3Mirror,
   type PackageManifest,
-  type PackageMirror,
-  updateIndex,
+  type TarItem,
+  tarBytes,
+  type V3Mirror,
   v3,
 } from '@stackwright/buildcache';
 import type { ConcreteNode } from '@stackwright/spack-env';
-import { pack } from 'tar-stream';
-import { type AssembledImage, type AssembleOptions, composeImage, stageBase } from './assemble.js';
+import { type AssembledImage, type AssembleOptions, imageOf, stageBase } from './assemble.js';
 import { ImageError } from './error.js';
-import { keyOf, type Layer } from './layer.js';
+import { keyOf, type LayerFile } from './layer.js';
 import { groupSmallest } from './merge.js';
 import type { Staging } from './staging.js';
 
 export interface MirrorImageOptions
   extends Pick<AssembleOptions, 'base' | 'settings' | 'staging' | 'mostLayers' | 'signal'> {
   /** Each is taken from its mirror, and verified by the policy there. */
-  readonly packages: readonly { readonly node: ConcreteNode; readonly mirror: PackageMirror }[];
+  readonly packages: readonly { readonly node: ConcreteNode; readonly mirror: MirrorReader }[];
   /** Absolute folder that the mirror lies under in the image. */
   readonly root: string;
   readonly onLayer?: (ready: number, all: number) => void;
@@ -47,13 +45,13 @@ export async function assembleMirrorImage(options: MirrorImageOptions): Promise<
   const { packages, base, staging, signal } = options;
   const temporary = await mkdtemp(join(staging.folder, 'mirror-'));
   try {
-    const copy = await openMirror(temporary, { signal });
+    const copy = await openV3Mirror(temporary, { signal });
     const manifests = await fillMirror(packages, copy, signal);
     const baseLayers = base ? await stageBase(base, staging, signal) : [];
     const room = Math.max((options.mostLayers ?? 120) - baseLayers.length, 2);
     const layers = await mirrorLayers(temporary, copy, manifests, room, options);
     return {
-      ...composeImage({
+      ...imageOf({
         base,
         settings: options.settings,
         arch: packages[0]?.node.arch,
@@ -64,7 +62,7 @@ export async function assembleMirrorImage(options: MirrorImageOptions): Promise<
       packages: [],
       bill: manifests.map(({ node, manifest }) => ({
         node,
-        digest: `sha256:${manifest.tarball.checksum}` as const,
+        digest: manifest.tarball.digest,
       })),
     };
   } finally {
@@ -80,7 +78,7 @@ interface Copied {
 /** Copies the packages into a new mirror, with keys and index. Returns their manifests there, by name. */
 async function fillMirror(
   packages: MirrorImageOptions['packages'],
-  to: Mirror,
+  to: V3Mirror,
   signal: AbortSignal | undefined,
 ): Promise<Copied[]> {
   for (const from of new Set(packages.map(({ mirror }) => mirror))) {
@@ -89,37 +87,39 @@ async function fillMirror(
     await copyKeys(from, to, signal);
   }
   // One after the other, so that the index of the same packages is always the same.
-  await updateIndex(to, { parallel: 1, signal });
+  await to.updateIndex({ parallel: 1, signal });
   const sorted = packages.map(({ node }) => node).sort((a, b) => (describe(a) < describe(b) ? -1 : 1));
-  return Promise.all(sorted.map(async (node) => ({ node, manifest: await to.manifest(node, signal) })));
+  return Promise.all(
+    sorted.map(async (node) => ({ node, manifest: (await to.package(node, signal)).manifest })),
+  );
 }
 
 async function copyInto(
-  from: PackageMirror,
-  to: Mirror,
+  from: MirrorReader,
+  to: V3Mirror,
   nodes: readonly ConcreteNode[],
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const { failed } = await copyPackages(from, to, nodes, { signal });
+  const { failed } = await to.copyFrom(from, nodes, { signal });
   const missing = failed.filter(({ error }) => hasCode(error, 'missing-package'));
   const other = failed.find(({ error }) => !hasCode(error, 'missing-package'));
   if (other) throw other.error;
   if (missing.length > 0) {
     throw new ImageError(
-      'missing',
+      'missing-packages',
       `${from.url} lacks ${missing.length} of the stack's ${nodes.length} packages: ${missing.map((one) => describe(one.package)).join(', ')}.`,
-      'Build and push them first: stackwright run STACK --mirror URL',
+      { hint: 'Build and push them first: stackwright run STACK --mirror URL' },
     );
   }
 }
 
 async function mirrorLayers(
   folder: string,
-  copy: Mirror,
+  copy: V3Mirror,
   packages: readonly Copied[],
   room: number,
   { root, staging, signal, onLayer }: MirrorImageOptions,
-): Promise<Layer[]> {
+): Promise<LayerFile[]> {
   const files = new Map<string, MirrorFile>();
   for await (const { key, size = 0 } of copy.store.list('', { signal })) files.set(key, { key, size });
   const take = (keys: readonly string[]) =>
@@ -130,11 +130,11 @@ async function mirrorLayers(
     });
   const parts = packages.map(({ node, manifest }) => ({
     title: `${node.name}@${node.version}/${node.hash}`,
-    files: take([v3.blob(manifest.tarball.checksum), v3.blob(manifest.spec.checksum), v3.spec(node)]),
+    files: take([v3.blob(manifest.tarball.digest), v3.blob(manifest.spec.digest), v3.spec(node)]),
   }));
   const sizes = parts.map((part) => part.files.reduce((sum, file) => sum + file.size, 0));
   const groups = groupSmallest(sizes, room - 1);
-  const layers: Layer[] = [];
+  const layers: LayerFile[] = [];
   const add = async (title: string, content: readonly MirrorFile[]) => {
     layers.push(await mirrorLayer(folder, root, content, title, staging, signal));
     onLayer?.(layers.length, groups.length + 1);
@@ -159,7 +159,7 @@ async function mirrorLayer(
   title: string,
   staging: Staging,
   signal: AbortSignal | undefined,
-): Promise<Layer> {
+): Promise<LayerFile> {
   const contents = await Promise.all(
     files.map(async ({ key }) => {
       if (key.startsWith('blobs/')) return key;
@@ -168,38 +168,30 @@ async function mirrorLayer(
   );
   return staging.pack(
     keyOf('mirror', root, ...contents),
-    () => tarOf(folder, root, files, signal),
+    () => Readable.from(tarBytes(filesUnder(folder, root, files, signal)), { objectMode: false }),
     `stackwright: ${title}`,
     { plain: true, signal },
   );
 }
 
 /** Files of a folder under another root, with the folders above them; the same for the same files. */
-function tarOf(
+function* filesUnder(
   folder: string,
   root: string,
   files: readonly MirrorFile[],
   signal: AbortSignal | undefined,
-): Readable {
-  const output = pack();
-  const fixed = { mtime: new Date(0), uid: 0, gid: 0 };
+): Generator<TarItem> {
   const names = [...files].sort((a, b) => (a.key < b.key ? -1 : 1));
   const folders = new Set<string>();
   for (const { key } of names) {
     for (let at = dirname(join(root, key)); at !== '/'; at = dirname(at)) folders.add(at);
   }
-  const fill = async () => {
-    for (const path of [...folders].sort()) {
-      output.entry({ name: `${path.slice(1)}/`, type: 'directory', mode: 0o755, ...fixed });
-    }
-    for (const { key, size } of names) {
-      const entry = output.entry({ name: join(root, key).slice(1), size, mode: 0o644, ...fixed });
-      await pipeline(createReadStream(join(folder, key)), entry as unknown as NodeJS.WritableStream, {
-        signal,
-      });
-    }
-    output.finalize();
-  };
-  fill().catch((error) => output.destroy(error));
-  return output as unknown as Readable;
+  for (const path of [...folders].sort())
+    yield { entry: { name: path.slice(1), type: 'folder', mode: 0o755, size: 0 }, content: [] };
+  for (const { key, size } of names) {
+    yield {
+      entry: { name: join(root, key).slice(1), type: 'file', mode: 0o644, size },
+      content: createReadStream(join(folder, key), { signal }),
+    };
+  }
 }

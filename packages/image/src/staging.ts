@@ -12,9 +12,10 @@ import {
   type Digest,
   DigestStream,
   hexOf,
+  type Layer,
   mediaTypes,
 } from '@stackwright/oci';
-import type { Layer, PackageBlob } from './layer.js';
+import type { LayerFile, PackageBlob } from './layer.js';
 
 /** A package's blob that was read to its end and found whole, with the file that holds it. */
 export interface StagedBlob {
@@ -41,9 +42,9 @@ export class Staging {
    */
   async stage(blob: PackageBlob, signal?: AbortSignal): Promise<StagedBlob> {
     const what = `${blob.node.name}@${blob.node.version}/${blob.node.hash}`;
-    const path = blob.path ?? (await this.keep(blob, (wait) => blob.open(wait), signal, what));
-    const checked = () => readChecked(createReadStream(path), blob, `${what}: ${path}`);
-    const known = await this.recall<LayerFacts>(blob.digest);
+    const path = blob.path ?? (await this.keep(blob.descriptor, (wait) => blob.open(wait), signal, what));
+    const checked = () => readChecked(createReadStream(path), blob.descriptor, `${what}: ${path}`);
+    const known = await this.recall<LayerFacts>(blob.descriptor.digest);
     if (known) {
       await pipeline(checked(), nowhere(), { signal });
       return { facts: known, path };
@@ -54,7 +55,7 @@ export class Staging {
       await pipeline(checked(), nowhere(), { signal });
       throw error;
     });
-    await this.remember(blob.digest, facts);
+    await this.remember(blob.descriptor.digest, facts);
     return { facts, path };
   }
 
@@ -68,8 +69,8 @@ export class Staging {
     tar: () => Readable,
     createdBy: string,
     { plain = false, signal }: { readonly plain?: boolean; readonly signal?: AbortSignal } = {},
-  ): Promise<Layer> {
-    const known = await this.recall<{ descriptor: Descriptor; diffId: Layer['diffId'] }>(key);
+  ): Promise<LayerFile> {
+    const known = await this.recall<Layer>(key);
     if (
       known &&
       (await stat(this.blobPath(known.descriptor.digest)).catch(() => undefined))?.size ===

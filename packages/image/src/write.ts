@@ -1,11 +1,12 @@
 import { createReadStream, createWriteStream } from 'node:fs';
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { type TarItem, tarBytes } from '@stackwright/buildcache';
 import { type Descriptor, hexOf, ImageLayout, type RegistryRepository } from '@stackwright/oci';
-import { pack } from 'tar-stream';
 import type { AssembledImage } from './assemble.js';
+import type { LayerFile } from './layer.js';
 
 /**
  * Writes an image into an OCI layout, links where it can, and names it last. Blobs of an earlier image of this tag
@@ -31,37 +32,43 @@ export async function writeDockerArchive(
   reference: string,
   signal?: AbortSignal,
 ): Promise<void> {
-  const name = (descriptor: Descriptor) => `blobs/sha256/${hexOf(descriptor.digest)}`;
   const distinct = new Map(image.layers.map((layer) => [layer.descriptor.digest, layer]));
   const manifest = [
     {
-      Config: name(image.config.descriptor),
+      Config: blobName(image.config.descriptor),
       RepoTags: [reference],
-      Layers: image.layers.map((l) => name(l.descriptor)),
+      Layers: image.layers.map((layer) => blobName(layer.descriptor)),
     },
   ];
   await mkdir(dirname(file), { recursive: true });
   const temporary = `${file}.part`;
-  const tar = pack();
-  const fixed = { mtime: new Date(0), mode: 0o644 };
-  const fill = async () => {
-    tar.entry({ name: name(image.config.descriptor), ...fixed }, image.config.bytes);
-    for (const layer of distinct.values()) {
-      const entry = tar.entry({ name: name(layer.descriptor), size: layer.descriptor.size, ...fixed });
-      await pipeline(createReadStream(layer.path), entry as unknown as NodeJS.WritableStream);
-    }
-    tar.entry({ name: 'manifest.json', ...fixed }, JSON.stringify(manifest));
-    tar.finalize();
-  };
+  const items = archiveItems(image, [...distinct.values()], JSON.stringify(manifest));
   try {
-    await Promise.all([
-      fill(),
-      pipeline(tar as unknown as Readable, createWriteStream(temporary), { signal }),
-    ]);
+    await pipeline(tarBytes(items), createWriteStream(temporary), { signal });
     await rename(temporary, file);
   } finally {
     await rm(temporary, { force: true });
   }
+}
+
+function* archiveItems(
+  image: AssembledImage,
+  layers: readonly LayerFile[],
+  manifest: string,
+): Generator<TarItem> {
+  yield archiveFile(blobName(image.config.descriptor), [image.config.bytes], image.config.bytes.length);
+  for (const { descriptor, path } of layers)
+    yield archiveFile(blobName(descriptor), createReadStream(path), descriptor.size);
+  const bytes = Buffer.from(manifest);
+  yield archiveFile('manifest.json', [bytes], bytes.length);
+}
+
+function archiveFile(name: string, content: TarItem['content'], size: number): TarItem {
+  return { entry: { name, type: 'file', mode: 0o644, size }, content };
+}
+
+function blobName(descriptor: Descriptor): string {
+  return `blobs/sha256/${hexOf(descriptor.digest)}`;
 }
 
 export interface PushResult {
@@ -94,7 +101,6 @@ export async function pushImage(
     }
   };
   await Promise.all([worker(), worker(), worker(), worker()]);
-  const { Readable } = await import('node:stream');
   await target.putBlob(image.config.descriptor, () => Readable.from([image.config.bytes]), { signal });
   for (const tag of tags)
     await target.putManifest(tag, image.manifest.bytes, image.manifest.descriptor.mediaType, signal);

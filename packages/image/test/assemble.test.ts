@@ -20,7 +20,9 @@ describe('an image of the quickstart stack', () => {
     const first = await assembleImage({ packages: blobs, staging: await staging(), settings });
     const second = await assembleImage({ packages: blobs, staging: await staging(), settings });
     expect(first.manifest.descriptor).toEqual(second.manifest.descriptor);
-    expect(first.layers.map((layer) => layer.descriptor.digest)).toEqual(blobs.map((blob) => blob.digest));
+    expect(first.layers.map((layer) => layer.descriptor.digest)).toEqual(
+      blobs.map((blob) => blob.descriptor.digest),
+    );
     expect(first.packages.every(({ origin }) => origin === 'mirror')).toBe(true);
     const folder = join(work, 'layout');
     await writeLayout(first, folder, 'latest');
@@ -119,7 +121,7 @@ describe('an image of the quickstart stack', () => {
 
   it('is refused when a blob is cut short', async () => {
     const [first, ...rest] = packages();
-    const short = { ...first!, size: first!.size + 1 };
+    const short = { ...first!, descriptor: { ...first!.descriptor, size: first!.descriptor.size + 1 } };
     const making = staging().then((folder) => assembleImage({ packages: [short, ...rest], staging: folder }));
     await expect(making).rejects.toMatchObject({
       kind: 'input',

@@ -1,10 +1,24 @@
 import { cpSync, createReadStream, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { type Mirror, openMirror, readKeyFiles, trustOf, verifyMirror } from '@stackwright/buildcache';
+import {
+  openV3Mirror,
+  readKeyFiles,
+  trustOf,
+  type V3Mirror,
+  v3,
+  verifyMirror,
+} from '@stackwright/buildcache';
 import { extract } from 'tar-stream';
 import { afterAll, describe, expect, it } from 'vitest';
-import { type AssembledImage, assembleMirrorImage, openBase, Staging, writeLayout } from '../src/index.js';
+import {
+  type AssembledImage,
+  assembleMirrorImage,
+  openBase,
+  packagesOf,
+  Staging,
+  writeLayout,
+} from '../src/index.js';
 import { lock, stack } from './quickstart.js';
 
 const work = mkdtempSync(join(tmpdir(), 'mirror-image-'));
@@ -15,9 +29,9 @@ const policy = async () => ({
   kind: 'trusted' as const,
   trust: await trustOf({ keys: await readKeyFiles([join(stack, 'keys/quickstart.pub')]) }),
 });
-type Over = Partial<Parameters<typeof assembleMirrorImage>[0]> & { mirror?: Mirror; nodes?: typeof nodes };
+type Over = Partial<Parameters<typeof assembleMirrorImage>[0]> & { mirror?: V3Mirror; nodes?: typeof nodes };
 const assemble = async ({ mirror, nodes: wanted = nodes, ...over }: Over = {}) => {
-  const from = mirror ?? (await openMirror(join(stack, 'mirror'), { policy: await policy() }));
+  const from = mirror ?? (await openV3Mirror(join(stack, 'mirror'), { policy: await policy() }));
   return assembleMirrorImage({
     packages: wanted.map((node) => ({ node, mirror: from })),
     root: '/srv/mirror',
@@ -52,7 +66,7 @@ async function unpack(image: AssembledImage): Promise<string> {
 describe('an image that holds a mirror', () => {
   it('has all of the stack, signed, with keys and index, and nothing else', async () => {
     const rootfs = await unpack(await assemble());
-    const mirror = await openMirror(join(rootfs, 'srv/mirror'), { policy: await policy() });
+    const mirror = await openV3Mirror(join(rootfs, 'srv/mirror'), { policy: await policy() });
     expect((await verifyMirror(mirror)).findings).toEqual([]);
     expect([...(await mirror.index()).hashes].sort()).toEqual(nodes.map((node) => node.hash).sort());
     expect(await mirror.publishedKeys()).toHaveLength(1);
@@ -73,7 +87,7 @@ describe('an image that holds a mirror', () => {
   it('has few layers where many are not allowed', async () => {
     const image = await assemble({ mostLayers: 4 });
     expect(image.layers).toHaveLength(4);
-    const mirror = await openMirror(join(await unpack(image), 'srv/mirror'), { policy: await policy() });
+    const mirror = await openV3Mirror(join(await unpack(image), 'srv/mirror'), { policy: await policy() });
     expect((await verifyMirror(mirror)).findings).toEqual([]);
   });
 
@@ -95,7 +109,7 @@ describe('an image that holds a mirror', () => {
     const folder = join(work, 'poor');
     cpSync(join(stack, 'mirror'), folder, { recursive: true });
     rmSync(join(folder, 'v3/manifests/spec/hello'), { recursive: true });
-    const poor = await openMirror(folder, { policy: await policy() });
+    const poor = await openV3Mirror(folder, { policy: await policy() });
     await expect(assemble({ mirror: poor })).rejects.toMatchObject({
       kind: 'missing',
       message: expect.stringMatching(/lacks 1 of the stack's 9 packages: hello@2\.0/),
@@ -106,12 +120,26 @@ describe('an image that holds a mirror', () => {
     });
   });
 
+  it("is not made of one package at another's key", async () => {
+    const folder = join(work, 'swapped');
+    cpSync(join(stack, 'mirror'), folder, { recursive: true });
+    const key = (name: string) => {
+      const node = nodes.find((one) => one.name === name)!;
+      return join(folder, v3.spec(node));
+    };
+    cpSync(key('chorus'), key('hello'));
+    const mirror = await openV3Mirror(folder, { policy: await policy() });
+    const wrong = { code: 'wrong-package', message: expect.stringMatching(/hello@2\.0\/.*chorus@1\.1\//) };
+    await expect(assemble({ mirror })).rejects.toMatchObject(wrong);
+    await expect(packagesOf(mirror, lock)).rejects.toMatchObject(wrong);
+  });
+
   it('takes packages from several mirrors, with the keys of each', async () => {
     const [first, second] = [join(work, 'first'), join(work, 'second')];
     const half = (folder: string, names: readonly string[]) => {
       cpSync(join(stack, 'mirror'), folder, { recursive: true });
       for (const name of names) rmSync(join(folder, 'v3/manifests/spec', name), { recursive: true });
-      return openMirror(folder);
+      return openV3Mirror(folder);
     };
     const names = [...new Set(nodes.map((node) => node.name))];
     const [one, other] = [await half(first, names.slice(4)), await half(second, names.slice(0, 4))];

@@ -23,8 +23,7 @@ export function packages(mirror = join(stack, 'mirror')): PackageBlob[] {
     const path = join(mirror, 'blobs/sha256', checksum.slice(0, 2), checksum);
     return {
       node,
-      digest: `sha256:${checksum}`,
-      size: contentLength,
+      descriptor: { mediaType: mediaTypes.layerGzip, digest: `sha256:${checksum}`, size: contentLength },
       path,
       open: async () => createReadStream(path),
     };

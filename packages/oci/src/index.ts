@@ -1,3 +1,5 @@
+export type { BaseImage, ComposedLayer, ImageDocument, ImageParts, Layer } from './compose.js';
+export { composeImage, ociLayer } from './compose.js';
 export type { Credentials } from './credentials.js';
 export { storedCredentials } from './credentials.js';
 export type { Descriptor, Digest, ImageConfig, ImageIndex, Manifest, Platform } from './descriptor.js';

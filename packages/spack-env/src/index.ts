@@ -1,6 +1,7 @@
 export { evaluateCondition } from './condition.js';
 export type { ConfigEntry, ConfigNode, ListNode, MapNode, MergeMode, ScalarNode } from './config-node.js';
 export { nodeAt, plainValue, textOf } from './config-node.js';
+export { dagHashOf } from './dag-hash.js';
 export type { Environment, LoadOptions, RootSpec, SpecGroup, View } from './environment.js';
 export { editManifest, loadEnvironment, readEnvironment, upgradeManifest } from './environment.js';
 export type { Finding, Position } from './error.js';

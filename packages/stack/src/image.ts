@@ -151,9 +151,9 @@ async function take(mirrors: StackMirrors, nodes: readonly ConcreteNode[], known
     const { describe } = await import('@stackwright/buildcache');
     const where = mirrors.places.map(({ fetch }) => fetch).join(', ') || 'No mirror of the stack';
     throw new ImageError(
-      'missing',
+      'missing-packages',
       `${where} lacks ${missing.length} of the image's ${nodes.length} packages: ${missing.map(describe).join(', ')}.`,
-      'Build and push them first: stackwright run STACK --mirror URL',
+      { hint: 'Build and push them first: stackwright run STACK --mirror URL' },
     );
   }
   return taken;

@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import type { AnyMirror } from '@stackwright/buildcache';
+import type { Mirror } from '@stackwright/buildcache';
 import { connectionOptions, type Environment, type MirrorConnection } from '@stackwright/spack-env';
 import type { Caller } from './caller.js';
 import { StackError } from './error.js';
@@ -106,7 +106,7 @@ export type RegistryRule = 'refuse' | 'count';
 
 /** The mirrors of a choice, each opened when it is first needed and with the signatures that it owes. */
 export class StackMirrors {
-  readonly #readers = new Map<MirrorPlace, Promise<AnyMirror | undefined>>();
+  readonly #readers = new Map<MirrorPlace, Promise<Mirror | undefined>>();
   /** The places that can be read, in order. */
   readonly places: readonly MirrorPlace[];
 
@@ -142,18 +142,18 @@ export class StackMirrors {
   }
 
   /** Opens a place to read; undefined where it is a folder that nothing was pushed to yet. */
-  reader(place: MirrorPlace): Promise<AnyMirror | undefined> {
+  reader(place: MirrorPlace): Promise<Mirror | undefined> {
     let opened = this.#readers.get(place);
     if (!opened) this.#readers.set(place, (opened = this.#open(place)));
     return opened;
   }
 
-  async #open(place: MirrorPlace): Promise<AnyMirror | undefined> {
+  async #open(place: MirrorPlace): Promise<Mirror | undefined> {
     if (await isNew(place.fetch)) return undefined;
     const { env, signal } = this.caller;
     // Loaded late: a stack whose mirror is still to be made does not wait for it.
-    const { openAnyMirror } = await import('@stackwright/buildcache');
-    return openAnyMirror(place.fetch, {
+    const { openMirror } = await import('@stackwright/buildcache');
+    return openMirror(place.fetch, {
       ...connectionOptions(place.connection?.fetch, env),
       policy: await policyFor(place, this.trust),
       signal,

@@ -1,7 +1,7 @@
 import {
   describe,
   type MirrorIndex,
-  type PackageMirror,
+  type MirrorReader,
   type PackageRef,
   presentPackages,
 } from '@stackwright/buildcache';
@@ -29,7 +29,7 @@ export interface Selection {
  */
 export async function selectPackages(
   caller: Caller,
-  mirror: PackageMirror,
+  mirror: MirrorReader,
   { specs = [], stacks = [], withDependencies = false, complete = false }: Selection,
 ): Promise<PackageRef[]> {
   const present = await presentPackages(mirror, caller.signal);
@@ -91,7 +91,7 @@ function addDependencies(
 
 /** Nodes by hash: from the index, and for what it lacks from the packages themselves. */
 async function nodesOf(
-  mirror: PackageMirror,
+  mirror: MirrorReader,
   present: ReadonlyMap<string, PackageRef>,
   signal: AbortSignal,
 ): Promise<MirrorIndex> {
@@ -102,7 +102,7 @@ async function nodesOf(
 
 /** The same, one after the other; of what the index has also those that are not asked for. */
 export async function* eachNode(
-  mirror: PackageMirror,
+  mirror: MirrorReader,
   present: ReadonlyMap<string, PackageRef>,
   signal: AbortSignal,
 ): AsyncGenerator<ConcreteNode> {
@@ -116,7 +116,7 @@ export async function* eachNode(
   const reader = mirror.withPolicy({ kind: 'unsigned' });
   for (const ref of present.values()) {
     if (seen.has(ref.hash)) continue;
-    const document = await reader.spec(await reader.manifest(ref, signal), signal);
+    const { document } = await reader.package(ref, signal);
     for (const [hash, node] of document.nodes) {
       if (seen.has(hash)) continue;
       seen.add(hash);

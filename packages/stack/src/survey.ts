@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises';
-import type { AnyMirror, PackageManifest } from '@stackwright/buildcache';
+import type { Mirror, PackageManifest } from '@stackwright/buildcache';
 import { packageBlob, type Staging } from '@stackwright/image';
 import type { Job, Location } from '@stackwright/job-graph';
 import type { ConcreteNode } from '@stackwright/spack-env';
@@ -11,7 +11,7 @@ import type { MirrorPlace, StackMirrors } from './mirrors.js';
 export interface Usable {
   readonly state: 'usable';
   readonly place: MirrorPlace;
-  readonly mirror: AnyMirror;
+  readonly mirror: Mirror;
   /** Its signature was checked as the place owes; undefined where an index was believed. */
   readonly manifest: PackageManifest | undefined;
 }
@@ -120,7 +120,7 @@ export async function checkWhole(
     readonly onProgress: (done: number, all: number) => void;
   },
 ): Promise<Survey> {
-  const { describe, folderOf } = await import('@stackwright/buildcache');
+  const { describe } = await import('@stackwright/buildcache');
   const { staging, inImage, signal, onProgress } = options;
   const checked = new Map(packages);
   const limit = pLimit(4);
@@ -129,8 +129,7 @@ export async function checkWhole(
     signal.throwIfAborted();
     const { mirror, place } = usable;
     try {
-      await mirror.spec(manifest, signal);
-      if (folderOf(mirror) !== undefined || inImage.has(node.hash)) {
+      if (mirror.folder !== undefined || inImage.has(node.hash)) {
         const blob = packageBlob(mirror, node, manifest);
         if (blob.path && !(await stat(blob.path).catch(() => undefined))) {
           throw new StackError('missing-blob', `${describe(node)}: the mirror lacks the blob ${blob.path}.`, {
@@ -162,7 +161,7 @@ export async function checkWhole(
 }
 
 async function ask(
-  mirror: AnyMirror,
+  mirror: Mirror,
   place: MirrorPlace,
   node: ConcreteNode,
   index: ReadonlySet<string> | undefined,
@@ -175,7 +174,7 @@ async function ask(
   }
   const { hasCode } = await import('@stackwright/buildcache');
   try {
-    return { state: 'usable', place, mirror, manifest: await mirror.manifest(node, signal) };
+    return { state: 'usable', place, mirror, manifest: (await mirror.package(node, signal)).manifest };
   } catch (error) {
     if (hasCode(error, 'missing-package')) {
       const reason = `in the index of ${place.fetch}, but not there`;
@@ -195,14 +194,17 @@ async function whyRefused(error: unknown): Promise<string | undefined> {
   if (hasCode(error, 'signature-untrusted')) return 'signed by no trusted key';
   if (hasCode(error, 'signature-expired', 'key-expired')) return 'signature expired';
   if (isUnvouched(error)) return `signature does not count (${error.code})`;
+  if (hasCode(error, 'wrong-package')) return 'another package in its place';
+  if (hasCode(error, 'dag-hash')) return 'spec changed after it was hashed';
   if (hasCode(error, 'manifest')) return 'broken manifest';
+  if (hasCode(error, 'spec', 'checksum', 'length', 'missing-blob')) return 'damaged';
   return undefined;
 }
 
 /** Hashes that a mirror's index has; a broken index is told and counts as none, unless nothing else is looked at. */
 async function readIndex(
   { caller }: StackMirrors,
-  mirror: AnyMirror,
+  mirror: Mirror,
   { by }: SurveyOptions,
 ): Promise<ReadonlySet<string>> {
   const hashes = new Set<string>();

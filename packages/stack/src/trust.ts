@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import type { PackageMirror, SignaturePolicy, Signer } from '@stackwright/buildcache';
+import type { MirrorReader, SignaturePolicy, Signer } from '@stackwright/buildcache';
 import type { Caller } from './caller.js';
 import { StackError } from './error.js';
 import type { MirrorPlace } from './mirrors.js';
@@ -78,7 +78,7 @@ export interface TrustOptions {
  */
 export async function mirrorPolicy(
   { cwd, signal }: Caller,
-  published: PackageMirror | undefined,
+  published: MirrorReader | undefined,
   options: TrustOptions,
 ): Promise<SignaturePolicy> {
   if (options.unsigned) return { kind: 'unsigned' };

@@ -6,7 +6,6 @@ import {
   formatPublicKey,
   formatSigningKey,
   type KeyInfo,
-  publishKey,
   readPublicKeys,
 } from '@stackwright/buildcache';
 import { readSigningKey } from '@stackwright/stack';
@@ -84,7 +83,7 @@ export const define: Define = (command, context) => {
         for (const file of files) {
           const { text, from } = await readText(context, file);
           for (const key of await readPublicKeys(text, from)) {
-            keys.push(...(await publishKey(mirror, formatPublicKey(key), context.signal)));
+            keys.push(...(await mirror.publishKey(formatPublicKey(key), context.signal)));
           }
         }
         if (options.json) return printJson(context, { mirror: mirror.url, keys });

@@ -1,29 +1,26 @@
-import { mediaTypes } from '@stackwright/oci';
 import pLimit from 'p-limit';
-import type { CopyOptions, CopyOutcome } from '../copy.js';
-import { hasCode } from '../error.js';
+import { isUnvouched } from '../error.js';
 import { readLayerFacts } from '../layer-facts.js';
-import { describe, type PackageRef } from '../layout.js';
-import type { PackageManifest } from '../mirror.js';
-import type { PackageMirror } from '../package-mirror.js';
-import { spooled } from '../pull.js';
-import { OciMirror } from './mirror.js';
-import { inspectedIn, type PackageLayer } from './package.js';
-import { type PublishOptions, publish, sameRegistry, type Upload } from './publish.js';
+import type { MirrorReader, PackageManifest } from '../mirror.js';
+import type { CopyOptions, CopyOutcome, CopyResult, PackageFailure } from '../mirror-writer.js';
+import { describe, type PackageRef } from '../package-ref.js';
+import { spooled } from '../unpack/pull.js';
+import { publish, sameRegistry, type Upload } from './publish.js';
+import { OciManifest, type OciReader } from './reader.js';
 
 /**
  * Copies packages from any mirror into a registry, each verified by the source's policy. Signatures stay behind: a
  * registry has no place for them. Within one registry nothing is sent.
  */
 export async function copyToRegistry(
-  from: PackageMirror,
-  to: OciMirror,
+  from: MirrorReader,
+  to: OciReader,
   refs: readonly PackageRef[],
-  options: Omit<CopyOptions, 'signer'> & Pick<PublishOptions, 'base'> = {},
-): Promise<{ outcomes: Map<string, CopyOutcome>; failed: { package: PackageRef; error: Error }[] }> {
+  options: CopyOptions = {},
+): Promise<CopyResult> {
   const { signal } = options;
   const outcomes = new Map<string, CopyOutcome>();
-  const failed: { package: PackageRef; error: Error }[] = [];
+  const failed: PackageFailure[] = [];
   const progress = () => options.onProgress?.(outcomes.size + failed.length, refs.length);
   const limit = pLimit(options.parallel ?? 8);
   const uploads: Upload[] = [];
@@ -32,11 +29,10 @@ export async function copyToRegistry(
       limit(async () => {
         try {
           signal?.throwIfAborted();
-          const manifest = await from.manifest(ref, signal);
+          const { manifest } = await from.package(ref, signal);
           uploads.push(uploadOf(from, to, manifest, signal));
         } catch (error) {
-          const untrusted = hasCode(error, 'signature-missing', 'signature-untrusted', 'signature-expired');
-          if (options.onlyTrusted && untrusted) outcomes.set(ref.hash, 'left-out');
+          if (options.onlyTrusted && isUnvouched(error)) outcomes.set(ref.hash, 'left-out');
           else failed.push({ package: ref, error: error as Error });
           progress();
         }
@@ -56,28 +52,25 @@ export async function copyToRegistry(
 }
 
 function uploadOf(
-  from: PackageMirror,
-  to: OciMirror,
+  from: MirrorReader,
+  to: OciReader,
   manifest: PackageManifest,
   signal?: AbortSignal,
 ): Upload {
-  const { checksum, contentLength } = manifest.tarball;
-  const digest = `sha256:${checksum}` as const;
-  const descriptor = { mediaType: mediaTypes.layerGzip, digest, size: contentLength };
+  const descriptor = manifest.tarball;
   return {
     name: manifest.name,
     version: manifest.version,
     hash: manifest.hash,
-    document: () => from.spec(manifest, signal),
-    digest,
+    document: async () => (await from.package(manifest, signal)).document,
+    digest: descriptor.digest,
     put: async () => {
-      const known = from instanceof OciMirror ? await knownLayer(from, manifest, signal) : undefined;
-      if (known) {
+      if (manifest instanceof OciManifest && manifest.inspected) {
         await to.repository.putBlob(descriptor, () => from.tarball(manifest, signal), {
-          from: sameRegistry(to, (from as OciMirror).repository),
+          from: sameRegistry(to, manifest.repository),
           signal,
         });
-        return { descriptor, diffId: known.diffId, inspected: known };
+        return { descriptor, diffId: manifest.diffId, inspected: manifest.inspected };
       }
       const { open, dispose } = await spooled(from, manifest, { signal });
       try {
@@ -90,15 +83,4 @@ function uploadOf(
       }
     },
   };
-}
-
-/** What a registry knows of a layer without reading it. */
-async function knownLayer(
-  from: OciMirror,
-  manifest: PackageManifest,
-  signal?: AbortSignal,
-): Promise<(Pick<PackageLayer, 'diffId'> & NonNullable<ReturnType<typeof inspectedIn>>) | undefined> {
-  const found = await from.packageOf(manifest, signal);
-  const inspected = inspectedIn(found);
-  return inspected && { diffId: found.layer.diffId, ...inspected };
 }

@@ -1,43 +1,36 @@
-import { Readable } from 'node:stream';
-import {
-  type Credentials,
-  type Descriptor,
-  mediaTypes,
-  OciError,
-  parseReference,
-  RegistryRepository,
-  readAll,
-} from '@stackwright/oci';
-import type { PublicKey } from 'openpgp';
-import pLimit from 'p-limit';
-import { databaseEntries, type ParsedEntry, parseEntry } from '../database.js';
+import { type Credentials, parseReference, RegistryRepository } from '@stackwright/oci';
 import { BuildcacheError } from '../error.js';
-import { describe, type PackageRef } from '../layout.js';
-import type { MirrorIndex, PackageManifest, SignaturePolicy } from '../mirror.js';
-import { manifestOf, type PackageMirror, readIndex } from '../package-mirror.js';
-import { gzipText, type SpecDocument } from '../spec-document.js';
-import { type OciPackage, parseOciManifest, parseOciPackage } from './package.js';
-import { hashOfTag, indexTag, refOfTag, tagOf } from './tag.js';
+import type { MirrorReader, SignaturePolicy } from '../mirror.js';
+import type {
+  CopyOptions,
+  CopyResult,
+  IndexOptions,
+  IndexResult,
+  Mirror,
+  PackageSource,
+  PruneOptions,
+  PrunePlan,
+  PushAllOptions,
+  Pushed,
+  PushOptions,
+  PushResult,
+} from '../mirror-writer.js';
+import type { PackageRef } from '../package-ref.js';
+import { unsupported } from '../unsupported.js';
+import { copyToRegistry } from './copy.js';
+import { planOciPrune, pruneOci } from './prune.js';
+import { pushToRegistry } from './push.js';
+import { OciReader } from './reader.js';
+import { updateOciIndex } from './reindex.js';
 
 /** Whether an address is that of a build cache in a registry. */
 export function isOciUrl(url: string): boolean {
   return /^oci(\+http)?:\/\//.test(url);
 }
 
-/**
- * A build cache in an OCI registry, as Spack lays it out: one tag a package, and the index under `index.spack`. Its
- * packages carry no signatures, so that it has some only under the policy `unsigned`.
- */
-export class OciMirror implements PackageMirror {
-  readonly canList = true;
-  readonly #known = new WeakMap<PackageManifest, OciPackage>();
-
-  constructor(
-    readonly repository: RegistryRepository,
-    /** `oci://REGISTRY/REPOSITORY`, or `oci+http://…` for a registry without TLS. */
-    readonly url: string,
-    readonly policy: SignaturePolicy = { kind: 'unsigned' },
-  ) {}
+/** A build cache in an OCI registry. Packages there carry no signatures: a signer is of no effect. */
+export class OciMirror extends OciReader implements Mirror {
+  readonly writable = true;
 
   /** @throws BuildcacheError `unsupported` for an address of another kind */
   static open(
@@ -50,7 +43,7 @@ export class OciMirror implements PackageMirror {
   ): OciMirror {
     const match = /^oci(\+http)?:\/\/(.+?)\/*$/.exec(url);
     const refuse = (why: string): never => {
-      throw new BuildcacheError('input', 'unsupported', `${url} ${why}.`, {
+      throw new BuildcacheError('unsupported', `${url} ${why}.`, {
         mirror: url,
         hint: 'Write oci://REGISTRY/REPOSITORY, or oci+http:// for a registry without TLS.',
       });
@@ -70,178 +63,58 @@ export class OciMirror implements PackageMirror {
     return new OciMirror(target, `oci${plain ?? ''}://${target.name}`, options.policy);
   }
 
-  withPolicy(policy: SignaturePolicy): OciMirror {
+  override withPolicy(policy: SignaturePolicy): OciMirror {
     return new OciMirror(this.repository, this.url, policy);
   }
 
-  /** What a tag holds; undefined when there is no such tag. @throws BuildcacheError when it is no package */
-  async package(tag: string, signal?: AbortSignal): Promise<OciPackage | undefined> {
-    const where = `${this.url}:${tag}`;
-    const found = await this.repository.manifest(tag, signal);
-    if (!found) return undefined;
-    const manifest = parseOciManifest(found.bytes, where);
-    const config = await readAll(await this.#blob(manifest.config, where, signal));
-    return parseOciPackage(manifest, config, where);
+  async push(source: PackageSource, options?: PushOptions): Promise<Pushed> {
+    const { pushed, failed } = await this.pushAll([source], options);
+    const [done] = pushed;
+    if (done) return done;
+    throw failed[0]?.error;
   }
 
-  async manifest(ref: PackageRef, signal?: AbortSignal): Promise<PackageManifest> {
-    const what = describe(ref);
-    if (this.policy.kind === 'trusted') {
-      throw new BuildcacheError(
-        'input',
-        'signature-missing',
-        `${what}: packages in a registry carry no signatures.`,
-        {
-          package: what,
-          mirror: this.url,
-          hint: 'To take it all the same, checked by checksum only: --unsigned',
-        },
-      );
-    }
-    const tag = tagOf(ref);
-    const found = await this.package(tag, signal);
-    if (!found) {
-      throw new BuildcacheError('missing', 'missing-package', `${this.url} has no binary of ${what}.`, {
-        package: what,
-        mirror: this.url,
-        key: tag,
-        hint: 'Push it there first.',
-      });
-    }
-    if (found.hash !== ref.hash) {
-      throw new BuildcacheError('input', 'spec', `${this.url}:${tag} holds ${describe(found)}.`, {
-        package: what,
-        mirror: this.url,
-        key: tag,
-        hint: 'Push the package again with --force.',
-      });
-    }
-    const { digest, size } = found.layer.descriptor;
-    const tarball = { checksum: digest.slice('sha256:'.length), size };
-    const manifest = manifestOf(ref, tag, tarball, found.document.text);
-    this.#known.set(manifest, found);
-    return manifest;
+  pushAll(sources: readonly PackageSource[], options?: PushAllOptions): Promise<PushResult> {
+    return pushToRegistry(this, sources, options);
   }
 
-  async has(ref: PackageRef, signal?: AbortSignal): Promise<boolean> {
-    return (await this.repository.head(tagOf(ref), signal)) !== undefined;
+  copyFrom(from: MirrorReader, refs: readonly PackageRef[], options?: CopyOptions): Promise<CopyResult> {
+    return copyToRegistry(from, this, refs, options);
   }
 
-  async spec(manifest: PackageManifest, signal?: AbortSignal): Promise<SpecDocument> {
-    return (await this.packageOf(manifest, signal)).document;
+  async sign(): Promise<never> {
+    throw this.#unsigned();
   }
 
-  async specBlob(manifest: PackageManifest, signal?: AbortSignal): Promise<Readable> {
-    return Readable.from([gzipText((await this.spec(manifest, signal)).text)]);
+  async publishKey(): Promise<never> {
+    throw this.#unsigned();
   }
 
-  tarball(manifest: PackageManifest, signal?: AbortSignal): Promise<Readable> {
-    const { checksum, contentLength } = manifest.tarball;
-    return this.#blob(
-      { mediaType: mediaTypes.layerGzip, digest: `sha256:${checksum}`, size: contentLength },
-      describe(manifest),
-      signal,
+  async updateKeyIndex(): Promise<never> {
+    throw this.#unsigned();
+  }
+
+  updateIndex(options?: IndexOptions): Promise<IndexResult> {
+    return updateOciIndex(this, options);
+  }
+
+  async planPrune({ keep, olderThan, signal }: PruneOptions = {}): Promise<PrunePlan> {
+    const hint = 'Say which packages are to be kept, and nothing else.';
+    if (olderThan !== undefined)
+      throw unsupported(this.url, 'is in a registry, which does not tell how old a package is', hint);
+    if (!keep) throw unsupported(this.url, 'is in a registry, which collects orphans by itself', hint);
+    return planOciPrune(this, keep, signal);
+  }
+
+  prune(plan: PrunePlan, options?: PruneOptions): Promise<void> {
+    return pruneOci(this, plan, options?.signal);
+  }
+
+  #unsigned(): BuildcacheError {
+    return unsupported(
+      this.url,
+      'is in a registry, which holds neither signatures nor keys',
+      'Copy the packages to a mirror in a folder or bucket to sign them there.',
     );
-  }
-
-  /** The package that `manifest` was made from. */
-  async packageOf(manifest: PackageManifest, signal?: AbortSignal): Promise<OciPackage> {
-    const known = this.#known.get(manifest) ?? (await this.package(manifest.key, signal));
-    if (known) return known;
-    throw new BuildcacheError('missing', 'missing-package', `${this.url}:${manifest.key} was deleted.`, {
-      mirror: this.url,
-      key: manifest.key,
-    });
-  }
-
-  /** Tags that are packages, their hash with them. */
-  async *tags(signal?: AbortSignal): AsyncGenerator<{ readonly tag: string; readonly hash: string }> {
-    for await (const tag of this.repository.tags(signal)) {
-      const hash = hashOfTag(tag);
-      if (hash) yield { tag, hash };
-    }
-  }
-
-  /** Names and versions come from the index, and from the packages that it lacks: a tag alone does not tell them. */
-  async *packages(signal?: AbortSignal): AsyncGenerator<PackageRef> {
-    const known = await this.index(signal).catch((error: unknown) => {
-      if (error instanceof BuildcacheError) return undefined;
-      throw error;
-    });
-    const limit = pLimit(8);
-    const unknown: Promise<PackageRef | undefined>[] = [];
-    const read = async (tag: string): Promise<PackageRef | undefined> => {
-      try {
-        return await this.package(tag, signal);
-      } catch (error) {
-        // Broken, but there: whoever asks for its manifest hears why.
-        if (error instanceof BuildcacheError) return refOfTag(tag);
-        throw error;
-      }
-    };
-    for await (const { tag, hash } of this.tags(signal)) {
-      const node = known?.nodes.get(hash);
-      if (node) yield { name: node.name, version: node.version, hash };
-      else unknown.push(limit(() => read(tag)));
-    }
-    // All are waited for: one that fails must not leave others that fail unheard.
-    for (const one of await Promise.allSettled(unknown)) {
-      if (one.status === 'rejected') throw one.reason;
-      if (one.value) yield { name: one.value.name, version: one.value.version, hash: one.value.hash };
-    }
-  }
-
-  async hasIndex(signal?: AbortSignal): Promise<boolean> {
-    return (await this.repository.head(indexTag, signal)) !== undefined;
-  }
-
-  /** What the index's tag names; undefined when there is none. */
-  async indexLayer(signal?: AbortSignal): Promise<Descriptor | undefined> {
-    const found = await this.repository.manifest(indexTag, signal);
-    return found && parseOciManifest(found.bytes, `${this.url}:${indexTag}`).layers[0];
-  }
-
-  async *indexEntries(signal?: AbortSignal): AsyncGenerator<ParsedEntry> {
-    const layer = await this.indexLayer(signal);
-    if (!layer) {
-      throw new BuildcacheError('missing', 'missing-index', `${this.url} has no index.`, {
-        mirror: this.url,
-        hint: `Write one with: stackwright mirror index ${this.url}`,
-      });
-    }
-    const stream = await this.#blob(layer, 'the index', signal);
-    for await (const entry of databaseEntries(stream, `${this.url}: the index`))
-      yield parseEntry(entry, this.url);
-  }
-
-  index(signal?: AbortSignal): Promise<MirrorIndex> {
-    return readIndex(this, signal);
-  }
-
-  async publishedKeys(): Promise<PublicKey[]> {
-    return [];
-  }
-
-  async close(): Promise<void> {}
-
-  /** A blob whose errors are those of a mirror. */
-  async #blob(descriptor: Descriptor, what: string, signal?: AbortSignal): Promise<Readable> {
-    const translated = (error: unknown) => {
-      if (!(error instanceof OciError) || error.kind !== 'input') return error;
-      const code = error.details.status === 404 ? 'missing-blob' : 'checksum';
-      const details = { package: what, mirror: this.url, key: descriptor.digest };
-      return new BuildcacheError('input', code, `${what}: ${error.message}`, details, { cause: error });
-    };
-    const source = await this.repository.blob(descriptor, signal).catch((error) => {
-      throw translated(error);
-    });
-    const bytes = async function* () {
-      try {
-        yield* source;
-      } catch (error) {
-        throw translated(error);
-      }
-    };
-    return Readable.from(bytes(), { objectMode: false });
   }
 }

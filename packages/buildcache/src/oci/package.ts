@@ -1,20 +1,14 @@
-import type { Descriptor, Digest, ImageConfig, Manifest as ImageManifest } from '@stackwright/oci';
+import type { ImageConfig, Manifest as ImageManifest, Layer } from '@stackwright/oci';
 import { BuildcacheError } from '../error.js';
-import type { PackageRef } from '../layout.js';
+import type { PackageRef } from '../package-ref.js';
 import type { InspectedPrefix } from '../search-path.js';
 import { foldersIn } from '../search-path.js';
 import { parseSpecDocument, type SpecDocument } from '../spec-document.js';
 
-/** A package's tarball as a layer. */
-export interface PackageLayer {
-  readonly descriptor: Descriptor;
-  /** sha256 of the tar, uncompressed. */
-  readonly diffId: Digest;
-}
-
 /** A package in a registry: an image whose last layer is the package's tarball and whose config holds its spec. */
 export interface OciPackage extends PackageRef {
-  readonly layer: PackageLayer;
+  /** The package's own tarball. */
+  readonly layer: Layer;
   readonly document: SpecDocument;
   readonly manifest: ImageManifest;
   readonly config: ImageConfig;
@@ -28,7 +22,7 @@ export interface OciPackage extends PackageRef {
 export function parseOciManifest(bytes: Buffer, where: string): ImageManifest {
   const manifest = parseJson(bytes, where) as ImageManifest;
   if (!manifest.config?.digest || !Array.isArray(manifest.layers) || manifest.layers.length === 0) {
-    throw new BuildcacheError('input', 'manifest', `${where} is no image with layers.`, {
+    throw new BuildcacheError('manifest', `${where} is no image with layers.`, {
       key: where,
       hint: 'Push the package again with --force.',
     });
@@ -41,7 +35,7 @@ export function parseOciPackage(manifest: ImageManifest, configBytes: Buffer, wh
   const descriptor = manifest.layers.at(-1)!;
   const diffId = config.rootfs?.diff_ids?.at(-1);
   if (!config.spec || !diffId || config.rootfs.diff_ids.length !== manifest.layers.length) {
-    throw new BuildcacheError('input', 'spec', `${where} is an image, but no package of a build cache.`, {
+    throw new BuildcacheError('spec', `${where} is an image, but no package of a build cache.`, {
       key: where,
     });
   }
@@ -68,7 +62,7 @@ function parseJson(bytes: Buffer, where: string): unknown {
   try {
     return JSON.parse(bytes.toString('utf8')) ?? {};
   } catch (error) {
-    throw new BuildcacheError('input', 'manifest', `${where} is not JSON: ${(error as Error).message}.`, {
+    throw new BuildcacheError('manifest', `${where} is not JSON: ${(error as Error).message}.`, {
       key: where,
     });
   }

@@ -1,15 +1,16 @@
 import { OciError } from '@stackwright/oci';
 import type { ConcreteNode } from '@stackwright/spack-env';
+import { neededBy } from '../care/prune.js';
 import { BuildcacheError } from '../error.js';
-import { describe, type PackageRef } from '../layout.js';
-import { neededBy, type PrunePlan } from '../prune.js';
-import type { OciMirror } from './mirror.js';
+import type { PrunePlan } from '../mirror-writer.js';
+import { describe, type PackageRef } from '../package-ref.js';
+import type { OciReader } from './reader.js';
 import { updateOciIndex } from './reindex.js';
 import { tagOf } from './tag.js';
 
 /** Finds the packages that nothing kept links or runs. Nothing is deleted. Blobs are the registry's own to collect. */
 export async function planOciPrune(
-  mirror: OciMirror,
+  mirror: OciReader,
   keep: ReadonlySet<string>,
   signal?: AbortSignal,
 ): Promise<PrunePlan> {
@@ -22,9 +23,7 @@ export async function planOciPrune(
   for (const root of keep) {
     const ref = present.get(root);
     if (!ref) continue;
-    const nodes = indexed.has(root)
-      ? indexed
-      : (await mirror.spec(await mirror.manifest(ref, signal), signal)).nodes;
+    const nodes = indexed.has(root) ? indexed : (await mirror.package(ref, signal)).document.nodes;
     for (const hash of neededBy(root, nodes)) kept.add(hash);
   }
   const packages = [...present.values()].filter((ref) => !kept.has(ref.hash));
@@ -36,7 +35,7 @@ export async function planOciPrune(
  * Deletes what the plan names, first from the index, then the packages' manifests.
  * @throws BuildcacheError `unsupported` when the registry lets nobody delete
  */
-export async function pruneOci(mirror: OciMirror, plan: PrunePlan, signal?: AbortSignal): Promise<void> {
+export async function pruneOci(mirror: OciReader, plan: PrunePlan, signal?: AbortSignal): Promise<void> {
   if (plan.packages.length === 0) return;
   const indexed = await mirror.hasIndex(signal);
   const exclude = new Set(plan.packages.map((ref) => ref.hash));
@@ -48,7 +47,7 @@ export async function pruneOci(mirror: OciMirror, plan: PrunePlan, signal?: Abor
     }
   } catch (error) {
     if (!(error instanceof OciError) || error.details.status !== 405) throw error;
-    throw new BuildcacheError('input', 'unsupported', `${mirror.url}: the registry lets nobody delete.`, {
+    throw new BuildcacheError('unsupported', `${mirror.url}: the registry lets nobody delete.`, {
       mirror: mirror.url,
       hint: 'Allow it in its configuration, or delete there.',
     });

@@ -1,25 +1,17 @@
-import { type Digest, type ImageConfig, mediaTypes } from '@stackwright/oci';
+import type { BaseImage, Digest, Layer } from '@stackwright/oci';
 import type { ConcreteNode } from '@stackwright/spack-env';
 import pLimit from 'p-limit';
 import { goArchitecture } from '../architecture.js';
 import { BuildcacheError } from '../error.js';
 import { readLayerFacts } from '../layer-facts.js';
-import { describe, type PackageRef } from '../layout.js';
+import type { PackageFailure, PushAllOptions } from '../mirror-writer.js';
+import { describe, type PackageRef } from '../package-ref.js';
 import type { InspectedPrefix } from '../search-path.js';
 import type { SpecDocument } from '../spec-document.js';
-import {
-  annotationsOf,
-  type BaseImage,
-  baseDescriptors,
-  imageConfig,
-  packageConfig,
-  putBytes,
-  putImage,
-  type StackedLayer,
-} from './image.js';
-import type { OciMirror } from './mirror.js';
+import { annotationsOf, imageOf, packageKeys, putImage, type StackedLayer } from './image.js';
 import { deepestFirst } from './order.js';
-import { inspectedIn, type PackageLayer } from './package.js';
+import { inspectedIn } from './package.js';
+import type { OciReader } from './reader.js';
 import { tagOf } from './tag.js';
 
 /** A package on its way into a registry. */
@@ -29,24 +21,17 @@ export interface Upload extends PackageRef {
   /** The tarball's digest, where it is known before the tarball is made. */
   readonly digest?: Digest;
   /** Makes the tarball, uploads it, and tells what it is. */
-  put(): Promise<PackageLayer & { readonly inspected: InspectedPrefix }>;
+  put(): Promise<Layer & { readonly inspected: InspectedPrefix }>;
 }
 
-export interface PublishOptions {
-  /** Upload also what is there already. */
-  readonly force?: boolean;
-  /** The image below the packages, for an architecture in OCI's words; asked for all of them before anything is written. */
-  readonly base?: (architecture: string) => Promise<BaseImage | undefined>;
-  /** Also an image of these packages and all that they need, under a tag of its own. */
-  readonly combined?: { readonly tag: string; readonly roots: readonly string[] };
-  readonly parallel?: number;
-  readonly signal?: AbortSignal;
+export interface PublishOptions
+  extends Pick<PushAllOptions, 'force' | 'base' | 'combined' | 'parallel' | 'signal'> {
   readonly onDone?: (ref: PackageRef, outcome: 'pushed' | 'present' | Error) => void;
 }
 
 export interface Published {
   readonly outcomes: ReadonlyMap<string, 'pushed' | 'present'>;
-  readonly failed: readonly { readonly package: PackageRef; readonly error: Error }[];
+  readonly failed: readonly PackageFailure[];
   /** How many layers the image of all has. */
   readonly combinedLayers?: number;
 }
@@ -57,13 +42,13 @@ export interface Published {
  * manifests: no time of the day is in them.
  */
 export async function publish(
-  mirror: OciMirror,
+  mirror: OciReader,
   uploads: readonly Upload[],
   options: PublishOptions,
 ): Promise<Published> {
   const publication = new Publication(mirror, uploads, await openBases(uploads, options), options);
   const outcomes = new Map<string, 'pushed' | 'present'>();
-  const failed: { package: PackageRef; error: Error }[] = [];
+  const failed: PackageFailure[] = [];
   // A layer that a package waits for is made whether or not its own package has begun.
   const limit = pLimit(16);
   const publishOne = async (upload: Upload) => {
@@ -96,7 +81,7 @@ class Publication {
   readonly #base = memo(({ hash }: { readonly hash: string }) => this.#copyBase(this.bases.get(hash)));
 
   constructor(
-    private readonly mirror: OciMirror,
+    private readonly mirror: OciReader,
     uploads: readonly Upload[],
     private readonly bases: ReadonlyMap<string, BaseImage>,
     private readonly options: PublishOptions,
@@ -113,9 +98,8 @@ class Publication {
     if (there && holds(there, stack)) return 'present';
     return this.#sending(async (): Promise<'pushed'> => {
       this.options.signal?.throwIfAborted();
-      const own = stack.at(-1)!;
-      const config = (image: ImageConfig) => packageConfig(document, own, image);
-      await this.#putImage(tagOf(root), root, stack, config, annotationsOf(document));
+      const extra = packageKeys(document, stack.at(-1)!);
+      await this.#putImage(tagOf(root), root, stack, { extra, annotations: annotationsOf(document) });
       return 'pushed';
     });
   }
@@ -128,7 +112,7 @@ class Publication {
     const roots = hashes.flatMap((hash) => nodes.get(hash) ?? []);
     const { stack, missing } = await this.#stack(roots, nodes);
     if (missing.length > 0) throw incomplete(this.mirror, tag, missing);
-    return this.#putImage(tag, roots[0]!, stack, (image) => image);
+    return this.#putImage(tag, roots[0]!, stack);
   }
 
   /** The layers of an image of these packages, and which of them there are none of. */
@@ -166,21 +150,13 @@ class Publication {
     tag: string,
     { arch }: ConcreteNode,
     stack: readonly StackedLayer[],
-    configOf: (image: ImageConfig) => object,
-    annotations?: Record<string, string>,
+    more?: Parameters<typeof imageOf>[3],
   ): Promise<number> {
-    const { mirror, options } = this;
     const architecture = goArchitecture(arch.target);
-    const base = this.bases.get(architecture);
     await this.#base({ hash: architecture });
-    const config = Buffer.from(JSON.stringify(configOf(imageConfig(architecture, stack, base))));
-    const parts = {
-      config: await putBytes(mirror.repository, config, mediaTypes.config, options.signal),
-      layers: [...baseDescriptors(base), ...stack.map((layer) => layer.descriptor)],
-      annotations,
-    };
-    await putImage(mirror.repository, tag, parts, options.signal);
-    return parts.layers.length;
+    const image = imageOf(architecture, stack, this.bases.get(architecture), more);
+    await putImage(this.mirror.repository, tag, image, this.options.signal);
+    return image.layers.length;
   }
 
   async #copyBase(base: BaseImage | undefined): Promise<void> {
@@ -224,7 +200,7 @@ async function openBases(
     if (!found) continue;
     const { source, image } = found;
     const refuse = (why: string) => {
-      throw new BuildcacheError('input', 'unsupported', `The base image of ${source.name} ${why}.`, {
+      throw new BuildcacheError('unsupported', `The base image of ${source.name} ${why}.`, {
         hint: 'Nothing was sent. Give another base image.',
       });
     };
@@ -239,7 +215,7 @@ async function openBases(
 
 /** What is remembered of a package that is there: not its spec, for there may be thousands. */
 interface There {
-  readonly layer: PackageLayer;
+  readonly layer: Layer;
   /** Digests of all layers of its image. */
   readonly digests: readonly string[];
   readonly inspected: InspectedPrefix | undefined;
@@ -247,12 +223,12 @@ interface There {
 
 /** What a package's tag holds; nothing where it is broken, so that it is replaced. */
 async function packageThere(
-  mirror: OciMirror,
+  mirror: OciReader,
   node: ConcreteNode,
   signal?: AbortSignal,
 ): Promise<There | undefined> {
   try {
-    const found = await mirror.package(tagOf(node), signal);
+    const found = await mirror.packageAt(tagOf(node), signal);
     if (found?.hash !== node.hash) return undefined;
     const digests = found.manifest.layers.map((layer) => layer.digest);
     return { layer: found.layer, digests, inspected: inspectedIn(found) };
@@ -262,8 +238,8 @@ async function packageThere(
   }
 }
 
-async function inspect(mirror: OciMirror, ref: PackageRef, signal?: AbortSignal): Promise<InspectedPrefix> {
-  const manifest = await mirror.withPolicy({ kind: 'unsigned' }).manifest(ref, signal);
+async function inspect(mirror: OciReader, ref: PackageRef, signal?: AbortSignal): Promise<InspectedPrefix> {
+  const { manifest } = await mirror.withPolicy({ kind: 'unsigned' }).package(ref, signal);
   const { prefix, folders } = await readLayerFacts(
     await mirror.tarball(manifest, signal),
     describe(ref),
@@ -281,14 +257,13 @@ function holds({ digests }: There, stack: readonly StackedLayer[]): boolean {
 }
 
 /** The repository that a base comes from, where its blobs can be mounted instead of sent. */
-export function sameRegistry(mirror: OciMirror, source: object): string | undefined {
+export function sameRegistry(mirror: OciReader, source: object): string | undefined {
   const { registry, repository } = source as { registry?: string; repository?: string };
   return registry === mirror.repository.registry ? repository : undefined;
 }
 
-function incomplete(mirror: OciMirror, tag: string, missing: readonly ConcreteNode[]): BuildcacheError {
+function incomplete(mirror: OciReader, tag: string, missing: readonly ConcreteNode[]): BuildcacheError {
   return new BuildcacheError(
-    'missing',
     'missing-package',
     `The image ${mirror.repository.name}:${tag} would lack ${missing.map(describe).join(', ')}.`,
     { mirror: mirror.url, hint: 'Push these packages too.' },

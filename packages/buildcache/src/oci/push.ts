@@ -1,30 +1,20 @@
 import { Readable } from 'node:stream';
-import { mediaTypes } from '@stackwright/oci';
 import { LayerScan } from '../layer-facts.js';
-import { describe, type PackageRef } from '../layout.js';
-import type { PackedTarball, TarItem } from '../pack.js';
-import { buffered, type PackageSource, type Pushed, type PushOptions } from '../push.js';
+import type { PackageSource, PackedLayer, PushAllOptions, Pushed, PushResult } from '../mirror-writer.js';
+import { buffered } from '../pack/buffered.js';
+import type { TarItem } from '../pack/tar.js';
+import { describe, type PackageRef } from '../package-ref.js';
 import { parseSpecDocument } from '../spec-document.js';
-import type { OciMirror } from './mirror.js';
-import { type PublishOptions, publish, type Upload } from './publish.js';
-
-export interface OciPushOptions
-  extends Omit<PushOptions, 'signer'>,
-    Pick<PublishOptions, 'base' | 'combined' | 'parallel'> {
-  readonly onProgress?: (event: { readonly package: PackageRef; readonly outcome: Pushed | Error }) => void;
-}
+import { publish, type Upload } from './publish.js';
+import type { OciReader } from './reader.js';
 
 /** Packs installed packages and puts them into a registry. Goes on after a failure and reports it. */
 export async function pushToRegistry(
-  mirror: OciMirror,
+  mirror: OciReader,
   sources: readonly PackageSource[],
-  options: OciPushOptions = {},
-): Promise<{
-  pushed: Pushed[];
-  failed: { package: PackageRef; error: Error }[];
-  combinedLayers?: number;
-}> {
-  const tarballs = new Map<string, PackedTarball>();
+  options: PushAllOptions = {},
+): Promise<PushResult> {
+  const tarballs = new Map<string, PackedLayer>();
   const result = (ref: PackageRef, outcome: 'pushed' | 'present'): Pushed => ({
     ...ref,
     outcome,
@@ -40,16 +30,12 @@ export async function pushToRegistry(
       put: () => {
         const scan = new LayerScan();
         return buffered(scanned(source.items(), scan), options, async (packed, content) => {
-          const descriptor = {
-            mediaType: mediaTypes.layerGzip,
-            digest: `sha256:${packed.checksum}` as const,
-            size: packed.size,
-          };
+          const { descriptor, diffId } = packed;
           const open = () => (content instanceof Uint8Array ? Readable.from([content]) : content.open());
           await mirror.repository.putBlob(descriptor, open, { signal: options.signal });
           tarballs.set(source.hash, packed);
           const inspected = scan.result(describe(source));
-          return { descriptor, diffId: `sha256:${packed.diffId}` as const, inspected };
+          return { descriptor, diffId, inspected };
         });
       },
     };
@@ -66,7 +52,7 @@ export async function pushToRegistry(
     const outcome = outcomes.get(hash);
     return outcome ? [result({ name, version, hash }, outcome)] : [];
   });
-  return { pushed, failed: [...failed], combinedLayers };
+  return { pushed, failed, combinedLayers };
 }
 
 async function* scanned(items: AsyncIterable<TarItem>, scan: LayerScan): AsyncGenerator<TarItem> {

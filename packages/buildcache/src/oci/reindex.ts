@@ -1,14 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { digestOf, mediaTypes } from '@stackwright/oci';
+import { type Descriptor, digestOf, mediaTypes } from '@stackwright/oci';
 import { reachable } from '@stackwright/spack-env';
 import pLimit from 'p-limit';
-import { countedEdges, databaseFrame, formatEntry } from '../database.js';
 import { BuildcacheError } from '../error.js';
+import { countedEdges, databaseFrame, formatEntry } from '../index/database.js';
 import type { MirrorIndex } from '../mirror.js';
-import type { IndexOptions, IndexResult } from '../reindex.js';
+import type { IndexOptions, IndexResult } from '../mirror-writer.js';
 import type { SpecDocument } from '../spec-document.js';
-import { putBytes, putImage } from './image.js';
-import type { OciMirror } from './mirror.js';
+import { putDocument } from './image.js';
+import type { OciReader } from './reader.js';
 import { indexTag } from './tag.js';
 
 type Node = SpecDocument['root'];
@@ -21,7 +21,7 @@ const tries = 20;
  * are listed again after each write, and the index is written again until it names exactly what is there: whoever
  * writes last has seen all packages whose pusher does not write the index after that.
  */
-export async function updateOciIndex(mirror: OciMirror, options: IndexOptions = {}): Promise<IndexResult> {
+export async function updateOciIndex(mirror: OciReader, options: IndexOptions = {}): Promise<IndexResult> {
   const { signal } = options;
   const first = options.full ? undefined : await indexBefore(mirror, signal);
   let before = first;
@@ -32,9 +32,8 @@ export async function updateOciIndex(mirror: OciMirror, options: IndexOptions = 
     const digest = digestOf(made.bytes);
     if ((await mirror.indexLayer(signal))?.digest !== digest) {
       // Spack calls the index a layer of this type too, though it is plain JSON.
-      const layer = await putBytes(mirror.repository, made.bytes, mediaTypes.layerGzip, signal);
-      const config = await putBytes(mirror.repository, Buffer.from('{}'), mediaTypes.config, signal);
-      await putImage(mirror.repository, indexTag, { config, layers: [layer] }, signal);
+      const layer = await putDocument(mirror.repository, made.bytes, mediaTypes.layerGzip, signal);
+      await putIndex(mirror, layer, signal);
       written = true;
     }
     const now = await tagsOf(mirror, signal);
@@ -52,7 +51,7 @@ export async function updateOciIndex(mirror: OciMirror, options: IndexOptions = 
       };
     }
     if (attempt === tries) {
-      throw new BuildcacheError('failed', 'conflict', `Others keep on writing the index of ${mirror.url}.`, {
+      throw new BuildcacheError('conflict', `Others keep on writing the index of ${mirror.url}.`, {
         mirror: mirror.url,
         hint: 'Update it again later.',
       });
@@ -64,19 +63,27 @@ export async function updateOciIndex(mirror: OciMirror, options: IndexOptions = 
   }
 }
 
-async function indexBefore(mirror: OciMirror, signal?: AbortSignal): Promise<MirrorIndex | undefined> {
+/** The image that holds the index: Spack gives it an empty configuration. */
+async function putIndex(mirror: OciReader, layer: Descriptor, signal?: AbortSignal): Promise<void> {
+  const config = await putDocument(mirror.repository, Buffer.from('{}'), mediaTypes.config, signal);
+  const { manifest: mediaType } = mediaTypes;
+  const manifest = Buffer.from(JSON.stringify({ mediaType, schemaVersion: 2, config, layers: [layer] }));
+  await mirror.repository.putManifest(indexTag, manifest, mediaType, signal);
+}
+
+async function indexBefore(mirror: OciReader, signal?: AbortSignal): Promise<MirrorIndex | undefined> {
   return (await mirror.hasIndex(signal)) ? mirror.index(signal) : undefined;
 }
 
 /** Tags of packages by hash. */
-async function tagsOf(mirror: OciMirror, signal?: AbortSignal): Promise<Map<string, string>> {
+async function tagsOf(mirror: OciReader, signal?: AbortSignal): Promise<Map<string, string>> {
   const tags = new Map<string, string>();
   for await (const { tag, hash } of mirror.tags(signal)) tags.set(hash, tag);
   return tags;
 }
 
 async function makeIndex(
-  mirror: OciMirror,
+  mirror: OciReader,
   tags: ReadonlyMap<string, string>,
   before: MirrorIndex | undefined,
   options: IndexOptions,
@@ -94,7 +101,7 @@ async function makeIndex(
     const job = limit(async () => {
       signal?.throwIfAborted();
       try {
-        const one = await mirror.package(tag, signal);
+        const one = await mirror.packageAt(tag, signal);
         // Deleted since it was listed.
         if (one) {
           hashes.add(one.hash);
@@ -124,7 +131,7 @@ function formatIndex(nodes: ReadonlyMap<string, Node>, present: ReadonlySet<stri
   const counts = new Map<string, number>();
   for (const node of nodes.values())
     for (const edge of countedEdges(node)) counts.set(edge, (counts.get(edge) ?? 0) + 1);
-  const parts: Buffer[] = [databaseFrame.head];
+  const parts: Buffer[] = [databaseFrame.head(8)];
   for (const hash of [...nodes.keys()].sort()) {
     const state = { refCount: counts.get(hash) ?? 0, inBuildcache: present.has(hash) };
     parts.push(

@@ -1,4 +1,4 @@
-import type { PackageRef } from '../layout.js';
+import type { PackageRef } from '../package-ref.js';
 
 /** The tag that holds the index. */
 export const indexTag = 'index.spack';

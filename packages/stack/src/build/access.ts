@@ -1,4 +1,4 @@
-import type { AnyMirror, Signer } from '@stackwright/buildcache';
+import type { Mirror, Signer } from '@stackwright/buildcache';
 import { connectionOptions } from '@stackwright/spack-env';
 import type { Caller } from '../caller.js';
 import { chooseMirrors, type MirrorOptions, type MirrorPlace, StackMirrors } from '../mirrors.js';
@@ -45,7 +45,7 @@ export async function openAccess(
 
 /** The target, ready to be pushed to. */
 export interface WritableTarget {
-  readonly mirror: AnyMirror;
+  readonly mirror: Mirror;
   /** Undefined where packages are pushed unsigned. */
   readonly signer: Signer | undefined;
   /** Files of public keys that Spack is to trust when it takes dependencies from the mirrors. */
@@ -74,10 +74,10 @@ export async function openTarget(
   const [refused] = refusedBy(found, target);
   if (refused?.error && !given && !target.unsigned) throw refused.error;
   await ensureFolder(target.push);
-  const { openAnyMirror } = await import('@stackwright/buildcache');
+  const { openMirror } = await import('@stackwright/buildcache');
   const signer = target.unsigned ? undefined : ((await known()) ?? (await keyless(work)));
   const trust = stackTrust(caller, stack, { trust: options.trust, signer: async () => signer });
-  const mirror = await openAnyMirror(target.push, {
+  const mirror = await openMirror(target.push, {
     ...connectionOptions(target.connection?.push, caller.env),
     policy: await policyFor(target, trust),
     signal: caller.signal,

@@ -1,12 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  type AnyMirror,
-  installedPackage,
-  pushAny,
-  type Signer,
-  updateAnyIndex,
-} from '@stackwright/buildcache';
+import { installedPackage, type Mirror, type Signer } from '@stackwright/buildcache';
 import {
   duration,
   expectedDurations,
@@ -27,7 +21,7 @@ import { type BuildSite, openSite } from './site.js';
 
 export interface BuildOptions {
   readonly pruned: Pruned;
-  readonly mirror: AnyMirror;
+  readonly mirror: Mirror;
   /** What the stack calls it. */
   readonly mirrorName: string;
   readonly signer: Signer | undefined;
@@ -132,7 +126,7 @@ export async function buildMissing(
   const done = [...result.outcomes.values()].filter((outcome) => outcome === 'done').length;
   if (done > 0) {
     report.update('updating the index');
-    await updateAnyIndex(mirror, { signal });
+    await mirror.updateIndex({ signal });
   }
   signal.throwIfAborted();
   report.result(
@@ -155,7 +149,7 @@ export interface BuildOneOptions {
 /** Builds one package unless it is installed, and pushes it: tarball and spec first, the signed manifest last. */
 async function buildAndPush(
   site: BuildSite,
-  mirror: AnyMirror,
+  mirror: Mirror,
   { name, hash }: ConcreteNode,
   { signer, log, again, tests, signal }: BuildOneOptions,
 ): Promise<{ readonly outcome: 'built' | 'was installed'; readonly prefix: string }> {
@@ -170,7 +164,7 @@ async function buildAndPush(
       `Spack says that it installed ${name}/${hash}, but its tree at ${site.root} does not list it.`,
     );
   }
-  await pushAny(mirror, installedPackage(prefix, tree, site.spackPrefix), {
+  await mirror.push(installedPackage(prefix, tree, site.spackPrefix), {
     signer,
     force: again,
     signal,

@@ -1,6 +1,5 @@
 import { writeFile } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
-import { folderOf, updateAnyIndex } from '@stackwright/buildcache';
 import { type AssembledImage, Staging, writeLayout } from '@stackwright/image';
 import {
   externals,
@@ -160,8 +159,8 @@ async function bringIndexUp(
 ): Promise<void> {
   const mirror = await mirrors.reader(target);
   if (!mirror) return;
-  if (reseeded || (found.packages.size > 0 && folderOf(mirror) === work.mirror)) {
-    await updateAnyIndex(mirror, { signal });
+  if (reseeded || (found.packages.size > 0 && mirror.folder === work.mirror)) {
+    await mirror.updateIndex({ signal });
   }
 }
 

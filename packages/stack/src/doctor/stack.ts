@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import {
   describeKey,
   hasCode,
-  openAnyMirror,
+  openMirror,
   readKeyFiles,
   readPublicKeys,
   trustOf,
@@ -163,7 +163,7 @@ async function checkMirror({ env, signal }: Caller, configured: MirrorPlace): Pr
       `Say signed: false for this mirror in spack.yaml.`,
     );
   }
-  const mirror = await openAnyMirror(url, {
+  const mirror = await openMirror(url, {
     ...connectionOptions(configured.connection?.fetch, env),
     existing: true,
     signal,

@@ -1,4 +1,4 @@
-import { copyAny, copyKeys, describe, Mirror, updateAnyIndex } from '@stackwright/buildcache';
+import { copyKeys, describe } from '@stackwright/buildcache';
 import { findSigner, type SignerOptions, selectPackages, type TrustOptions } from '@stackwright/stack';
 import type { Command } from 'commander';
 import type { Define } from '../../command.js';
@@ -72,13 +72,13 @@ export async function copy(
       signal: context.signal,
       onProgress: progress.tick,
     };
-    const { outcomes, failed } = await copyAny(from, to, refs, settings);
+    const { outcomes, failed } = await to.copyFrom(from, refs, settings);
     progress.end();
     const tally = (wanted: string) => [...outcomes.values()].filter((one) => one === wanted).length;
     // Also when nothing was left to copy: an earlier run may have ended before it came to this.
     if (tally('copied') + tally('present') > 0) {
-      if (!options.sign && to instanceof Mirror) await copyKeys(from, to, context.signal);
-      if (options.index) await updateAnyIndex(to, { signal: context.signal });
+      if (!options.sign) await copyKeys(from, to, context.signal);
+      if (options.index) await to.updateIndex({ signal: context.signal });
     }
     if (options.json) {
       printJson(context, {

@@ -1,5 +1,4 @@
 import { setFlagsFromString } from 'node:v8';
-import { Mirror, updateAnyIndex, updateKeyIndex } from '@stackwright/buildcache';
 import type { Define } from '../../command.js';
 import { note, printJson } from '../../context.js';
 import { exitCode } from '../../exit-code.js';
@@ -25,14 +24,14 @@ export const define: Define = (command, context) => {
       const progress = ticker(context, 'read');
       try {
         if (options.keys) assertSignable(mirror, 'Leave --keys out.');
-        const result = await updateAnyIndex(mirror, {
+        const result = await mirror.updateIndex({
           full: options.full,
           skipBroken: options.skipBroken,
           signal: context.signal,
           onProgress: progress.tick,
         });
         progress.end();
-        if (options.keys && mirror instanceof Mirror) await updateKeyIndex(mirror, context.signal);
+        if (options.keys) await mirror.updateKeyIndex(context.signal);
         if (result.note) note(context, result.note);
         for (const one of result.broken) note(context, `left out ${one.package}: ${one.reason}`);
         if (options.json) printJson(context, result);

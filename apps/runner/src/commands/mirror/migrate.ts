@@ -1,11 +1,10 @@
 import {
   isOciUrl,
-  Mirror,
   migrateV2,
   readPublicKeys,
   type SignaturePolicy,
   Trust,
-  updateIndex,
+  V3Mirror,
 } from '@stackwright/buildcache';
 import { findSigner, mirrorPolicy, type SignerOptions, type TrustOptions } from '@stackwright/stack';
 import { openStore, readObject } from '@stackwright/storage';
@@ -42,7 +41,7 @@ export const define: Define = (command, context) => {
         );
       }
       const from = await openStore(url, openOptions(context, options));
-      const to = new Mirror(await openStore(toUrl ?? url, openOptions(context, options)), {
+      const to = new V3Mirror(await openStore(toUrl ?? url, openOptions(context, options)), {
         kind: 'unsigned',
       });
       const progress = ticker(context, 'migrated');
@@ -68,7 +67,7 @@ export const define: Define = (command, context) => {
         });
         progress.end();
         if (result.migrated.length + result.present.length > 0)
-          await updateIndex(to, { signal: context.signal });
+          await to.updateIndex({ signal: context.signal });
         if (options.json) {
           printJson(context, {
             from: from.url,

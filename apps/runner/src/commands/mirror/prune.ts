@@ -1,4 +1,4 @@
-import { describe, isHash, type PruneOptions, planAnyPrune, pruneAny } from '@stackwright/buildcache';
+import { describe, isHash, type PruneOptions } from '@stackwright/buildcache';
 import { readLock, stackFolder } from '@stackwright/stack';
 import prettyBytes from 'pretty-bytes';
 import type { Define } from '../../command.js';
@@ -40,8 +40,8 @@ async function run(context: Context, url: string, options: Options): Promise<voi
   };
   const mirror = await open(context, url, options);
   try {
-    const plan = await planAnyPrune(mirror, settings);
-    if (options.delete) await pruneAny(mirror, plan, settings);
+    const plan = await mirror.planPrune(settings);
+    if (options.delete) await mirror.prune(plan, settings);
     if (options.json) {
       return printJson(context, {
         mirror: mirror.url,

@@ -6,13 +6,9 @@ import {
   installedPackage,
   isOciUrl,
   OciMirror,
-  type OciPushOptions,
-  type PushOptions,
-  pushPackages,
-  pushToRegistry,
+  type PushAllOptions,
   readInstalled,
   readInstallTree,
-  updateAnyIndex,
 } from '@stackwright/buildcache';
 import { openBase } from '@stackwright/image';
 import { parseReference } from '@stackwright/oci';
@@ -96,7 +92,7 @@ async function run(
   const total = String(sources.length);
   const report = (text: string) => note(context, `[${String(done).padStart(total.length)}/${total}] ${text}`);
   try {
-    const settings: PushOptions & OciPushOptions = {
+    const settings: PushAllOptions = {
       signer,
       force: options.force,
       parallel: Math.max(1, Number(options.jobs) || 3),
@@ -104,16 +100,12 @@ async function run(
       onProgress: ({ package: ref, outcome }) => {
         done++;
         if (outcome instanceof Error) report(`failed   ${describe(ref)}`);
-        else if (outcome.tarball) report(`pushed   ${describe(ref)}  ${prettyBytes(outcome.tarball.size)}`);
+        else if (outcome.tarball)
+          report(`pushed   ${describe(ref)}  ${prettyBytes(outcome.tarball.descriptor.size)}`);
       },
     };
-    const { pushed, failed, combinedLayers } =
-      mirror instanceof OciMirror
-        ? await pushToRegistry(mirror, sources, {
-            ...settings,
-            ...imagesOf(context, mirror, roots, options),
-          })
-        : { ...(await pushPackages(mirror, sources, settings)), combinedLayers: undefined };
+    const images = mirror instanceof OciMirror ? imagesOf(context, mirror, roots, options) : {};
+    const { pushed, failed, combinedLayers } = await mirror.pushAll(sources, { ...settings, ...images });
     if (combinedLayers !== undefined && combinedLayers > mostLayers) {
       note(
         context,
@@ -122,13 +114,13 @@ async function run(
     }
     const fresh = pushed.filter((one) => one.outcome === 'pushed').length;
     // Also when nothing was left to push: an earlier run may have ended before it came to this.
-    if (options.index && pushed.length > 0) await updateAnyIndex(mirror, { signal: context.signal });
+    if (options.index && pushed.length > 0) await mirror.updateIndex({ signal: context.signal });
     if (options.json) {
       printJson(context, {
         mirror: mirror.url,
         packages: pushed.map(({ tarball, ...one }) => ({
           ...one,
-          ...(tarball ? { digest: `sha256:${tarball.checksum}`, size: tarball.size } : {}),
+          ...(tarball ? { digest: tarball.descriptor.digest, size: tarball.descriptor.size } : {}),
         })),
         failed: failed.map((one) => ({ ...one.package, error: one.error.message })),
       });
@@ -146,7 +138,7 @@ function imagesOf(
   { repository, url }: OciMirror,
   roots: readonly string[],
   { tag, baseImage }: Options,
-): Pick<OciPushOptions, 'base' | 'combined'> {
+): Pick<PushAllOptions, 'base' | 'combined'> {
   if (tag !== undefined) parseReference(`${repository.name}:${tag}`);
   if (tag?.endsWith('.spack'))
     throw new RunnerError('usage', `The tag "${tag}" is one of a package or the index.`, {

@@ -1,11 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import {
-  type AnyMirror,
-  OciMirror,
-  openAnyMirror,
+  type Mirror,
+  type MirrorReader,
+  openMirror,
   openToRead,
-  type PackageMirror,
   type PackageRef,
 } from '@stackwright/buildcache';
 import { describeError, mirrorPolicy, type TrustOptions } from '@stackwright/stack';
@@ -58,29 +57,26 @@ export function repeatable(flags: string, description: string): Option {
 }
 
 /** Opens a mirror of any kind that is there, without looking at signatures. */
-export function open(context: Context, url: string, options: StoreOptions): Promise<AnyMirror> {
-  return openAnyMirror(url, { ...openOptions(context, options), existing: true });
+export function open(context: Context, url: string, options: StoreOptions): Promise<Mirror> {
+  return openMirror(url, { ...openOptions(context, options), existing: true });
 }
 
 /** Opens a mirror to read packages from, also one of the old layout v2. */
-export function openSource(context: Context, url: string, options: StoreOptions): Promise<PackageMirror> {
+export function openSource(context: Context, url: string, options: StoreOptions): Promise<MirrorReader> {
   return openToRead(url, openOptions(context, options));
 }
 
 /** Opens a mirror of any kind to write to; it may be a new one. */
-export function openTarget(context: Context, url: string, options: StoreOptions): Promise<AnyMirror> {
-  return openAnyMirror(url, openOptions(context, options));
+export function openTarget(context: Context, url: string, options: StoreOptions): Promise<Mirror> {
+  return openMirror(url, openOptions(context, options));
 }
 
 /**
  * Makes sure that a mirror can hold signatures and keys.
  * @param instead what to do where it cannot
  */
-export function assertSignable<M extends PackageMirror>(
-  mirror: M,
-  instead: string,
-): asserts mirror is Exclude<M, OciMirror> {
-  if (mirror instanceof OciMirror)
+export function assertSignable(mirror: MirrorReader, instead: string): void {
+  if (!mirror.signable)
     throw new RunnerError('usage', `${mirror.url}: a registry has no place for signatures and keys.`, {
       hint: instead,
     });
@@ -109,7 +105,7 @@ export function openOptions(context: Context, options: StoreOptions) {
 }
 
 /** A mirror whose packages must be signed as the options say. */
-export async function trusted<M extends PackageMirror>(
+export async function trusted<M extends MirrorReader>(
   context: Context,
   mirror: M,
   options: TrustOptions,

@@ -1,4 +1,3 @@
-import { signPackages } from '@stackwright/buildcache';
 import { requireSigner, type SignerOptions, selectPackages, type TrustOptions } from '@stackwright/stack';
 import type { Define } from '../../command.js';
 import { callerOf, note, printJson } from '../../context.js';
@@ -39,7 +38,7 @@ export const define: Define = (command, context) => {
       const progress = ticker(context, 'signed');
       try {
         const refs = await selectPackages(callerOf(context), mirror, { specs, stacks: options.stack });
-        const { signed, present, failed } = await signPackages(mirror, refs, signer, {
+        const { signed, present, failed } = await mirror.sign(refs, signer, {
           signal: context.signal,
           onProgress: progress.tick,
         });

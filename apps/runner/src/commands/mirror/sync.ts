@@ -1,12 +1,4 @@
-import {
-  type AnyMirror,
-  copyAny,
-  copyKeys,
-  Mirror,
-  planAnyPrune,
-  pruneAny,
-  updateAnyIndex,
-} from '@stackwright/buildcache';
+import { copyKeys, type Mirror } from '@stackwright/buildcache';
 import { selectPackages, type TrustOptions } from '@stackwright/stack';
 import type { Define } from '../../command.js';
 import { type Context, callerOf, note, printJson } from '../../context.js';
@@ -73,13 +65,13 @@ async function sync(
         hint: 'See: stackwright mirror list',
       });
     }
-    const { outcomes, failed } = await copyAny(from, to, refs, { signal, onProgress: progress.tick });
+    const { outcomes, failed } = await to.copyFrom(from, refs, { signal, onProgress: progress.tick });
     progress.end();
     // Half a copy is no reason to delete anything.
     failures(failed);
-    if (to instanceof Mirror) await copyKeys(from, to, signal);
+    await copyKeys(from, to, signal);
     const deleted = options.delete ? await deleteOthers(to, new Set(refs.map((ref) => ref.hash)), signal) : 0;
-    await updateAnyIndex(to, { keepReplaced: options.delete ? 0 : undefined, signal });
+    await to.updateIndex({ keepReplaced: options.delete ? 0 : undefined, signal });
     if (options.json) {
       printJson(context, {
         from: from.url,
@@ -101,9 +93,9 @@ async function sync(
 }
 
 /** Deletes packages that are not to be kept, and blobs that no manifest names. Returns how many packages went. */
-async function deleteOthers(to: AnyMirror, keep: ReadonlySet<string>, signal: AbortSignal): Promise<number> {
+async function deleteOthers(to: Mirror, keep: ReadonlySet<string>, signal: AbortSignal): Promise<number> {
   const settings = { keep, grace: 0, signal };
-  const plan = await planAnyPrune(to, settings);
-  await pruneAny(to, plan, settings);
+  const plan = await to.planPrune(settings);
+  await to.prune(plan, settings);
   return plan.packages.length;
 }

@@ -1,0 +1,153 @@
+import { Readable } from 'node:stream';
+import { isPreconditionFailed } from '@stackwright/storage';
+import pLimit from 'p-limit';
+import { BuildcacheError, isUnvouched } from '../error.js';
+import type { MirrorPackage, MirrorReader, PackageManifest } from '../mirror.js';
+import type { CopyOptions, CopyOutcome, CopyResult, PackageFailure, SignResult } from '../mirror-writer.js';
+import { describe, type PackageRef } from '../package-ref.js';
+import { type Signer, signedText } from '../sign/signature.js';
+import { mediaType, v3 } from './layout.js';
+import { formatManifest, packageManifest } from './manifest.js';
+import { preparePush, putBlob } from './push.js';
+import { V3Manifest, type V3Reader } from './reader.js';
+
+/**
+ * Copies packages from one mirror to another. What is read is verified by the source's policy, and every byte by its
+ * checksum. Each package's manifest is written last.
+ */
+export async function copyPackages(
+  from: MirrorReader,
+  to: V3Reader,
+  refs: readonly PackageRef[],
+  options: CopyOptions = {},
+): Promise<CopyResult> {
+  const limit = pLimit(options.parallel ?? 8);
+  const outcomes = new Map<string, CopyOutcome>();
+  const failed: PackageFailure[] = [];
+  await Promise.all(
+    refs.map((ref) =>
+      limit(async () => {
+        try {
+          options.signal?.throwIfAborted();
+          outcomes.set(ref.hash, await copyPackage(from, to, ref, options));
+        } catch (error) {
+          failed.push({ package: ref, error: error as Error });
+        }
+        options.onProgress?.(outcomes.size + failed.length, refs.length);
+      }),
+    ),
+  );
+  options.signal?.throwIfAborted();
+  return { outcomes, failed };
+}
+
+async function copyPackage(
+  from: MirrorReader,
+  to: V3Reader,
+  ref: PackageRef,
+  options: CopyOptions,
+): Promise<CopyOutcome> {
+  const { signal } = options;
+  let taken: MirrorPackage;
+  try {
+    taken = await from.package(ref, signal);
+  } catch (error) {
+    if (options.onlyTrusted && isUnvouched(error)) return 'left-out';
+    throw error;
+  }
+  const { manifest } = taken;
+  if (!options.force && (await isThere(to, manifest, options))) return 'present';
+  const tarball = { size: manifest.tarball.size, open: () => lazily(() => from.tarball(manifest, signal)) };
+  await putBlob(to, manifest.tarball, tarball, mediaType.tarball, signal);
+  await putBlob(to, manifest.spec, taken.specBytes, manifest.spec.mediaType, signal);
+  await preparePush(to, options.signer, signal);
+  const text = await manifestText(manifest, options);
+  await to.store.put(v3.spec(ref), Buffer.from(text), { contentType: 'application/json', signal });
+  return 'copied';
+}
+
+/** The manifest as it is written: that of the source where it has one, signed anew if asked. */
+async function manifestText(manifest: PackageManifest, { signer, signal }: CopyOptions): Promise<string> {
+  const text =
+    manifest instanceof V3Manifest
+      ? manifest.text
+      : formatManifest(packageManifest(manifest.tarball, manifest.spec));
+  return signer ? signer.sign(signedText(text, describe(manifest)), signal) : text;
+}
+
+/** Whether the same manifest, with its blobs, is there already. */
+export async function isThere(
+  to: V3Reader,
+  manifest: PackageManifest,
+  { signer, signal }: CopyOptions,
+): Promise<boolean> {
+  const signed = manifest.signed || signer !== undefined;
+  try {
+    const { manifest: there } = await to.withPolicy({ kind: 'unsigned' }).package(manifest, signal);
+    if (there.tarball.digest !== manifest.tarball.digest || (signed && !there.signed)) return false;
+    const blob = await to.store.head(v3.blob(there.tarball.digest), { signal });
+    return blob?.size === there.tarball.size;
+  } catch (error) {
+    if (error instanceof BuildcacheError) return false;
+    throw error;
+  }
+}
+
+/** A stream that opens when it is first read. */
+function lazily(open: () => Promise<Readable>): Readable {
+  const bytes = async function* () {
+    yield* await open();
+  };
+  return Readable.from(bytes(), { objectMode: false });
+}
+
+/**
+ * Signs packages anew: each is verified by the mirror's policy, then its manifest is clear-signed by `signer` and
+ * replaced, unless another writer was there meanwhile.
+ */
+export async function signPackages(
+  mirror: V3Reader,
+  refs: readonly PackageRef[],
+  signer: Signer,
+  options: Pick<CopyOptions, 'parallel' | 'signal' | 'onProgress'> = {},
+): Promise<SignResult> {
+  const { signal } = options;
+  const limit = pLimit(options.parallel ?? 8);
+  const signed: PackageRef[] = [];
+  const present: PackageRef[] = [];
+  const failed: PackageFailure[] = [];
+  await preparePush(mirror, signer, signal);
+  await Promise.all(
+    refs.map((ref) =>
+      limit(async () => {
+        try {
+          signal?.throwIfAborted();
+          const { manifest } = await mirror.package(ref, signal);
+          if (manifest.signedBy === signer.fingerprint && manifest.signed) present.push(ref);
+          else {
+            const text = await signer.sign(signedText(manifest.text, describe(ref)), signal);
+            await mirror.store.put(manifest.key, Buffer.from(text), {
+              contentType: 'application/json',
+              precondition: manifest.etag ? { match: manifest.etag } : undefined,
+              signal,
+            });
+            signed.push(ref);
+          }
+        } catch (error) {
+          failed.push({
+            package: ref,
+            error: isPreconditionFailed(error)
+              ? new BuildcacheError('conflict', `${describe(ref)} was pushed anew meanwhile.`, {
+                  package: describe(ref),
+                  hint: 'Sign again.',
+                })
+              : (error as Error),
+          });
+        }
+        options.onProgress?.(signed.length + present.length + failed.length, refs.length);
+      }),
+    ),
+  );
+  signal?.throwIfAborted();
+  return { signed, present, failed };
+}
