@@ -1,9 +1,9 @@
 import pLimit from 'p-limit';
-import { type Attributes, toAttributes } from './attributes.js';
-import type { CiSection, DynamicMapping } from './ci-section.js';
-import type { Job } from './graph.js';
-import type { Pruned } from './prune.js';
-import { architectureOf, compilerOf, variantsOf } from './spec-text.js';
+import { type Attributes, toAttributes } from './ci/attributes.js';
+import type { CiSection, DynamicMapping } from './ci/ci-section.js';
+import type { Job } from './graph/graph.js';
+import { architectureOf, compilerOf, variantsOf } from './graph/node-text.js';
+import type { Pruned } from './prune/prune.js';
 
 export interface DynamicMappingOptions {
   readonly env: NodeJS.ProcessEnv;

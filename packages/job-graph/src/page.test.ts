@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import { chromium } from 'playwright-core';
 import { describe, expect, it } from 'vitest';
-import { graph, mini, someDurations } from './graphs.test.support.js';
-import { criticalPath } from './order.js';
+import { graph, mini, someDurations } from './graph/graphs.test.support.js';
+import { criticalPath } from './graph/order.js';
 import { duration, type JobState, renderPage } from './page.js';
 
 const states = new Map<string, JobState>(

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
-import type { Job, JobGraph } from './graph.js';
-import { layoutOf } from './layout.js';
-import { levels } from './order.js';
+import type { Job, JobGraph } from './graph/graph.js';
+import { levels } from './graph/order.js';
+import { layoutOf } from './page-layout.js';
 
 /** How a job stands. The page shows each by colour, sign and word. */
 export type State =

@@ -1,8 +1,7 @@
 import { basename, dirname, extname, join } from 'node:path/posix';
-import { toPlain } from '../attributes.js';
-import { assemble, byName, type JobGraph } from '../graph.js';
-import { levels } from '../order.js';
-import { toYaml } from '../yaml-text.js';
+import { toPlain } from '../ci/attributes.js';
+import { assemble, byName, type JobGraph } from '../graph/graph.js';
+import { levels } from '../graph/order.js';
 import {
   assemblePipeline,
   type BuildJob,
@@ -11,6 +10,7 @@ import {
   type PipelineInput,
   type Plain,
 } from './pipeline.js';
+import { toYaml } from './yaml-text.js';
 
 /** GitLab refuses a child pipeline whose YAML is larger. */
 export const maximumBytes = 5_000_000;

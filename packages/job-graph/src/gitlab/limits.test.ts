@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { inputOf } from '../engines.test.support.js';
-import { assemble, type JobGraph, reach } from '../graph.js';
-import { anyGraph, graph, node } from '../graphs.test.support.js';
+import { inputOf } from '../engine/engines.test.support.js';
+import { assemble, type JobGraph, reach } from '../graph/graph.js';
+import { anyGraph, graph, node } from '../graph/graphs.test.support.js';
 import { type PipelineFile, writePipeline } from './files.js';
 import { maximumNeeds, needsOf } from './needs.js';
 import { namesOf } from './pipeline.js';

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import { byName, type Job, type JobGraph } from '../graph.js';
-import { levels } from '../order.js';
-import { transitiveReduction } from '../reduction.js';
+import { byName, type Job, type JobGraph } from '../graph/graph.js';
+import { levels } from '../graph/order.js';
+import { transitiveReduction } from '../graph/reduction.js';
 
 /** GitLab refuses a job that needs more than this many others. */
 export const maximumNeeds = 50;

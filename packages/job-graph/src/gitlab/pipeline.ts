@@ -1,13 +1,13 @@
-import { type Attributes, isList, merge, toAttributes, toPlain, type Value } from '../attributes.js';
-import { cdashBuildName } from '../cdash-name.js';
-import type { CiSection } from '../ci-section.js';
+import { type Attributes, isList, merge, toAttributes, toPlain, type Value } from '../ci/attributes.js';
+import type { CiSection } from '../ci/ci-section.js';
+import { type JobAttributes, reservedTags } from '../ci/job-attributes.js';
+import { artifactPaths, type Settings } from '../ci/settings.js';
+import { cdashBuildName } from '../engine/cdash-name.js';
+import { commands, noScript } from '../engine/job-script.js';
 import { JobGraphError } from '../error.js';
-import { byName, type Job, type JobGraph } from '../graph.js';
-import { type JobAttributes, reservedTags } from '../job-attributes.js';
-import { commands, noScript } from '../job-script.js';
-import { levels } from '../order.js';
-import type { Pruned } from '../prune.js';
-import { artifactPaths, type Settings } from '../settings.js';
+import { byName, type Job, type JobGraph } from '../graph/graph.js';
+import { levels } from '../graph/order.js';
+import type { Pruned } from '../prune/prune.js';
 import { type Joint, maximumNeeds, needsOf } from './needs.js';
 
 /** The mirrors that a pipeline names. */

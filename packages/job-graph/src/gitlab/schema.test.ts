@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { inputOf } from '../engines.test.support.js';
-import { graph, mini } from '../graphs.test.support.js';
+import { inputOf } from '../engine/engines.test.support.js';
+import { graph, mini } from '../graph/graphs.test.support.js';
 import { writePipeline } from './files.js';
 
 const run = promisify(execFile);

@@ -1,0 +1,37 @@
+import { describe, expect, it } from 'vitest';
+import { hashOf, mini, miniLock } from './graphs.test.support.js';
+import { matcherOf } from './matcher.js';
+
+const matches = matcherOf(miniLock);
+const names = (text: string) =>
+  [...mini.jobs.values()]
+    .map((job) => job.spec)
+    .filter((node) => matches(node, text))
+    .map((node) => node.name)
+    .sort();
+
+describe('matcherOf', () => {
+  it.each([
+    ['libgreet', ['libgreet']],
+    ['libgreet flavor=fancy', ['libgreet']],
+    ['libgreet flavor=plain', []],
+    ['hello-cli@2:', ['hello-cli']],
+    ['hello-cli@3:', []],
+    ['@2026:', ['greet-suite']],
+    ['build_system=bundle', ['greet-suite']],
+    ['^libshout', ['greet-suite', 'libshout', 'shout-cli'].filter((name) => name !== 'libshout')],
+    ['c', ['gcc']],
+    ['mpi', []],
+  ])('%s', (text, expected) => {
+    expect(names(text)).toEqual(expected);
+  });
+
+  it('takes the compiler for a dependency', () => {
+    expect(matches(mini.jobs.get(hashOf(mini, 'libgreet'))!.spec, '%gcc@12')).toBe(true);
+    expect(matches(mini.jobs.get(hashOf(mini, 'compiler-wrapper'))!.spec, '%gcc@12')).toBe(false);
+  });
+
+  it('refuses what is no spec', () => {
+    expect(() => names('a@@b')).toThrowError();
+  });
+});
