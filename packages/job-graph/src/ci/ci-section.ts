@@ -330,7 +330,7 @@ export function parseCi(ci: unknown, locate: Locate = () => undefined): CiSectio
     brokenTestsPackages: strings(top['broken-tests-packages'], ['broken-tests-packages']),
     temporaryStorage: text(top['temporary-storage-url-prefix'], ['temporary-storage-url-prefix']),
   };
-  if (findings.length > 0) throw JobGraphError.of(findings);
+  if (findings.length > 0) throw JobGraphError.of('bad-ci', findings);
   return section;
 }
 

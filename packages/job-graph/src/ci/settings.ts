@@ -62,10 +62,9 @@ export function readSettings(env: NodeJS.ProcessEnv, flags: Flags, folder: strin
   };
   const refuse = (name: string, meant?: string): never => {
     throw new JobGraphError(
-      'input',
       'bad-variable',
       `${name} is ${JSON.stringify(env[name])}, which is neither "true" nor "false".`,
-      meant ? `Set it to "${meant}": Spack takes every other value for false.` : undefined,
+      { hint: meant ? `Set it to "${meant}": Spack takes every other value for false.` : undefined },
     );
   };
   const projectFolder = env.CI_PROJECT_DIR || folder;
@@ -99,10 +98,9 @@ function pipelineType(value: string | undefined): PipelineType | undefined {
   const type = pipelineTypes[value];
   if (type) return type;
   throw new JobGraphError(
-    'input',
     'bad-variable',
     `SPACK_PIPELINE_TYPE is ${JSON.stringify(value)}, which is no pipeline type.`,
-    `Known are: ${Object.keys(pipelineTypes).join(', ')}.`,
+    { hint: `Known are: ${Object.keys(pipelineTypes).join(', ')}.` },
   );
 }
 
@@ -110,7 +108,6 @@ function depth(value: string | undefined): number | undefined {
   if (value === undefined || value === '') return undefined;
   if (/^\s*[-+]?\d+\s*$/.test(value)) return Number(value);
   throw new JobGraphError(
-    'input',
     'bad-variable',
     `SPACK_PRUNE_UNTOUCHED_DEPENDENT_DEPTH is ${JSON.stringify(value)}, which is no whole number.`,
   );
@@ -122,7 +119,6 @@ function pattern(value: string | undefined): RegExp | undefined {
     return new RegExp(`^(?:${value})`);
   } catch (error) {
     throw new JobGraphError(
-      'input',
       'bad-variable',
       `SPACK_CI_SKIP_DYNAMIC_MAPPING is no regular expression: ${(error as Error).message}.`,
     );

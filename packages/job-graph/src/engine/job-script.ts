@@ -44,10 +44,9 @@ export function jobScript(attributes: Attributes, environment: string, job?: Job
 
 export function noScript(job: Job | undefined): JobGraphError {
   return new JobGraphError(
-    'input',
     'no-script',
     `The ci section leaves ${job ? `the job of ${shortName(job.spec)}` : 'a job'} without a script.`,
-    'Look for a build-job-remove with "script::".',
+    { hint: 'Look for a build-job-remove with "script::".' },
   );
 }
 
@@ -70,10 +69,7 @@ function secondsOf(text: string): number {
     else total += Number(number) * unit;
   }
   if (parts.length > 0 && rest.trim() === '' && Number.isFinite(total)) return total;
-  throw new JobGraphError(
-    'input',
-    'bad-timeout',
-    `"timeout: ${text}" is no time.`,
-    'Write it like "1h 30m".',
-  );
+  throw new JobGraphError('bad-timeout', `"timeout: ${text}" is no time.`, {
+    hint: 'Write it like "1h 30m".',
+  });
 }

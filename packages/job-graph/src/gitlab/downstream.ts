@@ -37,10 +37,9 @@ export async function pushDownstream(options: DownstreamOptions): Promise<string
       signal?.throwIfAborted();
       const said = ((error as { stderr?: string }).stderr ?? String(error)).trim();
       throw new JobGraphError(
-        'failed',
         'downstream',
         `git ${args.find((arg) => !arg.startsWith('-'))} for the downstream repository ${hidden(repository)} failed: ${hidden(said)}`,
-        'Check DOWNSTREAM_CI_REPO and that it can be pushed to.',
+        { hint: 'Check DOWNSTREAM_CI_REPO and that it can be pushed to.' },
       );
     }
   };

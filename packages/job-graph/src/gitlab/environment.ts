@@ -16,11 +16,11 @@ export function relocateManifest(text: string, from: string, to: string): string
   const document = parseDocument(text, { keepSourceTokens: true });
   const [broken] = document.errors;
   if (broken) {
-    throw new JobGraphError('input', 'broken-yaml', `${join(from, 'spack.yaml')}: ${broken.message}`);
+    throw new JobGraphError('broken-yaml', `${join(from, 'spack.yaml')}: ${broken.message}`);
   }
   const spack = document.get('spack');
   if (!isMap(spack)) {
-    throw new JobGraphError('input', 'no-spack', `${join(from, 'spack.yaml')}: has no "spack:" section.`);
+    throw new JobGraphError('no-spack', `${join(from, 'spack.yaml')}: has no "spack:" section.`);
   }
   const edits: { readonly node: Scalar; readonly value: string }[] = [];
   const look = (node: unknown) => {

@@ -38,7 +38,7 @@ describe('assemble', () => {
       { spec: node('c'), root: false, dependencies: ['b'] },
     ];
     expect(() => assemble(loose)).toThrowError(
-      new JobGraphError('input', 'cycle', 'The specs depend on each other: b -> c -> b.'),
+      new JobGraphError('cycle', 'The specs depend on each other: b -> c -> b.'),
     );
   });
 

@@ -32,7 +32,7 @@ export function graphOf(lock: Lock, options: { roots?: Iterable<string> } = {}):
   for (let hash = pending.pop(); hash !== undefined; hash = pending.pop()) {
     if (reached.has(hash)) continue;
     const node = lock.nodes.get(hash);
-    if (!node) throw new JobGraphError('input', 'unknown-root', `The lock holds no spec /${hash}.`);
+    if (!node) throw new JobGraphError('unknown-root', `The lock holds no spec /${hash}.`);
     reached.set(hash, node);
     for (const edge of node.dependencies) pending.push(edge.hash);
   }
@@ -66,11 +66,7 @@ export function assemble(loose: readonly LooseJob[]): JobGraph {
     for (const hash of job.dependencies) {
       const at = rank.get(hash);
       if (at === undefined) {
-        throw new JobGraphError(
-          'input',
-          'missing-node',
-          `${job.spec.name} depends on /${hash}, which is not there.`,
-        );
+        throw new JobGraphError('missing-node', `${job.spec.name} depends on /${hash}, which is not there.`);
       }
       ranks.add(at);
     }
@@ -113,7 +109,7 @@ function cycle(
     at = below[at]!.find((to) => !done.has(sorted[to]!.spec.hash))!;
   }
   const names = [...path.slice(path.indexOf(at)), at].map((i) => sorted[i]!.spec.name);
-  return new JobGraphError('input', 'cycle', `The specs depend on each other: ${names.join(' -> ')}.`);
+  return new JobGraphError('cycle', `The specs depend on each other: ${names.join(' -> ')}.`);
 }
 
 /** Orders specs by name, then by hash. */

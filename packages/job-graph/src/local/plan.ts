@@ -46,7 +46,7 @@ export async function runPlan(
   const { durations = new Map([...graph.jobs.keys()].map((hash) => [hash, 1])), onEvent = () => {} } =
     options;
   if (!(options.concurrency >= 1)) {
-    throw new JobGraphError('input', 'concurrency', 'At least one job must be allowed to run at a time.');
+    throw new JobGraphError('concurrency', 'At least one job must be allowed to run at a time.');
   }
   const signal = options.signal ?? new AbortController().signal;
   const outcomes = new Map<string, Outcome>();

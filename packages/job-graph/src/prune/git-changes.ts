@@ -63,18 +63,17 @@ async function changedFiles(folder: string, { from, to }: Revisions, signal: Abo
   } catch (error) {
     const { code, stderr = '' } = error as { code?: unknown; stderr?: string };
     if (code === 'ENOENT') {
-      throw new JobGraphError('missing', 'no-git', 'git is not installed, so what changed cannot be told.');
+      throw new JobGraphError('no-git', 'git is not installed, so what changed cannot be told.');
     }
     if (/not a git repository/.test(stderr)) return undefined;
-    throw new JobGraphError('missing', 'git', `git cannot read ${folder}: ${stderr.trim()}`);
+    throw new JobGraphError('git', `git cannot read ${folder}: ${stderr.trim()}`);
   }
   for (const revision of [from, to]) {
     await git('rev-parse', '--verify', '--quiet', `${revision}^{commit}`).catch(() => {
       throw new JobGraphError(
-        'missing',
         'no-revision',
         `${root} has no revision ${revision}, so what changed cannot be told.`,
-        'A shallow clone needs a depth of 2 or more: in GitLab set GIT_DEPTH.',
+        { hint: 'A shallow clone needs a depth of 2 or more: in GitLab set GIT_DEPTH.' },
       );
     });
   }

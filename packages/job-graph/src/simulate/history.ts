@@ -54,33 +54,22 @@ export function parseHistory(text: string, file = 'history.json'): History {
   try {
     json = JSON.parse(text);
   } catch (error) {
-    throw new JobGraphError(
-      'input',
-      'broken-json',
-      `${file}: is not valid JSON: ${(error as Error).message}.`,
-    );
+    throw new JobGraphError('broken-json', `${file}: is not valid JSON: ${(error as Error).message}.`);
   }
   const object = json as { version?: unknown; builds?: unknown };
   const given = givenTimes(json);
   if (given) return given;
   const list = Array.isArray(json) ? json : Array.isArray(object?.builds) ? object.builds : [json];
   if (Array.isArray(object?.builds) && object.version !== 1) {
-    throw new JobGraphError(
-      'input',
-      'unknown-version',
-      `${file}: has version ${object.version}; 1 is known.`,
-    );
+    throw new JobGraphError('unknown-version', `${file}: has version ${object.version}; 1 is known.`);
   }
   const builds = list.flatMap((entry: unknown): BuildTime[] => {
     const { name, hash, version, seconds, total, at, cache } = (entry ?? {}) as Record<string, unknown>;
     const time = seconds ?? total;
     if (typeof name !== 'string' || typeof hash !== 'string' || typeof time !== 'number' || !(time >= 0)) {
-      throw new JobGraphError(
-        'input',
-        'not-a-history',
-        `${file}: holds an entry without name, hash and seconds.`,
-        "Give a history file of Stackwright or Spack's install_times.json.",
-      );
+      throw new JobGraphError('not-a-history', `${file}: holds an entry without name, hash and seconds.`, {
+        hint: "Give a history file of Stackwright or Spack's install_times.json.",
+      });
     }
     if (cache === true) return [];
     return [

@@ -55,10 +55,10 @@ export interface Run {
 export function simulate(graph: JobGraph, options: SimulationOptions): Simulation {
   const { runners, strategy, failureRate = 0 } = options;
   if (!(Number.isInteger(runners) && runners >= 1)) {
-    throw new JobGraphError('input', 'runners', `${runners} is no number of runners: give 1 or more.`);
+    throw new JobGraphError('runners', `${runners} is no number of runners: give 1 or more.`);
   }
   if (!(failureRate >= 0 && failureRate <= 1)) {
-    throw new JobGraphError('input', 'failure-rate', `${failureRate} is no failure rate: give 0 to 1.`);
+    throw new JobGraphError('failure-rate', `${failureRate} is no failure rate: give 0 to 1.`);
   }
   const takes = attemptsOf(graph, options);
   const compare = priority(graph, options);

@@ -172,7 +172,6 @@ function submission(
 function resources({ tags, variables }: JobScript, job: Job | undefined): string[] {
   const wrong = (name: string) =>
     new JobGraphError(
-      'input',
       'bad-resource',
       `${name}=${variables[name]}${job ? ` of ${job.spec.name}` : ''} cannot be read as an amount.`,
     );
