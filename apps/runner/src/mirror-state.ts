@@ -73,14 +73,14 @@ export async function readMirrorStates(
 
 async function look(
   mirror: AnyMirror,
-  { spec }: Job,
+  { node }: Job,
   { fetch, signed }: ConfiguredMirror,
   inIndex: boolean,
   signal: AbortSignal,
 ): Promise<Location | undefined> {
   const { hasCode, isUnvouched } = await import('@stackwright/buildcache');
   try {
-    const manifest = await mirror.manifest(spec, signal);
+    const manifest = await mirror.manifest(node, signal);
     return signed && !manifest.signed ? { refused: `not signed on ${fetch}` } : { mirror: fetch };
   } catch (error) {
     if (hasCode(error, 'missing-package')) {

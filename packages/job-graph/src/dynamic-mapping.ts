@@ -52,21 +52,21 @@ async function ask(
   const limit = pLimit(16);
   const one = async (job: Job) => {
     if (failures >= patience && !answered) return;
-    const query = queryOf(job, (hash) => full.jobs.get(hash)?.spec);
+    const query = queryOf(job, (hash) => full.jobs.get(hash)?.node);
     try {
       const config = await request(query, signal);
       answered = true;
       const clean = filtered(config, mapping);
       const lacking = mapping.require.filter((key) => !(key in clean));
       if (lacking.length > 0) {
-        onWarning(`${mapping.endpoint} answered for ${job.spec.name} without ${lacking.join(', ')}.`);
+        onWarning(`${mapping.endpoint} answered for ${job.node.name} without ${lacking.join(', ')}.`);
       }
       if (Object.keys(clean).length > 0) answers.set(job.hash, toAttributes(clean));
     } catch (error) {
       signal?.throwIfAborted();
       failures++;
       if (failures > patience) return;
-      onWarning(`${mapping.endpoint} gave no attributes for ${job.spec.name}: ${reason(error)}.`);
+      onWarning(`${mapping.endpoint} gave no attributes for ${job.node.name}: ${reason(error)}.`);
       if (failures === patience && !answered) onWarning(`${mapping.endpoint} is not asked any more.`);
     }
   };
@@ -105,10 +105,10 @@ async function requester(mapping: DynamicMapping, headers: Record<string, string
 }
 
 /** The question as Spack asks it: the spec in a form that an endpoint can parse, percent-encoded. */
-function queryOf({ spec }: Job, find: (hash: string) => Job['spec'] | undefined): string {
-  const compiler = compilerOf(spec, find);
+function queryOf({ node }: Job, find: (hash: string) => Job['node'] | undefined): string {
+  const compiler = compilerOf(node, find);
   const text =
-    `${spec.name}@${spec.version} ${variantsOf(spec)} arch=${architectureOf(spec)}` +
+    `${node.name}@${node.version} ${variantsOf(node)} arch=${architectureOf(node)}` +
     `%${compiler?.name ?? 'none'}@${compiler?.version ?? 'none'}`;
   const encoded = encodeURIComponent(text)
     .replace(/[!'()*]/g, (sign) => `%${sign.charCodeAt(0).toString(16).toUpperCase()}`)

@@ -8,7 +8,7 @@ import { duration, type JobState, renderPage } from './page.js';
 const states = new Map<string, JobState>(
   [...mini.jobs.values()].map((job) => [
     job.hash,
-    job.spec.external ? { state: 'skip', note: 'external' } : { state: 'done', seconds: 12 },
+    job.node.external ? { state: 'skip', note: 'external' } : { state: 'done', seconds: 12 },
   ]),
 );
 const options = { title: 'A <b>stack</b>', graph: mini, states };

@@ -10,9 +10,11 @@ import {
   type CiSection,
   changedPackages,
   copyManifest,
+  type EngineName,
+  engineNamed,
+  engines,
   externals,
   type Flags,
-  githubWorkflow,
   graphOf,
   type JobGraph,
   jobAttributes,
@@ -27,11 +29,9 @@ import {
   readSettings,
   relocateManifest,
   type Settings,
-  slurmScript,
   stackChanged,
   untouched,
   upToDate,
-  writePipeline,
 } from '@stackwright/job-graph';
 import { readStackSettings } from '@stackwright/spack-env';
 import { Option } from 'commander';
@@ -47,7 +47,7 @@ import { openStack, readLock } from '../stack.js';
 interface Options extends Omit<Flags, 'forwardVariables'> {
   readonly platform?: string;
   readonly os?: string;
-  readonly target?: 'gitlab' | 'github' | 'slurm';
+  readonly target?: EngineName;
   readonly outputFile?: string;
   readonly forwardVariable: readonly string[];
   readonly json?: boolean;
@@ -56,9 +56,7 @@ interface Options extends Omit<Flags, 'forwardVariables'> {
 export const define: Define = (command, context) => {
   command
     .argument('[stack]', 'folder with spack.yaml and spack.lock', '.')
-    .addOption(
-      new Option('--target <engine>', 'the engine to write for').choices(['gitlab', 'github', 'slurm']),
-    )
+    .addOption(new Option('--target <engine>', 'the engine to write for').choices(Object.keys(engines)))
     .option('--output-file <file>', 'where the pipeline goes (default for GitLab: .gitlab-ci.yml)')
     .option('--prune-dag', 'no jobs for specs that are up to date on a mirror (default)')
     .option('--no-prune-dag', 'jobs for specs that are up to date too')
@@ -138,11 +136,13 @@ async function run(context: Context, argument: string, options: Options): Promis
     needsRebuild: (job) => !state.indexed.has(job.hash),
     spack: lock.spack,
   };
-  for (const warning of warnings(input, context.env)) note(context, `Warning: ${warning}`);
+  const place = { stack: folder, from: context.cwd, output: options.outputFile };
+  const engine = engineNamed(options.target ?? ci.target);
+  for (const warning of engine.warnings(input, place)) note(context, `Warning: ${warning}`);
   summarize(context, pruned);
 
-  const target = targetOf(options.target ?? ci.target);
-  const files = engines[target](input, { context, folder, output: options.outputFile });
+  const target = engine.name;
+  const files = engine.files(input, place);
   if (target === 'gitlab' && downstream) {
     await sendDownstream(context, downstream, input, folder, files);
     return;
@@ -163,43 +163,6 @@ async function run(context: Context, argument: string, options: Options): Promis
       context,
       `Wrote ${names.join(', ')}: ${pruned.graph.jobs.size} of ${full.jobs.size} specs to build.`,
     );
-}
-
-type Target = 'gitlab' | 'github' | 'slurm';
-
-function targetOf(name: string): Target {
-  if (name === 'gitlab' || name === 'github' || name === 'slurm') return name;
-  throw new RunnerError('input', `ci:target is "${name}".`, 'Known are: gitlab, github, slurm.');
-}
-
-interface Where {
-  readonly context: Context;
-  readonly folder: string;
-  readonly output: string | undefined;
-}
-
-/** What each engine runs, as files relative to the project's folder. */
-const engines: Readonly<Record<Target, (input: PipelineInput, where: Where) => readonly PipelineFile[]>> = {
-  gitlab: (input, where) => writePipeline(input, outputPath(input, where, '.gitlab-ci.yml')).files,
-  github: (input, where) => {
-    const { projectFolder, stackName } = input.settings;
-    const name = stackName ?? basename(where.folder);
-    const stack = relative(projectFolder, where.folder).replaceAll('\\', '/');
-    if (stack.startsWith('..')) {
-      throw new RunnerError('input', `${where.folder} is not in the repository ${projectFolder}.`);
-    }
-    const path = outputPath(input, where, `.github/workflows/${name}.yml`);
-    return [{ path, text: githubWorkflow(input, { name, stack }) }];
-  },
-  slurm: (input, where) => {
-    const name = input.settings.stackName ?? basename(where.folder);
-    const text = slurmScript(input, { name, stack: where.folder, folder: input.settings.projectFolder });
-    return [{ path: outputPath(input, where, `${name}.slurm.sh`), text }];
-  },
-};
-
-function outputPath({ settings }: PipelineInput, { context, output }: Where, otherwise: string): string {
-  return relative(settings.projectFolder, resolve(context.cwd, output ?? otherwise)).replaceAll('\\', '/');
 }
 
 /** In a pipeline of another repository nobody can need the job that generates. */
@@ -299,7 +262,7 @@ async function refuseBroken(
     const hits: string[] = [];
     for await (const { key } of store.list('', { signal: context.signal })) {
       const job = graph.jobs.get(basename(key));
-      if (job) hits.push(`${job.spec.name}@${job.spec.version}/${job.hash}`);
+      if (job) hits.push(`${job.node.name}@${job.node.version}/${job.hash}`);
     }
     if (hits.length === 0) return;
     const text = `Known to be broken (${url}): ${hits.sort().join(', ')}.`;
@@ -333,22 +296,10 @@ function prunersOf(
   return pruners;
 }
 
-function warnings({ attributes, settings, spack }: PipelineInput, env: NodeJS.ProcessEnv): string[] {
-  const all = [...attributes.notes];
-  if (!settings.generateJob?.pipeline && env.CI) {
-    all.push(
-      'CI_JOB_NAME or CI_PIPELINE_ID is not set, so jobs cannot take the environment from the generating job.',
-    );
-  }
-  if (!spack)
-    all.push('The lock does not name the Spack that wrote it, so jobs are not told which one to use.');
-  return all;
-}
-
 function summarize(context: Context, pruned: Pruned): void {
-  const lines = [...pruned.full.jobs.values()].map(({ hash, spec }) => {
+  const lines = [...pruned.full.jobs.values()].map(({ hash, node }) => {
     const { action, reason } = pruned.decisions.get(hash)!;
-    return `${action === 'build' ? '[x]' : ' - '} ${spec.name}@${spec.version}/${hash.slice(0, 7)}  ${reason}`;
+    return `${action === 'build' ? '[x]' : ' - '} ${node.name}@${node.version}/${hash.slice(0, 7)}  ${reason}`;
   });
   note(context, lines.join('\n'));
 }

@@ -134,7 +134,7 @@ async function readHistory(context: Context, file: string | undefined): Promise<
 function matcher(patterns: readonly string[], jobs: readonly Job[]): (job: Job) => boolean {
   const tests = patterns.map((pattern) => (job: Job) => {
     if (pattern.startsWith('/')) return job.hash.startsWith(pattern.slice(1));
-    return pattern === job.spec.name || pattern === `${job.spec.name}@${job.spec.version}`;
+    return pattern === job.node.name || pattern === `${job.node.name}@${job.node.version}`;
   });
   for (const [at, test] of tests.entries()) {
     if (jobs.some(test)) continue;

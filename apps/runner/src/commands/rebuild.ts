@@ -49,21 +49,21 @@ async function run(context: Context, argument: string | undefined, options: Opti
   const environment = await readEnvironment(context, stack.folder);
   const lock = await readLock(stack.folder);
   const graph = graphOf(lock);
-  const { spec } = findJob(graph, options.hash ?? env.SPACK_JOB_SPEC_DAG_HASH);
-  const what = describe(spec);
+  const { node } = findJob(graph, options.hash ?? env.SPACK_JOB_SPEC_DAG_HASH);
+  const what = describe(node);
   const tell = (outcome: string) => {
     if (options.json)
-      printJson(context, { hash: spec.hash, name: spec.name, version: spec.version, outcome });
+      printJson(context, { hash: node.hash, name: node.name, version: node.version, outcome });
     else print(context, `${what}: ${outcome}`);
   };
-  if (spec.external) return tell('external, nothing to build');
+  if (node.external) return tell('external, nothing to build');
 
   const work = await openWork(context, stack, options.work);
   const access = await openAccess(context, stack, environment, work, options);
   // A binary that may not be used is replaced.
   let refused = false;
   if (!options.force) {
-    const there = await access.mirror.manifest(spec, signal).catch((error: unknown) => {
+    const there = await access.mirror.manifest(node, signal).catch((error: unknown) => {
       if (hasCode(error, 'missing-package')) return undefined;
       // A binary that may not be used is as good as none, but why is worth knowing.
       if (isUnvouched(error)) {
@@ -77,7 +77,7 @@ async function run(context: Context, argument: string | undefined, options: Opti
   }
 
   const progress = progressFor(context, { quiet: options.json });
-  const log = join(work.logs, `${spec.name}-${spec.hash}.txt`);
+  const log = join(work.logs, `${node.name}-${node.hash}.txt`);
   try {
     await progress.phase(`Build ${what}`, async (report) => {
       const { mirror, signer, trusted } = await openForWriting(
@@ -98,7 +98,7 @@ async function run(context: Context, argument: string | undefined, options: Opti
         resume: true,
         signal,
       });
-      const outcome = await buildAndRecord(context, work, site, mirror, spec, {
+      const outcome = await buildAndRecord(context, work, site, mirror, node, {
         signer,
         log,
         again: options.force === true || refused,
@@ -109,7 +109,7 @@ async function run(context: Context, argument: string | undefined, options: Opti
     });
   } finally {
     await keepLog(context, log);
-    if (options.cdash) await tellCdash(context, environment, work, graph, spec.hash);
+    if (options.cdash) await tellCdash(context, environment, work, graph, node.hash);
   }
   tell('pushed');
 }

@@ -94,7 +94,7 @@ async function report(context: Context, argument: string, options: Options): Pro
   if (options.json) {
     printJson(context, {
       builds: records.map(({ hash, outcome, seconds }) => {
-        const { name, version } = graph.jobs.get(hash)!.spec;
+        const { name, version } = graph.jobs.get(hash)!.node;
         return {
           hash,
           name,
@@ -123,11 +123,11 @@ async function toCdash(
   const failed: string[] = [];
   if (!options.write) await makeGroup(context, client, target);
   for (const record of records) {
-    const { spec } = graph.jobs.get(record.hash)!;
-    const title = describe(spec);
+    const { node } = graph.jobs.get(record.hash)!;
+    const title = describe(node);
     const full = await packageReport(context, target, graph, record, first);
     if (options.write) {
-      const folder = join(resolve(cwd, options.write), `${spec.name}-${record.hash}`);
+      const folder = join(resolve(cwd, options.write), `${node.name}-${record.hash}`);
       await mkdir(folder, { recursive: true });
       for (const { kind, text } of cdashFiles(full)) await writeFile(join(folder, `${kind}.xml`), text);
       if (!options.json) print(context, folder);
@@ -170,7 +170,7 @@ function summarize(graph: JobGraph, records: readonly BuildRecord[]): string {
   const bad = records.filter(({ outcome }) => outcome === 'failed');
   const seconds = records.reduce((sum, record) => sum + record.seconds, 0);
   const built = `${records.length - bad.length} built in ${duration(seconds)}`;
-  const names = bad.map(({ hash }) => graph.jobs.get(hash)!.spec.name);
+  const names = bad.map(({ hash }) => graph.jobs.get(hash)!.node.name);
   return bad.length === 0 ? built : `${bad.length} failed (${names.join(', ')}), ${built}`;
 }
 

@@ -125,7 +125,7 @@ export async function readMirrorState(
   options: { readonly signal: AbortSignal; readonly onProgress: (done: number, all: number) => void },
 ): Promise<MirrorState> {
   const limit = pLimit(16);
-  const nodes = [...graph.jobs.values()].map((job) => job.spec).filter((node) => !node.external);
+  const nodes = [...graph.jobs.values()].map((job) => job.node).filter((node) => !node.external);
   const state = new Map<string, PackageManifest>();
   let done = 0;
   const looking = nodes.map((node) =>

@@ -2,13 +2,13 @@ import { writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import {
   buildStamp,
+  engines,
   externals,
   type JobGraph,
   jobAttributes,
   parseCi,
   prune,
   readSettings,
-  writePipeline as render,
 } from '@stackwright/job-graph';
 import {
   concreteSpec,
@@ -48,12 +48,13 @@ export async function writePipeline(
     parsed.set(text, spec);
     return satisfies(concreteSpec(node, lock.nodes), spec, lock.nodes);
   };
-  const { files } = render(
+  const settings = readSettings(context.env, {}, context.cwd);
+  const files = engines.gitlab.files(
     {
       pruned,
       ci,
       attributes: jobAttributes(pruned, ci, { matches }),
-      settings: readSettings(context.env, {}, context.cwd),
+      settings,
       mirrors: { destination },
       // The same stack gives the same file: the stamp is of no day.
       ...(typeof group === 'string'
@@ -62,7 +63,7 @@ export async function writePipeline(
       needsRebuild: () => true,
       spack: lock.spack,
     },
-    basename(file),
+    { stack: environment.folder, from: settings.projectFolder, output: basename(file) },
   );
   for (const one of files) await writeFile(join(dirname(file), one.path), one.text);
   return `${pruned.graph.jobs.size} jobs${files.length > 1 ? ` in ${files.length} files` : ''}`;

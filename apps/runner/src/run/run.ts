@@ -192,7 +192,7 @@ async function checkMirror(
     signal,
     onProgress: (done, all) => report.update(`signature ${done} of ${all}`),
   });
-  const nodes = [...graph.jobs.values()].map((job) => job.spec);
+  const nodes = [...graph.jobs.values()].map((job) => job.node);
   await verifyBlobs(mirror, nodes, state, {
     staging,
     inImage: new Set(runtimeClosure(lock).map((node) => node.hash)),
@@ -244,12 +244,12 @@ async function makeImage(
 /** How each job of the whole graph stands at the end. */
 function jobStates({ full, decisions }: Pruned, built: BuildResult): Map<string, JobState> {
   const states = new Map<string, JobState>();
-  for (const { hash, spec } of full.jobs.values()) {
+  for (const { hash, node } of full.jobs.values()) {
     const outcome = built.outcomes.get(hash);
     const seconds = built.seconds.get(hash);
     const reason = decisions.get(hash)?.reason;
     if (outcome) states.set(hash, { state: outcome, ...(seconds !== undefined ? { seconds } : {}) });
-    else if (spec.external) states.set(hash, { state: 'skip', note: 'external' });
+    else if (node.external) states.set(hash, { state: 'skip', note: 'external' });
     else
       states.set(
         hash,
@@ -260,7 +260,7 @@ function jobStates({ full, decisions }: Pruned, built: BuildResult): Map<string,
 }
 
 function failureOf({ errors, outcomes }: BuildResult, graph: JobGraph, work: WorkFolder): RunnerError {
-  const name = (hash: string) => describeNode(graph.jobs.get(hash)?.spec);
+  const name = (hash: string) => describeNode(graph.jobs.get(hash)?.node);
   const blocked = [...outcomes.values()].filter((outcome) => outcome === 'blocked').length;
   const failed = [...errors.keys()].map(name).join(', ');
   return new RunnerError(
@@ -285,12 +285,12 @@ function summarize(
   return {
     stack: stack.name,
     mirror: mirror.url,
-    jobs: [...graph.jobs.values()].map(({ hash, spec }) => {
+    jobs: [...graph.jobs.values()].map(({ hash, node }) => {
       const { state, seconds } = states.get(hash) ?? { state: 'waiting' as const };
       return {
         hash,
-        name: spec.name,
-        version: spec.version,
+        name: node.name,
+        version: node.version,
         state,
         ...(seconds !== undefined ? { seconds } : {}),
       };

@@ -53,7 +53,7 @@ export function jobAttributes(
   const build = new Map<string, Attributes>();
   const shared = new Map<string, Attributes>();
   const notes = new Set<string>();
-  const find = (hash: string) => full.jobs.get(hash)?.spec;
+  const find = (hash: string) => full.jobs.get(hash)?.node;
   for (const job of graph.jobs.values()) {
     const own = stepsFor(job, steps, options);
     let attributes = shared.get(own.key);
@@ -104,7 +104,7 @@ function stepsFor(job: Job, steps: readonly Step[], { matches, dynamic }: Attrib
     } else if (section.type === 'submapping') {
       for (let at = section.entries.length - 1; at >= 0; at--) {
         const entry = section.entries[at]!;
-        if (!entry.match.some((text) => matches(job.spec, text))) continue;
+        if (!entry.match.some((text) => matches(job.node, text))) continue;
         changes.push(entry);
         key += `${place}.${at} `;
         if (section.behavior === 'first') break;
@@ -169,18 +169,18 @@ const rules: readonly GenSection[] = [
 
 /** What a job knows of its spec before any configuration. */
 function facts(
-  { spec, hash }: Job,
+  { node, hash }: Job,
   find: (hash: string) => ConcreteNode | undefined,
 ): Record<string, string> {
-  const compiler = compilerOf(spec, find);
+  const compiler = compilerOf(node, find);
   return {
     SPACK_JOB_SPEC_DAG_HASH: hash,
-    SPACK_JOB_SPEC_PKG_NAME: spec.name,
-    SPACK_JOB_SPEC_PKG_VERSION: spec.version,
+    SPACK_JOB_SPEC_PKG_NAME: node.name,
+    SPACK_JOB_SPEC_PKG_VERSION: node.version,
     SPACK_JOB_SPEC_COMPILER_NAME: compiler?.name ?? 'none',
     SPACK_JOB_SPEC_COMPILER_VERSION: compiler?.version ?? 'none',
-    SPACK_JOB_SPEC_ARCH: architectureOf(spec),
-    SPACK_JOB_SPEC_VARIANTS: variantsOf(spec),
+    SPACK_JOB_SPEC_ARCH: architectureOf(node),
+    SPACK_JOB_SPEC_VARIANTS: variantsOf(node),
   };
 }
 

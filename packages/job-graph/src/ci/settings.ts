@@ -43,6 +43,8 @@ export interface Settings {
   readonly forwarded: Readonly<Record<string, string>>;
   /** The job that generates, as others can need it; undefined outside of GitLab. */
   readonly generateJob: { readonly job: string; readonly pipeline: string | undefined } | undefined;
+  /** Whether this runs in a job of a CI server. */
+  readonly inCi: boolean;
   /** Names of dynamic mappings that match are not asked. */
   readonly skipDynamicMapping: RegExp | undefined;
 }
@@ -88,6 +90,7 @@ export function readSettings(env: NodeJS.ProcessEnv, flags: Flags, folder: strin
       }),
     ),
     generateJob: env.CI_JOB_NAME ? { job: env.CI_JOB_NAME, pipeline: env.CI_PIPELINE_ID } : undefined,
+    inCi: Boolean(env.CI),
     skipDynamicMapping: pattern(env.SPACK_CI_SKIP_DYNAMIC_MAPPING),
   };
 }

@@ -11,15 +11,15 @@ export function copyManifest(input: PipelineInput): string | undefined {
   if (!copyDestination) return undefined;
   const copyOnly = settings.pipelineType === 'COPY_ONLY';
   const jobs = [...(copyOnly ? pruned.full : pruned.graph).jobs.values()].filter(
-    (job) => !copyOnly || !job.spec.external,
+    (job) => !copyOnly || !job.node.external,
   );
-  const url = (prefix: string, { name, version, hash }: Job['spec']) =>
+  const url = (prefix: string, { name, version, hash }: Job['node']) =>
     `${prefix.replace(/\/+$/, '')}/${mirrorLayout.specs}/${name}/${name}-${version}-${hash}.spec.manifest.json`;
   const entries = jobs
-    .sort((a, b) => byName(a.spec, b.spec))
-    .map(({ spec, hash }) => [
+    .sort((a, b) => byName(a.node, b.node))
+    .map(({ node, hash }) => [
       hash,
-      { src: url(mirrors.destination.fetch, spec), dest: url(copyDestination, spec) },
+      { src: url(mirrors.destination.fetch, node), dest: url(copyDestination, node) },
     ]);
   return JSON.stringify(Object.fromEntries(entries));
 }

@@ -1,5 +1,5 @@
-import type { PipelineInput } from '../gitlab/pipeline.js';
 import { type JobScript, jobScript } from './job-script.js';
+import type { PipelineInput } from './pipeline-input.js';
 
 /**
  * What comes after all builds, by name: only the index; signing and copying are made for Spack's own GitLab.

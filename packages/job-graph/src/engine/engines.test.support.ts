@@ -2,9 +2,9 @@ import { satisfies } from '@stackwright/spack-env';
 import { parseCi } from '../ci/ci-section.js';
 import { jobAttributes } from '../ci/job-attributes.js';
 import { type Flags, readSettings } from '../ci/settings.js';
-import type { PipelineInput } from '../gitlab/pipeline.js';
 import type { JobGraph } from '../graph/graph.js';
 import { externals, prune } from '../prune/prune.js';
+import type { PipelineInput } from './pipeline-input.js';
 
 /** Everything for a pipeline of a graph, with a `ci` section and as little else as can be. */
 export function inputOf(
@@ -21,7 +21,7 @@ export function inputOf(
   const pruned = prune(full, [externals]);
   const section = parseCi(ci);
   const url = more.mirror ?? 's3://bucket/mirror';
-  const nodes = new Map([...full.jobs.values()].map((job) => [job.hash, job.spec]));
+  const nodes = new Map([...full.jobs.values()].map((job) => [job.hash, job.node]));
   return {
     pruned,
     ci: section,

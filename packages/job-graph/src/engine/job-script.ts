@@ -21,8 +21,8 @@ export function commands(value: Value | undefined): string[] {
 }
 
 /** @throws JobGraphError (`input`) for attributes without a script, or with a timeout that is no time */
-export function jobScript(attributes: Attributes, environment: string, job?: Job): JobScript {
-  const at = (key: string) => attributes.get(key)?.value;
+export function jobScript(attributes: Attributes | undefined, environment: string, job?: Job): JobScript {
+  const at = (key: string) => attributes?.get(key)?.value;
   const fill = (lines: readonly string[]) => lines.map((line) => line.replaceAll('{env_dir}', environment));
   if (at('script') === undefined) throw noScript(job);
   const image = at('image');
@@ -45,7 +45,7 @@ export function jobScript(attributes: Attributes, environment: string, job?: Job
 export function noScript(job: Job | undefined): JobGraphError {
   return new JobGraphError(
     'no-script',
-    `The ci section leaves ${job ? `the job of ${shortName(job.spec)}` : 'a job'} without a script.`,
+    `The ci section leaves ${job ? `the job of ${shortName(job.node)}` : 'a job'} without a script.`,
     { hint: 'Look for a build-job-remove with "script::".' },
   );
 }

@@ -89,7 +89,7 @@ describe('githubWorkflow', () => {
 
   it('leaves no expression in what comes from specs', () => {
     const odd = assemble([
-      { spec: node('a', { parameters: { x: `$${'{{ secrets.KEY }}'}` } }), root: true, dependencies: [] },
+      { node: node('a', { parameters: { x: `$${'{{ secrets.KEY }}'}` } }), root: true, dependencies: [] },
     ]);
     expect(githubWorkflow(inputOf(odd, ci), options)).not.toMatch(/x='?\$\{\{ secrets/);
   });

@@ -7,12 +7,13 @@ import { parse } from 'yaml';
 import { parseCi } from '../ci/ci-section.js';
 import { jobAttributes } from '../ci/job-attributes.js';
 import { buildStamp, type Flags, readSettings } from '../ci/settings.js';
+import type { Plain } from '../engine/pipeline-input.js';
+import { toYaml } from '../engine/yaml-text.js';
 import { graphOf, type Job, reach } from '../graph/graph.js';
 import { shared } from '../graph/graphs.test.support.js';
 import { matcherOf } from '../graph/matcher.js';
 import { externals, keep, type Pruner, prune, upToDate } from '../prune/prune.js';
-import { assemblePipeline, gitlabPipeline, type Plain } from './pipeline.js';
-import { toYaml } from './yaml-text.js';
+import { assemblePipeline, gitlabPipeline } from './pipeline.js';
 
 const fixtures = fileURLToPath(new URL('../../fixtures/', import.meta.url));
 const read = (...path: string[]) => readFileSync(join(...path), 'utf8');
@@ -35,7 +36,7 @@ function generate(given: Case): Record<string, Plain> {
   const lock = parseLock(read(given.stack, 'spack.lock'));
   const { ci, cdash } = given.config ?? section(given.stack, 'spack.yaml').spack;
   const settings = readSettings(given.env, given.flags ?? {}, '/project');
-  const has = (job: Job) => given.present.includes(job.spec.name);
+  const has = (job: Job) => given.present.includes(job.node.name);
   const pruners: Pruner[] = [];
   if (settings.pruneExternals) pruners.push(externals);
   if (settings.pruneUpToDate)
@@ -183,7 +184,7 @@ function relocate(theirs: Record<string, Plain>, ours: Record<string, Plain>) {
 describe('golden pipelines hold together', () => {
   it('lets every job reach by needs what its spec depends on', () => {
     const lock = parseLock(read(stack, 'spack.lock'));
-    const graph = keep(graphOf(lock), (job) => !job.spec.external);
+    const graph = keep(graphOf(lock), (job) => !job.node.external);
     const pipeline = generate({ stack, env: {}, mirror: 'file:///m', present: [] });
     for (const job of graph.jobs.values()) {
       const name = Object.keys(pipeline).find((key) => key.includes(`/${job.hash}`))!;

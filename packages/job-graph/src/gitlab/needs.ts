@@ -65,6 +65,6 @@ export function needsOf(graph: JobGraph, limit = maximumNeeds): Needs {
 }
 
 function byLevel(graph: JobGraph, level: ReadonlyMap<string, number>): (a: string, b: string) => number {
-  const spec = (hash: string): Job['spec'] => graph.jobs.get(hash)!.spec;
+  const spec = (hash: string): Job['node'] => graph.jobs.get(hash)!.node;
   return (a, b) => level.get(a)! - level.get(b)! || byName(spec(a), spec(b));
 }

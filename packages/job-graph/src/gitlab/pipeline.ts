@@ -10,7 +10,7 @@ import {
   pipelineVariables,
 } from '../engine/pipeline-input.js';
 import { JobGraphError } from '../error.js';
-import { byName, type Job, type JobGraph } from '../graph/graph.js';
+import type { Job, JobGraph } from '../graph/graph.js';
 import { levels } from '../graph/order.js';
 import { type Joint, maximumNeeds, needsOf } from './needs.js';
 
@@ -134,11 +134,11 @@ export function assemblePipeline({ stages, variables, builds, services, common }
 /** Names by hash; as long as GitLab allows, and never two alike. */
 export function namesOf(graph: JobGraph, buildGroup: string | undefined): Map<string, string> {
   const names = new Map<string, string>();
-  for (const { hash, spec } of graph.jobs.values()) {
+  for (const { hash, node } of graph.jobs.values()) {
     const group = buildGroup ? ` ${buildGroup}` : '';
     const tail = ` /${hash}`;
     // The hash is what tells two jobs apart, so it is never what is cut off.
-    const head = `${spec.name}@${spec.version}`.slice(0, maximumName - tail.length);
+    const head = `${node.name}@${node.version}`.slice(0, maximumName - tail.length);
     names.set(hash, `${head}${tail}${group}`.slice(0, maximumName).trimEnd());
   }
   return names;

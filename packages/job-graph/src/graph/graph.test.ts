@@ -7,7 +7,7 @@ import { anyGraph, graph, hashOf, mini, miniLock, node } from './graphs.test.sup
 describe('graphOf', () => {
   it('has a job for every spec that a root reaches', () => {
     expect(mini.jobs.size).toBe(12);
-    expect([...mini.jobs.values()].filter((job) => job.root).map((job) => job.spec.name)).toEqual([
+    expect([...mini.jobs.values()].filter((job) => job.root).map((job) => job.node.name)).toEqual([
       'libgreet',
       'greet-suite',
     ]);
@@ -15,7 +15,7 @@ describe('graphOf', () => {
 
   it('takes only what the chosen roots reach', () => {
     const part = graphOf(miniLock, { roots: [hashOf(mini, 'libgreet')] });
-    expect([...part.jobs.values()].map((job) => job.spec.name).sort()).toEqual([
+    expect([...part.jobs.values()].map((job) => job.node.name).sort()).toEqual([
       'compiler-wrapper',
       'gcc',
       'gcc-runtime',
@@ -33,9 +33,9 @@ describe('graphOf', () => {
 describe('assemble', () => {
   it('names the specs of a cycle', () => {
     const loose = [
-      { spec: node('a'), root: true, dependencies: ['b'] },
-      { spec: node('b'), root: false, dependencies: ['c'] },
-      { spec: node('c'), root: false, dependencies: ['b'] },
+      { node: node('a'), root: true, dependencies: ['b'] },
+      { node: node('b'), root: false, dependencies: ['c'] },
+      { node: node('c'), root: false, dependencies: ['b'] },
     ];
     expect(() => assemble(loose)).toThrowError(
       new JobGraphError('cycle', 'The specs depend on each other: b -> c -> b.'),
@@ -43,7 +43,7 @@ describe('assemble', () => {
   });
 
   it('refuses an edge that ends nowhere', () => {
-    expect(() => assemble([{ spec: node('a'), root: true, dependencies: ['b'] }])).toThrowError(
+    expect(() => assemble([{ node: node('a'), root: true, dependencies: ['b'] }])).toThrowError(
       JobGraphError,
     );
   });
@@ -76,8 +76,8 @@ describe('assemble', () => {
         ),
         ([original, shuffled]) => {
           const again = assemble(
-            shuffled.map(({ spec, root, dependencies }) => ({
-              spec,
+            shuffled.map(({ node, root, dependencies }) => ({
+              node,
               root,
               dependencies: [...dependencies].reverse(),
             })),

@@ -5,7 +5,7 @@ import { JobGraphError } from '../error.js';
 export interface Job {
   /** The dag hash; unique in the graph. */
   readonly hash: string;
-  readonly spec: ConcreteNode;
+  readonly node: ConcreteNode;
   /** Whether the user asked for it by name. */
   readonly root: boolean;
   /** Hashes of direct dependencies of every edge type, by name, then hash. */
@@ -38,17 +38,17 @@ export function graphOf(lock: Lock, options: { roots?: Iterable<string> } = {}):
   }
   const asked = new Set(lock.roots.map((root) => root.hash));
   return assemble(
-    [...reached.values()].map((spec) => ({
-      spec,
-      root: asked.has(spec.hash),
-      dependencies: spec.dependencies.map((edge) => edge.hash),
+    [...reached.values()].map((node) => ({
+      node,
+      root: asked.has(node.hash),
+      dependencies: node.dependencies.map((edge) => edge.hash),
     })),
   );
 }
 
 /** A job before its dependents and its place in the order are known. */
 export interface LooseJob {
-  readonly spec: ConcreteNode;
+  readonly node: ConcreteNode;
   readonly root: boolean;
   readonly dependencies: Iterable<string>;
 }
@@ -59,14 +59,14 @@ export interface LooseJob {
  * @throws JobGraphError (`input`) for a cycle, naming the specs on it, or for an edge that ends nowhere
  */
 export function assemble(loose: readonly LooseJob[]): JobGraph {
-  const sorted = [...loose].sort((a, b) => byName(a.spec, b.spec));
-  const rank = new Map(sorted.map((job, index) => [job.spec.hash, index]));
+  const sorted = [...loose].sort((a, b) => byName(a.node, b.node));
+  const rank = new Map(sorted.map((job, index) => [job.node.hash, index]));
   const below = sorted.map((job) => {
     const ranks = new Set<number>();
     for (const hash of job.dependencies) {
       const at = rank.get(hash);
       if (at === undefined) {
-        throw new JobGraphError('missing-node', `${job.spec.name} depends on /${hash}, which is not there.`);
+        throw new JobGraphError('missing-node', `${job.node.name} depends on /${hash}, which is not there.`);
       }
       ranks.add(at);
     }
@@ -75,17 +75,17 @@ export function assemble(loose: readonly LooseJob[]): JobGraph {
   const above: number[][] = sorted.map(() => []);
   for (const [at, dependencies] of below.entries()) for (const to of dependencies) above[to]!.push(at);
 
-  const hashes = sorted.map((job) => job.spec.hash);
+  const hashes = sorted.map((job) => job.node.hash);
   const jobs = new Map<string, Job>();
   const waiting = below.map((dependencies) => dependencies.length);
   const ready: number[] = [];
   for (const [at, count] of waiting.entries()) if (count === 0) ready.push(at);
   for (let next = 0; next < ready.length; next++) {
     const at = ready[next]!;
-    const { spec, root } = sorted[at]!;
-    jobs.set(spec.hash, {
-      hash: spec.hash,
-      spec,
+    const { node, root } = sorted[at]!;
+    jobs.set(node.hash, {
+      hash: node.hash,
+      node,
       root,
       dependencies: below[at]!.map((to) => hashes[to]!),
       dependents: above[at]!.map((to) => hashes[to]!),
@@ -103,12 +103,12 @@ function cycle(
 ): JobGraphError {
   // Every job that is left waits for another that is left, so following those must come back.
   const path: number[] = [];
-  let at = sorted.findIndex((job) => !done.has(job.spec.hash));
+  let at = sorted.findIndex((job) => !done.has(job.node.hash));
   while (!path.includes(at)) {
     path.push(at);
-    at = below[at]!.find((to) => !done.has(sorted[to]!.spec.hash))!;
+    at = below[at]!.find((to) => !done.has(sorted[to]!.node.hash))!;
   }
-  const names = [...path.slice(path.indexOf(at)), at].map((i) => sorted[i]!.spec.name);
+  const names = [...path.slice(path.indexOf(at)), at].map((i) => sorted[i]!.node.name);
   return new JobGraphError('cycle', `The specs depend on each other: ${names.join(' -> ')}.`);
 }
 
@@ -121,8 +121,8 @@ export function byName(
 }
 
 /** `name@version/1234567`: how a person tells specs apart. */
-export function shortName(spec: ConcreteNode): string {
-  return `${spec.name}@${spec.version}/${spec.hash.slice(0, 7)}`;
+export function shortName(node: ConcreteNode): string {
+  return `${node.name}@${node.version}/${node.hash.slice(0, 7)}`;
 }
 
 /** All that a set of jobs reaches, itself included. */

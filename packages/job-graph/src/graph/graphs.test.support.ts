@@ -15,7 +15,7 @@ export const shared = fileURLToPath(new URL('../../../../../shared/', import.met
 
 /** The hash of the spec with this name; for graphs in which names are unique. */
 export function hashOf(graph: JobGraph, name: string): string {
-  return [...graph.jobs.values()].find((job) => job.spec.name === name)!.hash;
+  return [...graph.jobs.values()].find((job) => job.node.name === name)!.hash;
 }
 
 /** A node that is only a name. */
@@ -45,7 +45,7 @@ export function graph(edges: Readonly<Record<string, readonly string[]>>): JobGr
   const names = new Set([...Object.keys(edges), ...inner]);
   return assemble(
     [...names].map((name) => ({
-      spec: node(name),
+      node: node(name),
       root: !inner.has(name),
       dependencies: edges[name] ?? [],
     })),

@@ -5,7 +5,7 @@ import { listingOf, toDot, toMermaid, toText } from './listing.js';
 
 const pruned = prune(mini, [
   externals,
-  upToDate((job) => (job.spec.name === 'libgreet' ? { mirror: 'file:///m' } : undefined)),
+  upToDate((job) => (job.node.name === 'libgreet' ? { mirror: 'file:///m' } : undefined)),
 ]);
 
 describe('listingOf', () => {

@@ -31,11 +31,11 @@ export function listingOf({ full, graph, decisions }: Pruned): Listing {
   const level = levelsAmong(full, graph.jobs);
   const node = (job: Job): ListedNode => ({
     hash: job.hash,
-    name: job.spec.name,
-    version: job.spec.version,
-    spec: specText(job.spec),
+    name: job.node.name,
+    version: job.node.version,
+    spec: specText(job.node),
     root: job.root,
-    external: job.spec.external !== undefined,
+    external: job.node.external !== undefined,
     dependencies: job.dependencies,
     ...decisions.get(job.hash)!,
     level: level.get(job.hash)!,
@@ -55,7 +55,7 @@ export function toText(pruned: Pruned): string {
   const shown = new Set<string>();
   const pending = [...reduced.jobs.values()]
     .filter((job) => job.dependents.length === 0)
-    .sort((a, b) => byName(a.spec, b.spec))
+    .sort((a, b) => byName(a.node, b.node))
     .map((job) => ({ job, before: '', below: '' }))
     .reverse();
   for (let next = pending.pop(); next; next = pending.pop()) {

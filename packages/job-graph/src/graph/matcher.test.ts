@@ -5,7 +5,7 @@ import { matcherOf } from './matcher.js';
 const matches = matcherOf(miniLock);
 const names = (text: string) =>
   [...mini.jobs.values()]
-    .map((job) => job.spec)
+    .map((job) => job.node)
     .filter((node) => matches(node, text))
     .map((node) => node.name)
     .sort();
@@ -27,8 +27,8 @@ describe('matcherOf', () => {
   });
 
   it('takes the compiler for a dependency', () => {
-    expect(matches(mini.jobs.get(hashOf(mini, 'libgreet'))!.spec, '%gcc@12')).toBe(true);
-    expect(matches(mini.jobs.get(hashOf(mini, 'compiler-wrapper'))!.spec, '%gcc@12')).toBe(false);
+    expect(matches(mini.jobs.get(hashOf(mini, 'libgreet'))!.node, '%gcc@12')).toBe(true);
+    expect(matches(mini.jobs.get(hashOf(mini, 'compiler-wrapper'))!.node, '%gcc@12')).toBe(false);
   });
 
   it('refuses what is no spec', () => {

@@ -7,7 +7,7 @@ import { architectureOf, compilerOf, specText, variantsOf } from './node-text.js
 
 describe('specText', () => {
   it('prints a node without what is below it', () => {
-    expect(specText(mini.jobs.get(hashOf(mini, 'libgreet'))!.spec)).toBe(
+    expect(specText(mini.jobs.get(hashOf(mini, 'libgreet'))!.node)).toBe(
       'libgreet@1.2.0+shared build_system=generic flavor=fancy arch=linux-debian12-x86_64_v3',
     );
   });
@@ -21,10 +21,10 @@ describe('specText', () => {
 describe('compilerOf', () => {
   it('is the provider of C, or nothing', () => {
     const find = (hash: string) => miniLock.nodes.get(hash);
-    const of = (name: string) => compilerOf(mini.jobs.get(hashOf(mini, name))!.spec, find);
+    const of = (name: string) => compilerOf(mini.jobs.get(hashOf(mini, name))!.node, find);
     expect(of('libgreet')).toMatchObject({ name: 'gcc', version: '12.2.0' });
     expect(of('greet-suite')).toBeUndefined();
-    expect(compilerOf([...graph({ a: [] }).jobs.values()][0]!.spec, find)).toBeUndefined();
+    expect(compilerOf([...graph({ a: [] }).jobs.values()][0]!.node, find)).toBeUndefined();
   });
 });
 

@@ -30,7 +30,7 @@ export function transitiveReduction(graph: JobGraph): JobGraph {
   const { place, words, bits } = reachOf(graph);
   return assemble(
     [...graph.jobs.values()].map((job) => ({
-      spec: job.spec,
+      node: job.node,
       root: job.root,
       dependencies: job.dependencies.filter((hash) => {
         const to = place.get(hash)!;

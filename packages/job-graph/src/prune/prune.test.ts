@@ -4,7 +4,7 @@ import { reach } from '../graph/graph.js';
 import { anyGraph, graph, hashOf, mini } from '../graph/graphs.test.support.js';
 import { affectedBy, broken, externals, keep, only, prune, skip, untouched, upToDate } from './prune.js';
 
-const names = (hashes: Iterable<string>) => [...hashes].map((hash) => mini.jobs.get(hash)!.spec.name).sort();
+const names = (hashes: Iterable<string>) => [...hashes].map((hash) => mini.jobs.get(hash)!.node.name).sort();
 
 describe('keep', () => {
   it('joins the dependents of a left-out job to its dependencies', () => {
@@ -35,7 +35,7 @@ describe('prune', () => {
   it('leaves a job out with the reason of the first pruner that wants it so', () => {
     const { decisions, graph: left } = prune(mini, [
       externals,
-      upToDate((job) => (job.spec.name.startsWith('g') ? { mirror: 'file:///m' } : undefined)),
+      upToDate((job) => (job.node.name.startsWith('g') ? { mirror: 'file:///m' } : undefined)),
     ]);
     const decision = (name: string) => decisions.get(hashOf(mini, name));
     expect(decision('gcc')).toEqual({ action: 'skip', reason: 'external' });
@@ -64,8 +64,8 @@ describe('prune', () => {
 
   it('takes --only and --skip', () => {
     const { graph: left } = prune(mini, [
-      only((job) => job.spec.name.startsWith('lib')),
-      skip((job) => job.spec.name === 'libshout'),
+      only((job) => job.node.name.startsWith('lib')),
+      skip((job) => job.node.name === 'libshout'),
     ]);
     expect(names(left.jobs.keys())).toEqual(['libgreet']);
   });

@@ -51,7 +51,7 @@ export function keep(graph: JobGraph, wanted: (job: Job) => boolean): JobGraph {
   const loose = [];
   for (const job of graph.jobs.values()) {
     const dependencies = below(job);
-    if (kept.has(job.hash)) loose.push({ spec: job.spec, root: job.root, dependencies });
+    if (kept.has(job.hash)) loose.push({ node: job.node, root: job.root, dependencies });
     else stand.set(job.hash, dependencies);
   }
   return assemble(loose);
@@ -59,7 +59,7 @@ export function keep(graph: JobGraph, wanted: (job: Job) => boolean): JobGraph {
 
 /** Leaves out what the system provides. */
 export const externals: Pruner = (job) =>
-  job.spec.external ? { action: 'skip', reason: 'external' } : { action: 'build', reason: '' };
+  job.node.external ? { action: 'skip', reason: 'external' } : { action: 'build', reason: '' };
 
 /** Where a job's binary already is, or why one that is there does not count (for example `signature missing`). */
 export type Location = { readonly mirror: string } | { readonly refused: string };
@@ -91,7 +91,7 @@ export function affectedBy(
   packages: ReadonlySet<string>,
   depth: number | undefined,
 ): Set<string> {
-  let front = [...graph.jobs.values()].filter((job) => packages.has(job.spec.name)).map((job) => job.hash);
+  let front = [...graph.jobs.values()].filter((job) => packages.has(job.node.name)).map((job) => job.hash);
   const up = new Set<string>();
   for (let level = 0; front.length > 0 && (depth === undefined || level <= depth); level++) {
     for (const hash of front) up.add(hash);
@@ -113,7 +113,7 @@ export function broken(graph: JobGraph, known: ReadonlyMap<string, string>): Pru
     const source = known.get(job.hash);
     if (source !== undefined) because.set(job.hash, source ? `broken (${source})` : 'broken');
     else if (culprit) {
-      because.set(job.hash, `depends on ${shortName(graph.jobs.get(culprit)!.spec)}, which is broken`);
+      because.set(job.hash, `depends on ${shortName(graph.jobs.get(culprit)!.node)}, which is broken`);
     }
   }
   return (job) => {

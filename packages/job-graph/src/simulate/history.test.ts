@@ -19,7 +19,7 @@ const build = (name: string, seconds: number, more: Partial<BuildTime> = {}): Bu
   at: 0,
   ...more,
 });
-const one = (name: string, more = {}) => assemble([{ spec: node(name, more), root: true, dependencies: [] }]);
+const one = (name: string, more = {}) => assemble([{ node: node(name, more), root: true, dependencies: [] }]);
 
 describe('expectedDurations', () => {
   const builds = [

@@ -101,10 +101,10 @@ export function expectedDurations(graph: JobGraph, history: History): Map<string
     push(by.name, build.name, build.seconds);
   }
   const overall = median(history.builds.map((build) => build.seconds)) ?? unknownDuration;
-  const expect = ({ hash, spec }: Job) =>
+  const expect = ({ hash, node }: Job) =>
     median(by.hash.get(hash)) ??
-    median(by.version.get(`${spec.name}@${spec.version}`)) ??
-    median(by.name.get(spec.name)) ??
+    median(by.version.get(`${node.name}@${node.version}`)) ??
+    median(by.name.get(node.name)) ??
     overall;
   return new Map([...graph.jobs.values()].map((job) => [job.hash, expect(job)]));
 }

@@ -69,9 +69,9 @@ describe('simulate', () => {
   it('starts the longest chain first when asked to', () => {
     const g = graph({ end: ['start'] });
     const many = assemble([
-      ...[...g.jobs.values()].map(({ spec, root, dependencies }) => ({ spec, root, dependencies })),
-      { spec: node('a1'), root: true, dependencies: [] },
-      { spec: node('a2'), root: true, dependencies: [] },
+      ...[...g.jobs.values()].map(({ node, root, dependencies }) => ({ node, root, dependencies })),
+      { node: node('a1'), root: true, dependencies: [] },
+      { node: node('a2'), root: true, dependencies: [] },
     ]);
     const durations = seconds({ start: 10, end: 10, a1: 10, a2: 10 });
     const makespan = (strategy: Strategy) => simulate(many, { durations, runners: 2, strategy }).makespan;
@@ -103,8 +103,8 @@ describe('longest path first', () => {
     const { jobs } = tutorial();
     return assemble(
       Array.from({ length: 6 }, (_, copy) =>
-        [...jobs.values()].map(({ spec, root, dependencies }) => ({
-          spec: { ...spec, hash: `${spec.hash}${copy}` },
+        [...jobs.values()].map(({ node, root, dependencies }) => ({
+          node: { ...node, hash: `${node.hash}${copy}` },
           root,
           dependencies: dependencies.map((hash) => `${hash}${copy}`),
         })),
@@ -132,7 +132,7 @@ describe('longest path first', () => {
 describe('forecast', () => {
   it('tells what each number of runners costs, and which is worth it', () => {
     const g = assemble(
-      Array.from({ length: 8 }, (_, at) => ({ spec: node(`p${at}`), root: true, dependencies: [] })),
+      Array.from({ length: 8 }, (_, at) => ({ node: node(`p${at}`), root: true, dependencies: [] })),
     );
     const durations = new Map([...g.jobs.keys()].map((hash) => [hash, 3600]));
     const rows = forecast(g, { durations, runners: [1, 4, 8, 16], price: 2 });

@@ -1,8 +1,8 @@
 import { artifactPaths } from '../ci/settings.js';
 import { endScripts } from '../engine/end-scripts.js';
 import { type JobScript, jobScript } from '../engine/job-script.js';
+import { jobVariables, type PipelineInput, pipelineVariables } from '../engine/pipeline-input.js';
 import { JobGraphError } from '../error.js';
-import { jobVariables, type PipelineInput, pipelineVariables } from '../gitlab/pipeline.js';
 import { type Job, shortName } from '../graph/graph.js';
 
 export interface SlurmOptions {
@@ -35,7 +35,7 @@ export function slurmScript(input: PipelineInput, options: SlurmOptions): string
     const script = jobScript(input.attributes.build.get(job.hash)!, options.stack, job);
     const variables = { ...script.variables, ...jobVariables(input, job) };
     parts.push(
-      submission(job.hash, `${job.spec.name}@${job.spec.version}`, job.dependencies, script, variables, job),
+      submission(job.hash, `${job.node.name}@${job.node.version}`, job.dependencies, script, variables, job),
     );
   }
   for (const [name, script] of endScripts(input, options.stack)) {
@@ -124,7 +124,7 @@ ${parts.join('\n')}
 status() {
   local key
   while read -r key name; do printf '%-16s %s\\n' "$(state_of "$key")" "$name"; done <<'JOBS'
-${[...graph.jobs.values()].map((job) => `${job.hash} ${shortName(job.spec)}`).join('\n')}
+${[...graph.jobs.values()].map((job) => `${job.hash} ${shortName(job.node)}`).join('\n')}
 JOBS
 }
 
@@ -173,7 +173,7 @@ function resources({ tags, variables }: JobScript, job: Job | undefined): string
   const wrong = (name: string) =>
     new JobGraphError(
       'bad-resource',
-      `${name}=${variables[name]}${job ? ` of ${job.spec.name}` : ''} cannot be read as an amount.`,
+      `${name}=${variables[name]}${job ? ` of ${job.node.name}` : ''} cannot be read as an amount.`,
     );
   const options: string[] = [];
   for (const tag of tags) {

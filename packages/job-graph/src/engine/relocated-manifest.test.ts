@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { relocateManifest } from './environment.js';
+import { relocateManifest } from './relocated-manifest.js';
 
 const move = (text: string) => relocateManifest(text, '/p/stacks/mine', '/p/scratch/concrete_environment');
 
