@@ -1,4 +1,4 @@
-import { type Finding, formatFinding } from '@stackwright/spack-env';
+import { describeFindings, type Finding } from '@stackwright/spack-env';
 
 /** Why a graph or a pipeline could not be made. */
 export type JobGraphErrorCode =
@@ -57,9 +57,7 @@ export type JobGraphErrorCode =
   /** The pipeline could not be pushed to the downstream repository. */
   | 'downstream';
 
-type Kind = 'input' | 'missing' | 'failed';
-
-const kinds: Record<JobGraphErrorCode, Kind> = {
+const kinds: Record<JobGraphErrorCode, JobGraphError['kind']> = {
   cycle: 'input',
   'missing-node': 'input',
   'unknown-root': 'input',
@@ -93,7 +91,7 @@ const kinds: Record<JobGraphErrorCode, Kind> = {
 export class JobGraphError extends Error {
   override readonly name = 'JobGraphError';
   /** `input`: bad input; `missing`: something needed is not there; `failed`: the work failed. */
-  readonly kind: Kind;
+  readonly kind: 'input' | 'missing' | 'failed';
   readonly hint: string | undefined;
   /** All that is wrong, where several things can be. */
   readonly findings: readonly Finding[];
@@ -112,6 +110,7 @@ export class JobGraphError extends Error {
 
   /** Several findings about one input as one error. */
   static of(code: JobGraphErrorCode, findings: readonly Finding[]): JobGraphError {
-    return new JobGraphError(code, findings.map(formatFinding).join('\n'), { findings });
+    const { message, hint } = describeFindings(findings);
+    return new JobGraphError(code, message, { hint, findings });
   }
 }

@@ -1,8 +1,15 @@
-export type { Attributes } from './ci/attributes.js';
-export { toAttributes } from './ci/attributes.js';
-export type { CiSection, GenSection, Locate, Path } from './ci/ci-section.js';
+export type { Attributes, Mode, Value } from './ci/attributes.js';
+export type {
+  CiSection,
+  DynamicMapping,
+  GenSection,
+  JobKind,
+  Locate,
+  Path,
+  Submapping,
+} from './ci/ci-section.js';
 export { parseCi } from './ci/ci-section.js';
-export type { JobAttributes } from './ci/job-attributes.js';
+export type { AttributeOptions, JobAttributes, ServiceKind } from './ci/job-attributes.js';
 export { jobAttributes } from './ci/job-attributes.js';
 export type { Flags, PipelineType, Settings } from './ci/settings.js';
 export { artifactPaths, buildStamp, readSettings } from './ci/settings.js';
@@ -17,6 +24,7 @@ export type { PipelineInput, PipelineMirrors } from './engine/pipeline-input.js'
 export { relocateManifest } from './engine/relocated-manifest.js';
 export type { StackPipelineOptions } from './engine/stack-pipeline.js';
 export { stackCi, stackPipeline } from './engine/stack-pipeline.js';
+export type { JobGraphErrorCode } from './error.js';
 export { JobGraphError } from './error.js';
 export type { DownstreamOptions } from './gitlab/downstream.js';
 export { branchName, pushDownstream } from './gitlab/downstream.js';
@@ -25,20 +33,18 @@ export { assemble, graphOf, reach, shortName } from './graph/graph.js';
 export type { ListedNode, Listing } from './graph/listing.js';
 export { listingOf, toDot, toMermaid, toText } from './graph/listing.js';
 export { matcherOf } from './graph/matcher.js';
-export { architectureOf, compilerOf, specText, variantsOf } from './graph/node-text.js';
+export { compilerOf, specText } from './graph/node-text.js';
 export type { CriticalPath, Durations } from './graph/order.js';
-export { criticalPath, levels, levelsAmong, longestPathFirst, tails } from './graph/order.js';
-export { transitiveReduction } from './graph/reduction.js';
+export { criticalPath, levels, longestPathFirst, tails } from './graph/order.js';
 export type { Outcome, PlanEvent, PlanOptions, PlanResult } from './local/plan.js';
 export { runPlan } from './local/plan.js';
 export type { JobState, PageOptions, Section, State } from './page.js';
 export { duration, renderPage } from './page.js';
 export type { Revisions } from './prune/git-changes.js';
-export { changedPackages, lastCommit, stackChanged } from './prune/git-changes.js';
+export { changedPackages, stackChanged } from './prune/git-changes.js';
 export type { Decision, Location, Pruned, Pruner } from './prune/prune.js';
 export {
   affectedBy,
-  broken,
   externals,
   keep,
   only,

@@ -1,4 +1,4 @@
-import type { Finding, Position } from '@stackwright/spack-env';
+import { type Finding, nearest, type Position } from '@stackwright/spack-env';
 import { JobGraphError } from '../error.js';
 import { type Attributes, splitKey, toAttributes } from './attributes.js';
 
@@ -6,7 +6,7 @@ import { type Attributes, splitKey, toAttributes } from './attributes.js';
 const jobKinds = ['any', 'build', 'copy', 'cleanup', 'noop', 'reindex', 'signing'] as const;
 export type JobKind = (typeof jobKinds)[number];
 
-interface Submapping {
+export interface Submapping {
   readonly match: readonly string[];
   readonly remove: Attributes | undefined;
   readonly merge: Attributes | undefined;
@@ -336,33 +336,4 @@ export function parseCi(ci: unknown, locate: Locate = () => undefined): CiSectio
 
 function isPlain(value: unknown): value is Plain {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-/** The known word that is closest, if it is close at all. */
-export function nearest(word: string, known: readonly string[]): string | undefined {
-  let best: string | undefined;
-  let least = Math.max(1, Math.floor(word.length / 3)) + 1;
-  for (const candidate of known) {
-    const far = distance(word.toLowerCase(), candidate);
-    if (far < least) [best, least] = [candidate, far];
-  }
-  return best;
-}
-
-/** How many single characters must be put in, taken out, changed or swapped with the next. */
-function distance(a: string, b: string): number {
-  const rows: number[][] = [Array.from({ length: b.length + 1 }, (_, at) => at)];
-  for (let i = 1; i <= a.length; i++) {
-    const row = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const same = a[i - 1] === b[j - 1] ? 0 : 1;
-      let least = Math.min(rows[i - 1]![j]! + 1, row[j - 1]! + 1, rows[i - 1]![j - 1]! + same);
-      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) {
-        least = Math.min(least, rows[i - 2]![j - 2]! + 1);
-      }
-      row.push(least);
-    }
-    rows.push(row);
-  }
-  return rows[a.length]![b.length]!;
 }

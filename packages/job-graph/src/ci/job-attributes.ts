@@ -19,7 +19,7 @@ import type { CiSection, GenSection, JobKind } from './ci-section.js';
 export const reservedTags: readonly string[] = ['public', 'protected', 'notary'];
 
 /** The jobs that a pipeline has once, beside one for each spec. */
-type ServiceKind = Exclude<JobKind, 'any' | 'build'>;
+export type ServiceKind = Exclude<JobKind, 'any' | 'build'>;
 
 /** What the `ci` section says of every job. */
 export interface JobAttributes {

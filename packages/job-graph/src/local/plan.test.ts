@@ -73,19 +73,6 @@ describe('runPlan', () => {
     expect(events[2]).toMatchObject({ by: { hash: 'bad' } });
   });
 
-  it('does not run again what an earlier run finished', async () => {
-    const ran: string[] = [];
-    const { outcomes } = await runPlan(
-      graph({ c: ['b'], b: ['a'] }),
-      async (job) => {
-        ran.push(job.hash);
-      },
-      { concurrency: 2, done: new Set(['a', 'b']) },
-    );
-    expect(ran).toEqual(['c']);
-    expect(outcomes.get('a')).toBe('done');
-  });
-
   it('starts nothing more after an abort, and hands it to what runs', async () => {
     const stop = new AbortController();
     const ran: string[] = [];
@@ -101,17 +88,6 @@ describe('runPlan', () => {
     );
     expect(ran).toEqual(['a']);
     expect([...outcomes.values()]).toEqual(['cancelled', 'cancelled', 'cancelled']);
-  });
-
-  it('starts nothing more after the first failure when asked to', async () => {
-    const { outcomes } = await runPlan(
-      graph({ a: [], b: [] }),
-      async (job) => {
-        if (job.hash === 'a') throw new Error('no');
-      },
-      { concurrency: 1, failFast: true },
-    );
-    expect(Object.fromEntries(outcomes)).toEqual({ a: 'failed', b: 'cancelled' });
   });
 
   it.each([0, -1, Number.NaN])('refuses to run %s jobs at a time', async (concurrency) => {

@@ -19,10 +19,6 @@ export interface PlanOptions {
   readonly signal?: AbortSignal;
   /** Expected seconds: the longest remaining chain goes first. Without them the longest by number of jobs does. */
   readonly durations?: Durations;
-  /** Jobs that an earlier run finished. */
-  readonly done?: ReadonlySet<string>;
-  /** After the first failure start nothing more. */
-  readonly failFast?: boolean;
   readonly onEvent?: (event: PlanEvent) => void;
 }
 
@@ -59,7 +55,6 @@ export async function runPlan(
   );
   const waiting = new Map<string, number>();
   const running = new Set<Promise<void>>();
-  let stopped = false;
 
   const release = (job: Job) => {
     for (const hash of job.dependents) {
@@ -102,18 +97,15 @@ export async function runPlan(
       errors.set(job.hash, outcome.error);
       onEvent({ type: 'failed', job, seconds: took(), error: outcome.error });
       block(job);
-      stopped ||= options.failFast === true;
     }
   };
 
   for (const job of graph.jobs.values()) {
-    const left = job.dependencies.filter((hash) => !options.done?.has(hash)).length;
-    waiting.set(job.hash, left);
-    if (options.done?.has(job.hash)) outcomes.set(job.hash, 'done');
-    else if (left === 0) ready.push(job);
+    waiting.set(job.hash, job.dependencies.length);
+    if (job.dependencies.length === 0) ready.push(job);
   }
   for (;;) {
-    while (!signal.aborted && !stopped && ready.size > 0 && running.size < options.concurrency) {
+    while (!signal.aborted && ready.size > 0 && running.size < options.concurrency) {
       const work: Promise<void> = start(ready.pop()!).finally(() => running.delete(work));
       running.add(work);
     }

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { reach } from '../graph/graph.js';
 import { anyGraph, graph, hashOf, mini } from '../graph/graphs.test.support.js';
-import { affectedBy, broken, externals, keep, only, prune, skip, untouched, upToDate } from './prune.js';
+import { affectedBy, externals, keep, only, prune, skip, untouched, upToDate } from './prune.js';
 
 const names = (hashes: Iterable<string>) => [...hashes].map((hash) => mini.jobs.get(hash)!.node.name).sort();
 
@@ -94,15 +94,5 @@ describe('affectedBy', () => {
     const { decisions } = prune(mini, [untouched(affectedBy(mini, new Set(['greet-scripts']), 0))]);
     expect(decisions.get(hashOf(mini, 'libshout'))!.reason).toBe('untouched by the change');
     expect(decisions.get(hashOf(mini, 'greet-scripts'))!.reason).toBe('affected by the change');
-  });
-});
-
-describe('broken', () => {
-  it('leaves out what is known to be broken and what needs it, and says which', () => {
-    const hash = hashOf(mini, 'libshout');
-    const { decisions } = prune(mini, [broken(mini, new Map([[hash, 's3://broken/x']]))]);
-    expect(decisions.get(hash)).toEqual({ action: 'skip', reason: 'broken (s3://broken/x)' });
-    expect(decisions.get(hashOf(mini, 'greet-suite'))!.reason).toMatch(/^depends on shout-cli@1.1\/kjunczl/);
-    expect(decisions.get(hashOf(mini, 'libgreet'))!.action).toBe('build');
   });
 });

@@ -1,4 +1,4 @@
-import { assemble, type Job, type JobGraph, reach, shortName } from '../graph/graph.js';
+import { assemble, type Job, type JobGraph, reach } from '../graph/graph.js';
 
 /** What a pruner says of one job, and why, in a few words; empty when there is nothing to tell. */
 export interface Decision {
@@ -100,26 +100,6 @@ export function affectedBy(
       .filter((hash, at, all) => !up.has(hash) && all.indexOf(hash) === at);
   }
   return reach(graph, up, 'dependencies');
-}
-
-/**
- * Leaves out specs that are known not to build, and with them what cannot be built without them.
- * @param known hashes of the broken specs, each with where that is recorded
- */
-export function broken(graph: JobGraph, known: ReadonlyMap<string, string>): Pruner {
-  const because = new Map<string, string>();
-  for (const job of graph.jobs.values()) {
-    const culprit = job.dependencies.find((hash) => because.has(hash));
-    const source = known.get(job.hash);
-    if (source !== undefined) because.set(job.hash, source ? `broken (${source})` : 'broken');
-    else if (culprit) {
-      because.set(job.hash, `depends on ${shortName(graph.jobs.get(culprit)!.node)}, which is broken`);
-    }
-  }
-  return (job) => {
-    const reason = because.get(job.hash);
-    return reason ? { action: 'skip', reason } : { action: 'build', reason: '' };
-  };
 }
 
 /** Builds only what matches; dependencies are taken from the mirror. */

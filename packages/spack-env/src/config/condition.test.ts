@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { evaluateCondition, SpackEnvError } from '../index.js';
+import { SpackEnvError } from '../error.js';
+import { evaluateCondition } from './condition.js';
 
 const facts = {
   host: { platform: 'linux', os: 'debian12', target: 'zen2' },

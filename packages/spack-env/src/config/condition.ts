@@ -6,11 +6,11 @@ import { satisfies } from '../spec/match.js';
 import { parseSpec } from '../spec/parse.js';
 import type { Spec } from '../spec/spec.js';
 import { targetFamily } from '../spec/target.js';
-import type { Host } from './host.js';
+import type { HostArchitecture } from './host.js';
 
 /** What a `when:` may ask. */
 export interface ConditionFacts {
-  readonly host: Host;
+  readonly host: HostArchitecture;
   readonly hostname: string;
   readonly env: Readonly<Record<string, string | undefined>>;
 }
@@ -523,7 +523,7 @@ const matchThing = (match: RegExpExecArray): Thing => ({
       : undefined,
 });
 
-function archThing(host: Host): Thing {
+function archThing(host: HostArchitecture): Thing {
   const spec: Spec = parseSpec(`platform=${host.platform} os=${host.os} target=${host.target}`);
   const contains = (key: Value | undefined): boolean => {
     const wanted = parseSpec(textOf(key ?? ''));

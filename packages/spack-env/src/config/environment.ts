@@ -10,8 +10,8 @@ import { parseSpec } from '../spec/parse.js';
 import type { Spec } from '../spec/spec.js';
 import type { SpecItem } from './definition.js';
 import { expandItems, readDefinitions, readItems } from './definition.js';
-import type { Host } from './host.js';
-import { hostFacts } from './host.js';
+import type { HostArchitecture } from './host.js';
+import { hostArchitecture } from './host.js';
 import { upgradeDocument } from './legacy.js';
 import type { Mirror } from './mirror.js';
 import { readMirrors } from './mirror.js';
@@ -28,7 +28,7 @@ import { resolvePath } from './variables.js';
 
 export interface LoadOptions {
   /** What Spack would call the machine; this one's names where left out. */
-  readonly host?: Partial<Host> | undefined;
+  readonly host?: Partial<HostArchitecture> | undefined;
   readonly hostname?: string | undefined;
   readonly env?: Readonly<Record<string, string | undefined>> | undefined;
   readonly home?: string | undefined;
@@ -219,7 +219,7 @@ function variableFacts(folder: string, options: LoadOptions): VariableFacts {
   const home = options.home ?? env['HOME'] ?? homedir();
   const { platform, os, target } = options.host ?? {};
   const host =
-    platform && os && target ? { platform, os, target } : { ...hostFacts(), ...defined(options.host) };
+    platform && os && target ? { platform, os, target } : { ...hostArchitecture(), ...defined(options.host) };
   return {
     host,
     env,
@@ -231,7 +231,7 @@ function variableFacts(folder: string, options: LoadOptions): VariableFacts {
   };
 }
 
-const defined = (host: Partial<Host> | undefined): Partial<Host> =>
+const defined = (host: Partial<HostArchitecture> | undefined): Partial<HostArchitecture> =>
   Object.fromEntries(Object.entries(host ?? {}).filter(([, value]) => value !== undefined));
 
 function userName(): string {

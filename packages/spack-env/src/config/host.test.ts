@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { hostFacts, knownTargets, targetFamily } from '../index.js';
-import { detectTarget, linuxName } from './host.js';
+import { knownTargets, targetFamily } from '../spec/target.js';
+import { detectTarget, hostArchitecture, linuxName } from './host.js';
 
 describe('linuxName', () => {
   it.each([
@@ -39,7 +39,7 @@ describe('detectTarget', () => {
   });
 
   it('names this machine', () => {
-    const { platform, os, target } = hostFacts();
+    const { platform, os, target } = hostArchitecture();
     expect([platform, os, target].every((name) => name !== '')).toBe(true);
     expect(targetFamily(target)).not.toBe('');
   });

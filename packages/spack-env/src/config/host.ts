@@ -4,7 +4,7 @@ import { arch as nodeArch, platform as nodePlatform, release } from 'node:os';
 import { knownTargets, target as targetNamed } from '../spec/target.js';
 
 /** What Spack calls the machine that it runs on. */
-export interface Host {
+export interface HostArchitecture {
   /** `linux`, `darwin`, `windows`, `freebsd`. */
   readonly platform: string;
   /** `debian12`, `rhel9`, `sonoma`, `windows10.0.22631`. */
@@ -13,10 +13,10 @@ export interface Host {
   readonly target: string;
 }
 
-let found: Host | undefined;
+let found: HostArchitecture | undefined;
 
 /** This machine, as Spack names it; looked at once. */
-export function hostFacts(): Host {
+export function hostArchitecture(): HostArchitecture {
   found ??= { platform: hostPlatform(), os: hostOs(), target: hostTarget() };
   return found;
 }

@@ -1,10 +1,10 @@
 import { isAbsolute, join, normalize } from 'node:path';
 import { targetFamily } from '../spec/target.js';
-import type { Host } from './host.js';
+import type { HostArchitecture } from './host.js';
 
 /** What the variables of paths stand for. */
 export interface VariableFacts {
-  readonly host: Host;
+  readonly host: HostArchitecture;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly home: string;
   readonly user: string;

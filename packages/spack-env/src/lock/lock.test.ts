@@ -6,12 +6,10 @@ import { describe, expect, it } from 'vitest';
 import {
   type ConcreteNode,
   concreteSpec,
-  dependents,
   format,
   formatSpec,
   parseLock,
   reachable,
-  reaching,
   SpackEnvError,
   satisfies,
   topological,
@@ -213,10 +211,8 @@ describe('walks', () => {
     expect(names(topological(nodes))).toEqual(['d', 'b', 'c', 'a', 'e']);
   });
 
-  it('go down, up and one step up', () => {
+  it('go down', () => {
     expect(names(reachable(nodes, ['b']).values())).toEqual(['b', 'd']);
-    expect(names(reaching(nodes, ['d']).values())).toEqual(['d', 'b', 'c', 'a']);
-    expect(names(dependents(nodes).get('d')!)).toEqual(['b', 'c']);
   });
 
   it('follow only the types that are asked for', () => {
@@ -243,9 +239,7 @@ describe('walks', () => {
         for (const { hash, dependencies } of nodes.values()) {
           for (const edge of dependencies) {
             expect(place.get(edge.hash)!).toBeLessThan(place.get(hash)!);
-            expect(reachable(nodes, [hash]).has(edge.hash) && reaching(nodes, [edge.hash]).has(hash)).toBe(
-              true,
-            );
+            expect(reachable(nodes, [hash]).has(edge.hash)).toBe(true);
           }
         }
       }),

@@ -1,5 +1,6 @@
 import type { Position } from '../error.js';
 import { SpackEnvError } from '../error.js';
+import { topological } from './walk.js';
 
 export type DependencyType = 'build' | 'link' | 'run' | 'test';
 
@@ -309,7 +310,7 @@ const badNode = (hash: string, what: string) =>
  * @param hash what it is known by; its own `hash` counts more
  * @throws SpackEnvError for a node without a name or version, or with a broken dependency
  */
-export function readNode(hash: string, raw: Json): ConcreteNode {
+export function readNode(hash: string, raw: unknown): ConcreteNode {
   if (!isRecord(raw)) throw badNode(hash, 'is no mapping');
   if (typeof raw.name !== 'string' || raw.name === '') throw badNode(hash, 'has no name');
   const version = raw.version ?? raw.versions?.[0];
@@ -385,95 +386,6 @@ const edgeHash = (edge: Json): string | undefined => edge.hash ?? edge.build_has
 
 const isRecord = (value: unknown): value is Record<string, Json> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
-
-const follows = (edge: Edge, types: readonly DependencyType[] | undefined): boolean =>
-  !types || edge.types.some((type) => types.includes(type));
-
-/**
- * Orders nodes so that each comes after all it depends on; ties keep the order of the map. Linear.
- * @param types follow only edges that have one of these types; all when left out
- */
-export function topological(
-  nodes: ReadonlyMap<string, ConcreteNode>,
-  types?: readonly DependencyType[],
-): ConcreteNode[] {
-  const order: ConcreteNode[] = [];
-  const seen = new Set<string>();
-  // An explicit stack: a chain of thousands of nodes must not exhaust the call stack.
-  for (const start of nodes.keys()) {
-    const stack: { node: ConcreteNode; next: number }[] = [];
-    const enter = (hash: string) => {
-      const node = nodes.get(hash);
-      if (node && !seen.has(hash)) {
-        seen.add(hash);
-        stack.push({ node, next: 0 });
-      }
-    };
-    enter(start);
-    for (let top = stack.at(-1); top; top = stack.at(-1)) {
-      const edge = top.node.dependencies[top.next++];
-      if (edge === undefined) {
-        order.push(top.node);
-        stack.pop();
-      } else if (follows(edge, types)) {
-        enter(edge.hash);
-      }
-    }
-  }
-  return order;
-}
-
-/**
- * All nodes that the given ones reach, themselves included, in the order in which they are met. Linear.
- * @param types follow only edges that have one of these types; all when left out
- */
-export function reachable(
-  nodes: ReadonlyMap<string, ConcreteNode>,
-  from: Iterable<string>,
-  types?: readonly DependencyType[],
-): Map<string, ConcreteNode> {
-  const found = new Map<string, ConcreteNode>();
-  const queue = [...from];
-  for (let next = 0; next < queue.length; next++) {
-    const hash = queue[next]!;
-    const node = nodes.get(hash);
-    if (!node || found.has(hash)) continue;
-    found.set(hash, node);
-    for (const edge of node.dependencies) if (follows(edge, types)) queue.push(edge.hash);
-  }
-  return found;
-}
-
-/** Who depends on each node directly, by hash; an empty list for those at the top. Linear. */
-export function dependents(
-  nodes: ReadonlyMap<string, ConcreteNode>,
-  types?: readonly DependencyType[],
-): Map<string, ConcreteNode[]> {
-  const above = new Map<string, ConcreteNode[]>([...nodes.keys()].map((hash) => [hash, []]));
-  for (const node of nodes.values()) {
-    for (const edge of node.dependencies) if (follows(edge, types)) above.get(edge.hash)?.push(node);
-  }
-  return above;
-}
-
-/** All nodes that reach the given ones, themselves included. Linear. */
-export function reaching(
-  nodes: ReadonlyMap<string, ConcreteNode>,
-  to: Iterable<string>,
-  types?: readonly DependencyType[],
-): Map<string, ConcreteNode> {
-  const above = dependents(nodes, types);
-  const found = new Map<string, ConcreteNode>();
-  const queue = [...to];
-  for (let next = 0; next < queue.length; next++) {
-    const hash = queue[next]!;
-    const node = nodes.get(hash);
-    if (!node || found.has(hash)) continue;
-    found.set(hash, node);
-    for (const parent of above.get(hash) ?? []) queue.push(parent.hash);
-  }
-  return found;
-}
 
 // JSON of many versions: its shape is checked where it is read, not declared.
 // biome-ignore lint/suspicious/noExplicitAny: see above

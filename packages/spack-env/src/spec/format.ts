@@ -220,7 +220,7 @@ function formatAttribute(spec: Spec, sigil: string, attribute: string, options: 
   if (sigil === '/' && attribute !== 'abstract_hash') {
     throw formatError(`"/" does not go with ${attribute}; it goes with hashes.`);
   }
-  if (parts[0] === 'compiler' && !compilerOf(spec)) return 'none';
+  if (parts[0] === 'compiler' && !specCompiler(spec)) return 'none';
   const value = resolve(specAttributes(spec, options), parts, attribute);
   return value === undefined ? '' : sigil + value;
 }
@@ -292,7 +292,7 @@ function specAttributes(spec: Spec, options: FormatOptions): (part: string) => V
       case 'target':
         return archValue.get!(part);
       case 'compiler':
-        return compilerValue(compilerOf(spec)!);
+        return compilerValue(specCompiler(spec)!);
       case 'compilers':
         return leaf(formatCompilers(spec));
       case 'abstract_hash':
@@ -384,7 +384,7 @@ const pythonQuoted = (value: string | boolean) =>
   typeof value === 'string' ? `'${value}'` : pythonText(value);
 
 /** The provider of C, C++ or Fortran; in locks of Spack 0.x the node's compiler attribute. */
-export function compilerOf(spec: Spec): Spec | undefined {
+export function specCompiler(spec: Spec): Spec | undefined {
   const legacy = spec.node?.compiler;
   if (legacy) return legacyCompiler(legacy.name, legacy.version);
   for (const language of ['c', 'cxx', 'fortran']) {

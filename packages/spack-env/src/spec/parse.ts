@@ -1,5 +1,5 @@
-import type { Host } from '../config/host.js';
-import { hostFacts } from '../config/host.js';
+import type { HostArchitecture } from '../config/host.js';
+import { hostArchitecture } from '../config/host.js';
 import { SpackEnvError } from '../error.js';
 import type { DependencyType } from '../lock/lock.js';
 import { formatSpec } from './format.js';
@@ -34,7 +34,7 @@ export interface ParseOptions {
    */
   readonly dialect?: '0.x' | '1.x' | undefined;
   /** What `os=default_os`, `target=frontend` and the like stand for; this machine when left out. */
-  readonly host?: Host | undefined;
+  readonly host?: HostArchitecture | undefined;
 }
 
 /** While a spec is read, nodes are filled in place: later parts of the text add to earlier ones. */
@@ -420,7 +420,7 @@ class Parser {
       arch[field] = value;
       return;
     }
-    const host = this.options.host ?? hostFacts();
+    const host = this.options.host ?? hostArchitecture();
     arch.platform ||= host.platform;
     if (arch.platform !== host.platform) {
       this.fail(

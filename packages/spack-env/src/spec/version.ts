@@ -5,7 +5,7 @@ import { compareText, strip } from './text.js';
  * A part between separators: a number (`bigint` where a double would lose digits), a name that sorts above
  * all numbers (`{ infinity }`, an index into the list of such names), or any other word, which sorts below them.
  */
-type VersionPart = number | bigint | string | { readonly infinity: number };
+export type VersionPart = number | bigint | string | { readonly infinity: number };
 
 /** One exact version, `@=1.2`. */
 export interface StandardVersion {
