@@ -55,7 +55,7 @@ export function graph(edges: Readonly<Record<string, readonly string[]>>): JobGr
 /** Random graphs: an edge only goes from a later name to an earlier one, so there are no cycles. */
 export const anyGraph = (maximum = 24): fc.Arbitrary<JobGraph> =>
   fc.integer({ min: 1, max: maximum }).chain((count) =>
-    fc.array(fc.tuple(fc.nat(count - 1), fc.nat(count - 1)), { maxLength: count * 3 }).map((pairs) => {
+    fc.array(fc.tuple(fc.nat(count - 1), fc.nat(count - 1)), { maxLength: count * 3, size: 'max' }).map((pairs) => {
       const edges: Record<string, string[]> = {};
       // Names that do not sort in the order of the edges, so that order by name alone would be found out.
       const name = (at: number) => `p${(at * 7919) % 997}`;
