@@ -181,6 +181,37 @@ function relocate(theirs: Record<string, Plain>, ours: Record<string, Plain>) {
   expect(Object.keys(ours)).not.toHaveLength(0);
 }
 
+/** Our own stack with many `ci` sections; scripts/golden-pipelines.mjs asks Spack for each. */
+describe('the pipeline of the quickstart is the one that Spack generates', () => {
+  const quickstart = fileURLToPath(new URL('../../../../stacks/quickstart/', import.meta.url));
+  const cases = JSON.parse(read(fixtures, 'quickstart/cases.json')) as Record<string, GoldenCase>;
+  const { pipelines } = JSON.parse(read(fixtures, 'quickstart/pipelines.json')) as {
+    pipelines: Record<string, Record<string, Plain>>;
+  };
+
+  it.each(Object.entries(cases))('%s', (name, { ci, env, args }) => {
+    const ours = generate({
+      stack: quickstart,
+      env,
+      flags: {
+        pruneDag: !args.includes('--no-prune-dag'),
+        pruneExternals: !args.includes('--no-prune-externals'),
+        artifactsRoot: args.includes('--artifacts-root') ? args.at(-1) : undefined,
+      },
+      mirror: 'file:///nowhere/mirror',
+      present: [],
+      config: { ci, cdash: { 'build-group': 'Quickstart' } },
+    });
+    expect(meaning(ours)).toEqual(meaning(pipelines[name]!));
+  });
+});
+
+interface GoldenCase {
+  readonly ci: Spack['ci'];
+  readonly env: Record<string, string>;
+  readonly args: readonly string[];
+}
+
 describe('golden pipelines hold together', () => {
   it('lets every job reach by needs what its spec depends on', () => {
     const lock = parseLock(read(stack, 'spack.lock'));

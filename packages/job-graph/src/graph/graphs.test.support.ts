@@ -55,14 +55,16 @@ export function graph(edges: Readonly<Record<string, readonly string[]>>): JobGr
 /** Random graphs: an edge only goes from a later name to an earlier one, so there are no cycles. */
 export const anyGraph = (maximum = 24): fc.Arbitrary<JobGraph> =>
   fc.integer({ min: 1, max: maximum }).chain((count) =>
-    fc.array(fc.tuple(fc.nat(count - 1), fc.nat(count - 1)), { maxLength: count * 3, size: 'max' }).map((pairs) => {
-      const edges: Record<string, string[]> = {};
-      // Names that do not sort in the order of the edges, so that order by name alone would be found out.
-      const name = (at: number) => `p${(at * 7919) % 997}`;
-      for (let at = 0; at < count; at++) edges[name(at)] = [];
-      for (const [a, b] of pairs) if (a !== b) edges[name(Math.max(a, b))]!.push(name(Math.min(a, b)));
-      return graph(edges);
-    }),
+    fc
+      .array(fc.tuple(fc.nat(count - 1), fc.nat(count - 1)), { maxLength: count * 3, size: 'max' })
+      .map((pairs) => {
+        const edges: Record<string, string[]> = {};
+        // Names that do not sort in the order of the edges, so that order by name alone would be found out.
+        const name = (at: number) => `p${(at * 7919) % 997}`;
+        for (let at = 0; at < count; at++) edges[name(at)] = [];
+        for (const [a, b] of pairs) if (a !== b) edges[name(Math.max(a, b))]!.push(name(Math.min(a, b)));
+        return graph(edges);
+      }),
   );
 
 /** Seconds for each job of a graph, repeatable. */
