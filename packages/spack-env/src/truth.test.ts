@@ -127,10 +127,15 @@ describe('Spack and this package agree on', () => {
   });
 
   it('the specs of small stacks', async () => {
-    const { stacks, host } = truth<Host & { stacks: { manifest: object; specs: string[] | null }[] }>('stacks');
+    const { stacks, host } = truth<Host & { stacks: { manifest: object; specs: string[] | null }[] }>(
+      'stacks',
+    );
     const wrong: unknown[] = [];
     for (const { manifest, specs } of stacks) {
-      const environment = await readEnvironment(JSON.stringify(manifest), '/stack/spack.yaml', { host, env: {} });
+      const environment = await readEnvironment(JSON.stringify(manifest), '/stack/spack.yaml', {
+        host,
+        env: {},
+      });
       const refused = environment.findings.some(({ severity }) => severity === 'error');
       const got = refused ? null : environment.specs.map(({ text }) => text);
       if (JSON.stringify(got) !== JSON.stringify(specs)) wrong.push({ manifest, specs, got });

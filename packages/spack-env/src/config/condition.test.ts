@@ -53,6 +53,7 @@ describe('evaluateCondition', () => {
     ['1 < "a"', 2],
     ['re.match("(", os)', 8],
     ['arch.satisfies("@")', 14],
+    ['re.match("(a+)+$", "' + 'a'.repeat(60) + 'b")', 8],
     ['lambda: 1', 0],
     ['{"a": 1}', 4],
     ['('.repeat(500), 100],

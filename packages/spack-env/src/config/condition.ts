@@ -1,3 +1,4 @@
+import { Script } from 'node:vm';
 import type { Position } from '../error.js';
 import { SpackEnvError } from '../error.js';
 import { formatSpec } from '../spec/format.js';
@@ -499,6 +500,23 @@ function regex(pattern: Value | undefined, prefix: string, suffix: string): RegE
   return new RegExp(`${prefix}(?:${body})${suffix}`, 's');
 }
 
+/** In milliseconds. What people write is decided in microseconds. */
+const mostTime = 200;
+
+/** An expression such as (a+)+$ can take longer than anyone waits, and only V8's own clock can end it. */
+const matchScript = new Script('expression.exec(text)');
+
+/** @throws an Error when the expression takes too long */
+function execute(expression: RegExp, text: string): RegExpExecArray | null {
+  try {
+    const found: unknown = matchScript.runInNewContext({ expression, text }, { timeout: mostTime });
+    return found as RegExpExecArray | null;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_SCRIPT_EXECUTION_TIMEOUT') throw error;
+    throw new Error('the regular expression takes too long');
+  }
+}
+
 const regexThing: Thing = {
   text: 're',
   get: (name) => {
@@ -507,7 +525,7 @@ const regexThing: Thing = {
     return method((pattern, text) => {
       const expression = regex(pattern, prefix, suffix);
       if (!expression || typeof text !== 'string') return undefined;
-      const match = expression.exec(text);
+      const match = execute(expression, text);
       return match && matchThing(match);
     });
   },

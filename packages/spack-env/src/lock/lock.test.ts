@@ -146,6 +146,66 @@ describe('parseLock', () => {
     }
   });
 
+  const escaped = '\u001b]0;title\u0007';
+  const hostile: [string, object][] = [
+    ['a name with a line end', { name: 'a\nJOBS\ntouch x' }],
+    ['a name that leads up', { name: '../../etc' }],
+    ['a name that is a command', { name: 'a$(touch x)' }],
+    ['a name with an escape sequence', { name: escaped }],
+    ["a name that is an expression of GitHub's", { name: `$${'{{ secrets.KEY }}'}` }],
+    ['a version with a line end', { version: '1\n2' }],
+    ['a version that leads up', { version: '../../x' }],
+    ['a version that leads up from a branch', { version: 'git.a/../../b=1' }],
+    ['a version that is a command', { version: '1;reboot' }],
+    ['a hash that leads up', { hash: '../x' }],
+    ['a namespace that is a command', { namespace: 'a`b`' }],
+    ['a target with a line end', { arch: { platform: 'linux', platform_os: 'debian12', target: 'zen2\nx' } }],
+    ['a platform that is no text', { arch: { platform: 7 } }],
+    ['a compiler that is a command', { compiler: { name: 'gcc;x', version: '1' } }],
+    ['a variant with a line end in its name', { parameters: { 'a\nb': true } }],
+    ['a variant with an escape sequence', { parameters: { a: [escaped] } }],
+    ['a path with a line end', { external: { path: '/usr\n/x' } }],
+    ['a module with an escape sequence', { external: { path: '/usr', module: [escaped] } }],
+    ['a build spec that leads up', { build_spec: { name: 'a', hash: '../x' } }],
+    ['a patch with a line end', { patches: ['a\nb'] }],
+    ['a provided virtual that is a command', { provided_virtuals: ['c;x'] }],
+    [
+      'a virtual with a line end',
+      { dependencies: [{ name: 'b', hash: 'b', parameters: { deptypes: [], virtuals: ['c\n'] } }] },
+    ],
+    ['a dependency that leads up', { dependencies: [{ name: '../b', hash: 'b', parameters: {} }] }],
+    [
+      'a dependency type that is none',
+      { dependencies: [{ name: 'b', hash: 'b', parameters: { deptypes: ['link\n'] } }] },
+    ],
+  ];
+
+  it.each(hostile)('refuses %s, and prints nothing that steers a terminal', (_name, more) => {
+    try {
+      parseLock(lock({ a: { ...node('a'), ...more }, b: node('b') }));
+    } catch (error) {
+      expect((error as SpackEnvError).code).toBe('bad-node');
+      expect((error as SpackEnvError).message).toMatch(/^The node \/[^\u0000-\u001f\u007f-\u009f]*$/);
+      return;
+    }
+    expect.fail('it was accepted');
+  });
+
+  it.each<[string, object[], object]>([
+    ['a root with a line end', [{ hash: 'a', spec: 'a\nb' }], {}],
+    ['a group with an escape sequence', [{ hash: 'a', spec: 'a', group: escaped }], {}],
+    ['a Spack with a line end', [], { spack: { version: '1\nx', type: 'git' } }],
+  ])('refuses %s', (_name, roots, more) => {
+    expect(() => parseLock(lock({ a: node('a') }, roots, 7, more))).toThrowError(
+      /^spack\.lock:1:\d+: [ -~]*$/,
+    );
+  });
+
+  it('takes versions of git, with a branch of several parts', () => {
+    const text = lock({ a: { ...node('a'), version: 'git.feature/x-1=1.2' } });
+    expect(parseLock(text).nodes.get('a')!.version).toBe('git.feature/x-1=1.2');
+  });
+
   it('says where broken JSON breaks', () => {
     expect(() => parseLock('{\n"a": }')).toThrowError(/^spack\.lock:2:6: /);
   });

@@ -1,54 +1,7 @@
 import type { Position } from '../error.js';
 import { SpackEnvError } from '../error.js';
+import { badNode, type ConcreteNode, isPrintable, isRecord, type Json, readNode, shown } from './node.js';
 import { topological } from './walk.js';
-
-export type DependencyType = 'build' | 'link' | 'run' | 'test';
-
-/** An edge of the concrete graph, from a node to the node it depends on. */
-export interface Edge {
-  readonly name: string;
-  readonly hash: string;
-  readonly types: readonly DependencyType[];
-  /** The virtual packages that this edge provides, for example `c` or `mpi`. */
-  readonly virtuals: readonly string[];
-  readonly direct: boolean;
-}
-
-/** One concrete spec: everything that Spack decided about one package. */
-export interface ConcreteNode {
-  /** The dag hash: 32 characters of base 32, lower case. */
-  readonly hash: string;
-  readonly name: string;
-  readonly version: string;
-  readonly namespace: string | undefined;
-  readonly arch: { readonly platform: string; readonly os: string; readonly target: string };
-  /** The compiler as an attribute, in lock files of Spack 0.x; in 1.x the compiler is a node. */
-  readonly compiler: { readonly name: string; readonly version: string } | undefined;
-  /** Variants and compiler flags, as the lock has them. */
-  readonly parameters: Readonly<Record<string, boolean | string | readonly string[]>>;
-  readonly dependencies: readonly Edge[];
-  readonly external:
-    | {
-        readonly path: string | undefined;
-        readonly modules: readonly string[];
-        /** For example the paths of a compiler's programs. */
-        readonly attributes: Readonly<Record<string, unknown>>;
-      }
-    | undefined;
-  /** Checksums of the applied patches, in the order of application. */
-  readonly patches: readonly string[];
-  /** The hash of the recipe, base 32; absent for externals. */
-  readonly packageHash: string | undefined;
-  /** The dag hash of the spec that a spliced node was really built as. */
-  readonly buildSpec: string | undefined;
-  /**
-   * The virtual packages that it provides, some with a version, for example `zlib-api` or `libgfortran@5`. Spec files
-   * before version 6 (Spack 1.3) do not say: the list is empty, and only the edges to a node tell.
-   */
-  readonly providedVirtuals: readonly string[];
-  /** The node's own JSON, untouched: what a mirror's spec file and the database hold. */
-  readonly raw: Readonly<Record<string, unknown>>;
-}
 
 export interface Root {
   readonly hash: string;
@@ -138,13 +91,23 @@ export function parseLock(text: string, file = 'spack.lock'): Lock {
   return {
     version,
     specfileVersion: Number(meta['specfile-version'] ?? 1),
-    spack: isRecord(json.spack)
-      ? { version: String(json.spack.version), type: String(json.spack.type), commit: json.spack.commit }
-      : undefined,
+    spack: readSpack(json.spack, fail),
     roots: resolved[0]!.roots,
     included: resolved.slice(1).map(({ path, roots }) => ({ path: path!, roots })),
     nodes,
   };
+}
+
+/** The Spack that wrote the file. Its version and commit become variables of jobs. */
+function readSpack(given: unknown, fail: Fail): Lock['spack'] {
+  if (!isRecord(given)) return undefined;
+  const { version, type, commit } = given;
+  for (const text of [version, type, commit ?? '']) {
+    if (typeof text !== 'string' || !isPrintable(text)) {
+      return fail('bad-lock', `names ${shown(text)} as the Spack that wrote it.`, '"spack"');
+    }
+  }
+  return { version, type, commit: commit ?? undefined };
 }
 
 function parseJson(text: string, file: string): Json {
@@ -212,6 +175,15 @@ function collect(
     roots: (roots as Json[]).map((root): Root => {
       if (!isRecord(root) || typeof root.hash !== 'string') {
         return fail('bad-lock', 'has a root without a hash.', '"roots"');
+      }
+      for (const text of [root.hash, root.spec, root.group]) {
+        if (typeof text === 'string' && !isPrintable(text)) {
+          return fail(
+            'bad-lock',
+            `has a root with characters that are not printable: ${shown(text)}.`,
+            '"roots"',
+          );
+        }
       }
       return {
         hash: root.hash,
@@ -296,97 +268,3 @@ function checkEdges(nodes: ReadonlyMap<string, ConcreteNode>, fail: Fail): void 
     }
   }
 }
-
-const badNode = (hash: string, what: string) =>
-  new SpackEnvError({
-    severity: 'error',
-    code: 'bad-node',
-    message: `The node /${hash} ${what}.`,
-    hint: 'The file was changed by hand or cut off; concretize again.',
-  });
-
-/**
- * Reads one node's JSON as locks of version 3 and later, spec files and database entries hold it.
- * @param hash what it is known by; its own `hash` counts more
- * @throws SpackEnvError for a node without a name or version, or with a broken dependency
- */
-export function readNode(hash: string, raw: unknown): ConcreteNode {
-  if (!isRecord(raw)) throw badNode(hash, 'is no mapping');
-  if (typeof raw.name !== 'string' || raw.name === '') throw badNode(hash, 'has no name');
-  const version = raw.version ?? raw.versions?.[0];
-  if (version === undefined || typeof version === 'object')
-    throw badNode(hash, `(${raw.name}) has no version`);
-  const arch = isRecord(raw.arch) ? raw.arch : {};
-  const parameters = isRecord(raw.parameters) ? raw.parameters : {};
-  return {
-    hash: typeof raw.hash === 'string' ? raw.hash : hash,
-    name: raw.name,
-    version: String(version),
-    namespace: typeof raw.namespace === 'string' ? raw.namespace : undefined,
-    arch: {
-      platform: arch.platform,
-      os: arch.platform_os,
-      target: isRecord(arch.target) ? arch.target.name : arch.target,
-    },
-    compiler: readCompiler(raw),
-    parameters,
-    dependencies: readDependencies(hash, raw.dependencies),
-    external: isRecord(raw.external)
-      ? {
-          path: raw.external.path ?? undefined,
-          modules: Array.isArray(raw.external.module) ? raw.external.module : [],
-          attributes: isRecord(raw.external.extra_attributes) ? raw.external.extra_attributes : {},
-        }
-      : undefined,
-    patches: [raw.patches, parameters.patches].find(Array.isArray) ?? [],
-    packageHash: raw.package_hash,
-    buildSpec: isRecord(raw.build_spec) ? edgeHash(raw.build_spec) : undefined,
-    providedVirtuals: Array.isArray(raw.provided_virtuals) ? raw.provided_virtuals : [],
-    raw,
-  };
-}
-
-/** An attribute of the node before 1.0; since then an annotation on nodes that were reused from before. */
-function readCompiler(raw: Json): ConcreteNode['compiler'] {
-  const { compiler } = raw;
-  if (isRecord(compiler)) {
-    const version = compiler.version ?? (Array.isArray(compiler.versions) ? compiler.versions[0] : undefined);
-    return { name: String(compiler.name), version: String(version ?? '').replace(/^=/, '') };
-  }
-  const annotation: unknown = isRecord(raw.annotations) ? raw.annotations.compiler : undefined;
-  const match = typeof annotation === 'string' ? /^([^@]+)@=?(.+)$/.exec(annotation) : null;
-  return match ? { name: match[1]!, version: match[2]! } : undefined;
-}
-
-/** A list with names since version 3, before that a mapping by name. */
-function readDependencies(hash: string, given: unknown): Edge[] {
-  if (given === undefined || given === null) return [];
-  const list: Json[] = Array.isArray(given)
-    ? given
-    : isRecord(given)
-      ? Object.entries(given).map(([name, edge]) => (isRecord(edge) ? { ...edge, name } : edge))
-      : [undefined];
-  return list.map((edge) => {
-    const to = isRecord(edge) ? edgeHash(edge) : undefined;
-    if (typeof edge?.name !== 'string' || typeof to !== 'string')
-      throw badNode(hash, 'has a broken dependency');
-    const parameters = isRecord(edge.parameters) ? edge.parameters : {};
-    const types: unknown = parameters.deptypes ?? edge.type;
-    return {
-      name: edge.name,
-      hash: to,
-      types: Array.isArray(types) ? types : [],
-      virtuals: Array.isArray(parameters.virtuals) ? parameters.virtuals : [],
-      direct: Boolean(parameters.direct),
-    };
-  });
-}
-
-const edgeHash = (edge: Json): string | undefined => edge.hash ?? edge.build_hash ?? edge.full_hash;
-
-const isRecord = (value: unknown): value is Record<string, Json> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-
-// JSON of many versions: its shape is checked where it is read, not declared.
-// biome-ignore lint/suspicious/noExplicitAny: see above
-type Json = any;

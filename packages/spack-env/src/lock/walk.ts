@@ -1,4 +1,4 @@
-import type { ConcreteNode, DependencyType, Edge } from './lock.js';
+import type { ConcreteNode, DependencyType, Edge } from './node.js';
 
 const follows = (edge: Edge, types: readonly DependencyType[] | undefined): boolean =>
   !types || edge.types.some((type) => types.includes(type));

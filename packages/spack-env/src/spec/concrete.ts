@@ -1,4 +1,4 @@
-import type { ConcreteNode, Edge } from '../lock/lock.js';
+import type { ConcreteNode, Edge } from '../lock/node.js';
 import type { CompilerFlag, Spec, SpecEdge, Variant } from './spec.js';
 import { compilerFlagNames, dependencyTypes, orderEdges } from './spec.js';
 import { compareText } from './text.js';

@@ -1,5 +1,5 @@
 import { SpackEnvError } from '../error.js';
-import type { ConcreteNode } from '../lock/lock.js';
+import type { ConcreteNode } from '../lock/node.js';
 import { concreteSpec } from './concrete.js';
 import { lookup } from './graph.js';
 import type { CompilerFlag, Spec, SpecEdge, Variant } from './spec.js';

@@ -1,4 +1,4 @@
-import type { ConcreteNode } from '../lock/lock.js';
+import type { ConcreteNode } from '../lock/node.js';
 import { concreteSpec } from './concrete.js';
 import { parseSpec } from './parse.js';
 import { specSatisfies, specsIntersect } from './relation.js';

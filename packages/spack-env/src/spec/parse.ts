@@ -1,7 +1,7 @@
 import type { HostArchitecture } from '../config/host.js';
 import { hostArchitecture } from '../config/host.js';
 import { SpackEnvError } from '../error.js';
-import type { DependencyType } from '../lock/lock.js';
+import type { DependencyType } from '../lock/node.js';
 import { formatSpec } from './format.js';
 import { constrain } from './relation.js';
 import type { Architecture, CompilerFlag, Spec, SpecEdge, Variant } from './spec.js';

@@ -1,4 +1,4 @@
-import type { ConcreteNode, DependencyType } from '../lock/lock.js';
+import type { ConcreteNode, DependencyType } from '../lock/node.js';
 import { compareText } from './text.js';
 import type { VersionList } from './version.js';
 import { anyVersion, sameVersions } from './version.js';
