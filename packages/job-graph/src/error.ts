@@ -114,3 +114,10 @@ export class JobGraphError extends Error {
     return new JobGraphError(code, message, { hint, findings });
   }
 }
+
+/** @param what the name is, for example `variable` */
+export function badName(what: string, name: string): JobGraphError {
+  return new JobGraphError('bad-name', `${JSON.stringify(name)} cannot be the ${what}.`, {
+    hint: 'Letters, digits and underscores are safe.',
+  });
+}

@@ -191,6 +191,14 @@ export function parseCi(ci: unknown, locate: Locate = () => undefined): CiSectio
   const variables = (value: unknown, path: Path, remove: boolean) => {
     const plain = mapping(value, path);
     for (const [key, child] of Object.entries(plain ?? {})) {
+      if (!isVariableName(splitKey(key).name)) {
+        report(
+          'bad-variable-name',
+          `${at(path)} has ${JSON.stringify(key)}, which is no name of a variable.`,
+          [...path, key],
+          'Use letters, digits and underscores, and no digit first.',
+        );
+      }
       if (typeof child === 'string' || typeof child === 'number' || (remove && child === null)) continue;
       // GitLab's long form: { value, description, options, expand }.
       if (isPlain(child) && 'value' in child) continue;
@@ -332,6 +340,11 @@ export function parseCi(ci: unknown, locate: Locate = () => undefined): CiSectio
   };
   if (findings.length > 0) throw JobGraphError.of('bad-ci', findings);
   return section;
+}
+
+/** Every engine writes names of variables into a shell or a workflow as they are. */
+export function isVariableName(name: string): boolean {
+  return /^[A-Za-z_][A-Za-z0-9_]*$/.test(name);
 }
 
 function isPlain(value: unknown): value is Plain {

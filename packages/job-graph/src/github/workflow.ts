@@ -1,12 +1,13 @@
 import { isAbsolute, relative } from 'node:path/posix';
 import { fileURLToPath } from 'node:url';
+import { isVariableName } from '../ci/ci-section.js';
 import { artifactPaths } from '../ci/settings.js';
 import { endScripts } from '../engine/end-scripts.js';
 import { type JobScript, jobScript } from '../engine/job-script.js';
-
 import { jobVariables, type PipelineInput, type Plain, pipelineVariables } from '../engine/pipeline-input.js';
 import { waveNumber } from '../engine/waves.js';
 import { toYaml } from '../engine/yaml-text.js';
+import { badName } from '../error.js';
 import type { Job, JobGraph } from '../graph/graph.js';
 
 export interface GithubOptions {
@@ -200,8 +201,9 @@ function secretValues(): Plain {
 
 /** A job's identifier: GitHub takes letters, digits, dashes and underscores, and a letter or underscore first. */
 function idOf({ node, hash }: Job): string {
-  const name = node.name.replace(/[^\w-]/g, '-');
-  return `${/^[a-z_]/i.test(name) ? '' : '_'}${name.slice(0, 80)}-${hash.slice(0, 12)}`;
+  const safe = (text: string) => text.replace(/[^\w-]/g, '-');
+  const name = safe(node.name);
+  return `${/^[a-z_]/i.test(name) ? '' : '_'}${name.slice(0, 80)}-${safe(hash.slice(0, 12))}`;
 }
 
 function placeOf({ image, tags }: JobScript, { runsOn }: GithubOptions): Plain {
@@ -220,7 +222,12 @@ function permissions({ mirrors }: PipelineInput): Plain | undefined {
 }
 
 function environmentOf(variables: Readonly<Record<string, string>>): Plain {
-  return Object.fromEntries(Object.entries(variables).map(([name, value]) => [name, literal(value)]));
+  return Object.fromEntries(
+    Object.entries(variables).map(([name, value]) => {
+      if (!isVariableName(name)) throw badName('variable', name);
+      return [name, literal(value)];
+    }),
+  );
 }
 
 /** Text that GitHub does not take for an expression. */

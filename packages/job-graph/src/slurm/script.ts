@@ -1,8 +1,9 @@
+import { isVariableName } from '../ci/ci-section.js';
 import { artifactPaths } from '../ci/settings.js';
 import { endScripts } from '../engine/end-scripts.js';
 import { type JobScript, jobScript } from '../engine/job-script.js';
 import { jobVariables, type PipelineInput, pipelineVariables } from '../engine/pipeline-input.js';
-import { JobGraphError } from '../error.js';
+import { badName, JobGraphError } from '../error.js';
 import { type Job, shortName } from '../graph/graph.js';
 
 export interface SlurmOptions {
@@ -32,6 +33,7 @@ export function slurmScript(input: PipelineInput, options: SlurmOptions): string
   };
   const parts: string[] = [];
   for (const job of graph.jobs.values()) {
+    if (!/^[\w-]+$/.test(job.hash)) throw badName('hash of a job', job.hash);
     const script = jobScript(input.attributes.build.get(job.hash)!, options.stack, job);
     const variables = { ...script.variables, ...jobVariables(input, job) };
     parts.push(
@@ -42,9 +44,7 @@ export function slurmScript(input: PipelineInput, options: SlurmOptions): string
     // After everything, whatever became of it.
     parts.push(submission(name, name, ['any'], script, script.variables, undefined));
   }
-  const exports = Object.entries(common)
-    .map(([name, value]) => `export ${name}=${quote(value)}`)
-    .join('\n');
+  const exports = exportsOf(common).join('\n');
   const folders = [paths.logs, paths.reproduction, paths.tests, paths.userData].map(quote).join(' ');
   return `#!/usr/bin/env bash
 # Builds the stack ${printable(options.name)} with Slurm: ${graph.jobs.size} jobs.
@@ -121,11 +121,11 @@ submit() {
 ${parts.join('\n')}
 }
 
+show() { printf '%-16s %s\\n' "$(state_of "$1")" "$2"; }
+
 status() {
-  local key
-  while read -r key name; do printf '%-16s %s\\n' "$(state_of "$key")" "$name"; done <<'JOBS'
-${[...graph.jobs.values()].map((job) => `${job.hash} ${shortName(job.node)}`).join('\n')}
-JOBS
+  :
+${[...graph.jobs.values()].map((job) => `  show ${quote(job.hash)} ${quote(printable(shortName(job.node)))}`).join('\n')}
 }
 
 cancel() {
@@ -153,19 +153,27 @@ function submission(
   variables: Readonly<Record<string, string>>,
   job: Job | undefined,
 ): string {
-  const exports = Object.entries(variables).map(([each, value]) => `export ${each}=${quote(value)}`);
+  const exports = exportsOf(variables);
   const after = script.after.length > 0 ? [`trap ${quote(script.after.join('\n'))} EXIT`] : [];
   const body = [...exports, ...after, ...script.before, ...script.script].join('\n');
   let mark = 'SCRIPT';
   while (body.split('\n').includes(mark)) mark += '_';
   const head = [
     key,
-    name,
+    printable(name),
     script.timeout === undefined ? '' : String(script.timeout),
     needs.join(' '),
     ...resources(script, job),
   ].map(quote);
   return `  submit_job ${head.join(' ')} <<'${mark}'\n${body}\n${mark}`;
+}
+
+/** A name is written as it is, so only one that is a variable's to the shell is taken. */
+function exportsOf(variables: Readonly<Record<string, string>>): string[] {
+  return Object.entries(variables).map(([name, value]) => {
+    if (!isVariableName(name)) throw badName('variable', name);
+    return `export ${name}=${quote(value)}`;
+  });
 }
 
 /** Options of `sbatch` from a job's tags and variables. */
