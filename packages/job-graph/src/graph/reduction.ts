@@ -34,8 +34,9 @@ export function transitiveReduction(graph: JobGraph): JobGraph {
       root: job.root,
       dependencies: job.dependencies.filter((hash) => {
         const to = place.get(hash)!;
+        // No set has its own job, so a dependency never stands in its own way.
         return !job.dependencies.some(
-          (other) => other !== hash && bits[place.get(other)! * words + (to >> 5)]! & (1 << (to & 31)),
+          (other) => bits[place.get(other)! * words + (to >> 5)]! & (1 << (to & 31)),
         );
       }),
     })),
