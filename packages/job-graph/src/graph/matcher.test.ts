@@ -1,3 +1,4 @@
+import { parseLock } from '@stackwright/spack-env';
 import { describe, expect, it } from 'vitest';
 import { hashOf, mini, miniLock } from './graphs.test.support.js';
 import { matcherOf } from './matcher.js';
@@ -24,6 +25,21 @@ describe('matcherOf', () => {
     ['mpi', []],
   ])('%s', (text, expected) => {
     expect(names(text)).toEqual(expected);
+  });
+
+  it('knows what a node provides though no other node uses it, where the lock says so (Spack 1.3)', () => {
+    const lock = parseLock(
+      JSON.stringify({
+        _meta: { 'file-type': 'spack-lockfile', 'lockfile-version': 8, 'specfile-version': 6 },
+        roots: [{ hash: 'm', spec: 'mpich' }],
+        concrete_specs: {
+          m: { name: 'mpich', version: '4', provided_virtuals: ['mpi@3'] },
+          z: { name: 'zlib', version: '1' },
+        },
+      }),
+    );
+    const found = [...lock.nodes.values()].filter((node) => matcherOf(lock)(node, 'mpi'));
+    expect(found.map((node) => node.name)).toEqual(['mpich']);
   });
 
   it('takes the compiler for a dependency', () => {

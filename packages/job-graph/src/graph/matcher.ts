@@ -9,7 +9,8 @@ import {
 
 /**
  * Whether a node of a lock is what a spec text, such as a submapping's `match`, asks for. Each text is read once.
- * A virtual package's name matches the nodes that provide it to some other node of the lock.
+ * A virtual package's name matches the nodes that provide it: those that say so, as nodes of Spack 1.3 do, and those
+ * that provide it to some other node of the lock.
  * @throws SpackEnvError when the text is no spec
  */
 export function matcherOf(lock: Lock): (node: ConcreteNode, text: string) => boolean {
@@ -27,16 +28,22 @@ export function matcherOf(lock: Lock): (node: ConcreteNode, text: string) => boo
   };
 }
 
-/** The virtual packages that each node provides to another. */
+/** The virtual packages that each node provides, by its hash. */
 function virtuals(lock: Lock): Map<string, Set<string>> {
   const provided = new Map<string, Set<string>>();
+  const add = (hash: string, names: readonly string[]) => {
+    if (names.length === 0) return;
+    const own = provided.get(hash) ?? new Set();
+    for (const name of names) own.add(name);
+    provided.set(hash, own);
+  };
   for (const node of lock.nodes.values()) {
-    for (const edge of node.dependencies) {
-      if (edge.virtuals.length === 0) continue;
-      const own = provided.get(edge.hash) ?? new Set();
-      for (const name of edge.virtuals) own.add(name);
-      provided.set(edge.hash, own);
-    }
+    // A virtual may have a version, as in libgfortran@5.
+    add(
+      node.hash,
+      node.providedVirtuals.map((text) => text.replace(/@.*/s, '')),
+    );
+    for (const edge of node.dependencies) add(edge.hash, edge.virtuals);
   }
   return provided;
 }
