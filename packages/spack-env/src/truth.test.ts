@@ -97,6 +97,8 @@ describe('Spack and this package agree on', () => {
       constrain: Record<string, string | null>;
     }>('relations');
     const specs = table.specs.map((text) => parseSpec(text));
+    // Apart from the left sides: one and the same object satisfies itself without being looked at.
+    const others = table.specs.map((text) => parseSpec(text));
 
     /** The pairs on which the answers differ; "?" stands for a question that ended in an exception of Spack. */
     const wrong = (wanted: readonly string[], ask: (a: number, b: number) => boolean) =>
@@ -109,11 +111,11 @@ describe('Spack and this package agree on', () => {
       );
 
     it('which satisfies which', () => {
-      expect(wrong(table.satisfies, (a, b) => satisfies(specs[a]!, specs[b]!))).toEqual([]);
+      expect(wrong(table.satisfies, (a, b) => satisfies(specs[a]!, others[b]!))).toEqual([]);
     });
 
     it('which intersect', () => {
-      expect(wrong(table.intersects, (a, b) => intersects(specs[a]!, specs[b]!))).toEqual([]);
+      expect(wrong(table.intersects, (a, b) => intersects(specs[a]!, others[b]!))).toEqual([]);
     });
 
     it('what asks for both', () => {
