@@ -1,11 +1,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import { toPlain } from './attributes.js';
-import { parseCi } from './ci-section.js';
+import { toPlain } from './ci/attributes.js';
+import { parseCi } from './ci/ci-section.js';
 import { askDynamicMappings } from './dynamic-mapping.js';
-import { hashOf, mini } from './graphs.test.support.js';
-import { externals, prune } from './prune.js';
+import { hashOf, mini } from './graph/graphs.test.support.js';
+import { externals, prune } from './prune/prune.js';
 
 let server: Server | undefined;
 afterEach(() => {

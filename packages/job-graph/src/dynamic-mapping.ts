@@ -1,10 +1,10 @@
 import type { HttpClient } from '@stackwright/http';
 import pLimit from 'p-limit';
-import { type Attributes, toAttributes } from './attributes.js';
-import type { CiSection, DynamicMapping } from './ci-section.js';
-import type { Job } from './graph.js';
-import type { Pruned } from './prune.js';
-import { architectureOf, compilerOf, variantsOf } from './spec-text.js';
+import { type Attributes, toAttributes } from './ci/attributes.js';
+import type { CiSection, DynamicMapping } from './ci/ci-section.js';
+import type { Job } from './graph/graph.js';
+import { architectureOf, compilerOf, variantsOf } from './graph/node-text.js';
+import type { Pruned } from './prune/prune.js';
 
 export interface DynamicMappingOptions {
   readonly env: NodeJS.ProcessEnv;
@@ -64,21 +64,21 @@ async function askForAll(
   const limit = pLimit(16);
   const one = async (job: Job) => {
     if (failures >= patience && !answered) return;
-    const query = queryOf(job, (hash) => full.jobs.get(hash)?.spec);
+    const query = queryOf(job, (hash) => full.jobs.get(hash)?.node);
     try {
       const config = await request(client, mapping, query, signal);
       answered = true;
       const clean = filtered(config, mapping);
       const lacking = mapping.require.filter((key) => !(key in clean));
       if (lacking.length > 0) {
-        onWarning(`${mapping.endpoint} answered for ${job.spec.name} without ${lacking.join(', ')}.`);
+        onWarning(`${mapping.endpoint} answered for ${job.node.name} without ${lacking.join(', ')}.`);
       }
       if (Object.keys(clean).length > 0) answers.set(job.hash, toAttributes(clean));
     } catch (error) {
       signal?.throwIfAborted();
       failures++;
       if (failures > patience) return;
-      onWarning(`${mapping.endpoint} gave no attributes for ${job.spec.name}: ${reason(error)}.`);
+      onWarning(`${mapping.endpoint} gave no attributes for ${job.node.name}: ${reason(error)}.`);
       if (failures === patience && !answered) onWarning(`${mapping.endpoint} is not asked any more.`);
     }
   };
@@ -123,10 +123,10 @@ async function request(
 }
 
 /** The question as Spack asks it: the spec in a form that an endpoint can parse, percent-encoded. */
-function queryOf({ spec }: Job, find: (hash: string) => Job['spec'] | undefined): string {
-  const compiler = compilerOf(spec, find);
+function queryOf({ node }: Job, find: (hash: string) => Job['node'] | undefined): string {
+  const compiler = compilerOf(node, find);
   const text =
-    `${spec.name}@${spec.version} ${variantsOf(spec)} arch=${architectureOf(spec)}` +
+    `${node.name}@${node.version} ${variantsOf(node)} arch=${architectureOf(node)}` +
     `%${compiler?.name ?? 'none'}@${compiler?.version ?? 'none'}`;
   const encoded = encodeURIComponent(text)
     .replace(/[!'()*]/g, (sign) => `%${sign.charCodeAt(0).toString(16).toUpperCase()}`)

@@ -1,26 +1,59 @@
-export type { Attributes } from './attributes.js';
-export { toAttributes } from './attributes.js';
-export { cdashBuildName } from './cdash-name.js';
-export type { CiSection, GenSection, Locate, Path } from './ci-section.js';
-export { parseCi } from './ci-section.js';
-export type { DownstreamOptions } from './downstream.js';
-export { branchName, pushDownstream } from './downstream.js';
+export type { Attributes, Mode, Value } from './ci/attributes.js';
+export type {
+  CiSection,
+  DynamicMapping,
+  GenSection,
+  JobKind,
+  Locate,
+  Path,
+  Submapping,
+} from './ci/ci-section.js';
+export { parseCi } from './ci/ci-section.js';
+export type { AttributeOptions, JobAttributes, ServiceKind } from './ci/job-attributes.js';
+export { jobAttributes } from './ci/job-attributes.js';
+export type { Flags, PipelineType, Settings } from './ci/settings.js';
+export { artifactPaths, buildStamp, readSettings } from './ci/settings.js';
 export type { DynamicMappingOptions } from './dynamic-mapping.js';
 export { askDynamicMappings } from './dynamic-mapping.js';
+export { cdashBuildName } from './engine/cdash-name.js';
+export { copyManifest } from './engine/copy-manifest.js';
+export type { Engine, PipelineFile, PipelinePlace } from './engine/engine.js';
+export type { EngineName } from './engine/engines.js';
+export { engineNamed, engines } from './engine/engines.js';
+export type { PipelineInput, PipelineMirrors } from './engine/pipeline-input.js';
+export { relocateManifest } from './engine/relocated-manifest.js';
+export type { StackPipelineOptions } from './engine/stack-pipeline.js';
+export { stackCi, stackPipeline } from './engine/stack-pipeline.js';
+export type { JobGraphErrorCode } from './error.js';
 export { JobGraphError } from './error.js';
-export type { Revisions } from './git-changes.js';
-export { changedPackages, lastCommit, stackChanged } from './git-changes.js';
-export type { GithubOptions } from './github.js';
-export { githubWorkflow } from './github.js';
-export { relocateManifest } from './gitlab/environment.js';
-export type { PipelineFile, WrittenPipeline } from './gitlab/files.js';
-export { maximumBytes, writePipeline } from './gitlab/files.js';
-export { maximumNeeds } from './gitlab/needs.js';
-export type { Pipeline, PipelineInput, PipelineMirrors } from './gitlab/pipeline.js';
-export { assemblePipeline, copyManifest, gitlabPipeline } from './gitlab/pipeline.js';
-export type { Job, JobGraph, LooseJob } from './graph.js';
-export { assemble, graphOf, reach, shortName } from './graph.js';
-export type { BuildTime, History } from './history.js';
+export type { DownstreamOptions } from './gitlab/downstream.js';
+export { branchName, pushDownstream } from './gitlab/downstream.js';
+export type { Job, JobGraph, LooseJob } from './graph/graph.js';
+export { assemble, graphOf, reach, shortName } from './graph/graph.js';
+export type { ListedNode, Listing } from './graph/listing.js';
+export { listingOf, toDot, toMermaid, toText } from './graph/listing.js';
+export { matcherOf } from './graph/matcher.js';
+export { compilerOf, specText } from './graph/node-text.js';
+export type { CriticalPath, Durations } from './graph/order.js';
+export { criticalPath, levels, longestPathFirst, tails } from './graph/order.js';
+export type { Outcome, PlanEvent, PlanOptions, PlanResult } from './local/plan.js';
+export { runPlan } from './local/plan.js';
+export type { JobState, PageOptions, Section, State } from './page.js';
+export { duration, renderPage } from './page.js';
+export type { Revisions } from './prune/git-changes.js';
+export { changedPackages, stackChanged } from './prune/git-changes.js';
+export type { Decision, Location, Pruned, Pruner } from './prune/prune.js';
+export {
+  affectedBy,
+  externals,
+  keep,
+  only,
+  prune,
+  skip,
+  untouched,
+  upToDate,
+} from './prune/prune.js';
+export type { BuildTime, History } from './simulate/history.js';
 export {
   expectedDurations,
   noHistory,
@@ -28,26 +61,13 @@ export {
   remember,
   unknownDuration,
   writeHistory,
-} from './history.js';
-export type { JobAttributes } from './job-attributes.js';
-export { jobAttributes } from './job-attributes.js';
-export type { ListedNode, Listing } from './listing.js';
-export { listingOf, toDot, toMermaid, toText } from './listing.js';
-export { matcherOf } from './match.js';
-export type { CriticalPath, Durations } from './order.js';
-export { criticalPath, levels, levelsAmong, longestPathFirst, tails } from './order.js';
-export type { JobState, PageOptions, Section, State } from './page.js';
-export { duration, renderPage } from './page.js';
-export type { Outcome, PlanEvent, PlanOptions, PlanResult } from './plan.js';
-export { runPlan } from './plan.js';
-export type { Decision, Location, Pruned, Pruner } from './prune.js';
-export { affectedBy, broken, externals, keep, only, prune, skip, untouched, upToDate } from './prune.js';
-export { transitiveReduction } from './reduction.js';
-export type { Flags, PipelineType, Settings } from './settings.js';
-export { artifactPaths, buildStamp, readSettings } from './settings.js';
-export type { Forecast, ForecastOptions, Run, Simulation, SimulationOptions, Strategy } from './simulate.js';
-export { forecast, simulate, worthwhile } from './simulate.js';
-export type { SlurmOptions } from './slurm.js';
-export { slurmScript } from './slurm.js';
-export { architectureOf, compilerOf, specText, variantsOf } from './spec-text.js';
-export { toYaml } from './yaml-text.js';
+} from './simulate/history.js';
+export type {
+  Forecast,
+  ForecastOptions,
+  Run,
+  Simulation,
+  SimulationOptions,
+  Strategy,
+} from './simulate/simulate.js';
+export { forecast, simulate, worthwhile } from './simulate/simulate.js';

@@ -1,14 +1,14 @@
 import { existsSync } from 'node:fs';
 import { chromium } from 'playwright-core';
 import { describe, expect, it } from 'vitest';
-import { graph, mini, someDurations } from './graphs.test.support.js';
-import { criticalPath } from './order.js';
+import { graph, mini, someDurations } from './graph/graphs.test.support.js';
+import { criticalPath } from './graph/order.js';
 import { duration, type JobState, renderPage } from './page.js';
 
 const states = new Map<string, JobState>(
   [...mini.jobs.values()].map((job) => [
     job.hash,
-    job.spec.external ? { state: 'skip', note: 'external' } : { state: 'done', seconds: 12 },
+    job.node.external ? { state: 'skip', note: 'external' } : { state: 'done', seconds: 12 },
   ]),
 );
 const options = { title: 'A <b>stack</b>', graph: mini, states };

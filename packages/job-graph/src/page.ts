@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
-import type { Job, JobGraph } from './graph.js';
-import { layoutOf } from './layout.js';
-import { levels } from './order.js';
+import type { Job, JobGraph } from './graph/graph.js';
+import { levels } from './graph/order.js';
+import { layoutOf } from './page-layout.js';
 
 /** How a job stands. The page shows each by colour, sign and word. */
 export type State =
@@ -172,8 +172,8 @@ function rowHtml(row: Row, at: number): string {
     : '';
   return (
     `<tr data-at="${at}"><td><span class="state ${state}"><i aria-hidden="true">${sign}</i>${word}</span></td>` +
-    `<th scope="row"><button type="button">${escaped(job.spec.name)}</button>${path}</th>` +
-    `<td>${escaped(job.spec.version)}</td><td><code>${job.hash.slice(0, 7)}</code></td>` +
+    `<th scope="row"><button type="button">${escaped(job.node.name)}</button>${path}</th>` +
+    `<td>${escaped(job.node.version)}</td><td><code>${job.hash.slice(0, 7)}</code></td>` +
     `<td class="number">${row.level}</td><td class="number">${row.time}</td><td>${escaped(row.note)}</td></tr>`
   );
 }
@@ -207,10 +207,10 @@ function graphData(graph: JobGraph, rows: readonly Row[], critical: readonly str
     rows: layout.rows,
     jobs: rows.map((row) => {
       const { column, row: line } = layout.places.get(row.job.hash)!;
-      const { spec, hash, root, dependencies } = row.job;
+      const { node, hash, root, dependencies } = row.job;
       return {
-        name: spec.name,
-        version: spec.version,
+        name: node.name,
+        version: node.version,
         hash,
         state: row.state,
         sign: row.sign,

@@ -22,16 +22,39 @@ export interface Finding {
   readonly nearest?: string;
 }
 
-/** The only error that this package throws for bad input: one or several findings at once. */
+/**
+ * The only error that this package throws for bad input: one or several findings at once. A single finding gives the
+ * message and the hint; of several, the message has a line each, with their hints.
+ */
 export class SpackEnvError extends Error {
   override readonly name = 'SpackEnvError';
+  /** This package reads what it is given and nothing else, so every error is one of the input. */
+  readonly kind = 'input';
+  /** The code of the first finding. */
+  readonly code: string;
+  readonly hint: string | undefined;
   readonly findings: readonly Finding[];
 
-  constructor(findings: readonly Finding[] | Finding) {
+  constructor(findings: readonly Finding[] | Finding, options?: ErrorOptions) {
     const all = Array.isArray(findings) ? (findings as readonly Finding[]) : [findings as Finding];
-    super(all.map(formatFinding).join('\n'));
+    const { message, hint } = describeFindings(all);
+    super(message, options);
+    this.code = all[0]?.code ?? 'bad-input';
+    this.hint = hint;
     this.findings = all;
   }
+}
+
+/** Findings as the message and the hint of an error. */
+export function describeFindings(findings: readonly Finding[]): {
+  readonly message: string;
+  readonly hint: string | undefined;
+} {
+  const [first, ...more] = findings;
+  if (!first || more.length > 0) {
+    return { message: findings.map(formatFinding).join('\n'), hint: undefined };
+  }
+  return { message: formatFinding({ ...first, hint: undefined }), hint: first.hint };
 }
 
 /** `file:line:column: message hint`, leaving out what is not known. */

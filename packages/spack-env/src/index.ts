@@ -1,48 +1,46 @@
-export { evaluateCondition } from './condition.js';
-export type { ConfigEntry, ConfigNode, ListNode, MapNode, MergeMode, ScalarNode } from './config-node.js';
-export { nodeAt, plainValue, textOf } from './config-node.js';
-export { dagHashOf } from './dag-hash.js';
-export type { Environment, LoadOptions, RootSpec, SpecGroup, View } from './environment.js';
-export { editManifest, loadEnvironment, readEnvironment, upgradeManifest } from './environment.js';
+export type { Environment, LoadOptions, RootSpec, SpecGroup, View } from './config/environment.js';
+export { editManifest, loadEnvironment, readEnvironment, upgradeManifest } from './config/environment.js';
+export type { HostArchitecture } from './config/host.js';
+export { hostArchitecture } from './config/host.js';
+export type { Mirror, MirrorConnection } from './config/mirror.js';
+export { connectionOptions } from './config/mirror.js';
+export { nearest } from './config/nearest.js';
+export type { ConfigEntry, ConfigNode, ListNode, MapNode, MergeMode, ScalarNode } from './config/node.js';
+export { nodeAt, plainValue, textOf } from './config/node.js';
+export type { FileReader, GitSource, RemoteFetcher } from './config/reader.js';
+export type { Scope } from './config/scope.js';
+export type { StackSettings } from './config/stack-settings.js';
+export { readStackSettings } from './config/stack-settings.js';
+export type { VariableFacts } from './config/variables.js';
+export { resolvePath } from './config/variables.js';
 export type { Finding, Position } from './error.js';
-export { formatFinding, SpackEnvError } from './error.js';
-export type { Host } from './host.js';
-export { hostFacts } from './host.js';
-export type { ConcreteNode, DependencyType, Edge, IncludedLock, Lock, Root } from './lock.js';
-export {
-  defaultGroup,
-  dependents,
-  newestLockVersion,
-  parseLock,
-  reachable,
-  reaching,
-  readNode,
-  topological,
-} from './lock.js';
-export type { LockDifference } from './lock-match.js';
-export { compareLock } from './lock-match.js';
-export type { Mirror, MirrorConnection } from './mirror.js';
-export { connectionOptions } from './mirror.js';
-export type { FileReader, GitSource, RemoteFetcher } from './reader.js';
-export { nodeFiles } from './reader.js';
-export type { Scope } from './scope.js';
-export type { Architecture, CompilerFlag, Spec, SpecEdge, Variant } from './spec.js';
-export { sameSpec } from './spec.js';
-export type { FormatOptions } from './spec-format.js';
-export { compilerOf, format, formatSpec } from './spec-format.js';
-export { lookup } from './spec-graph.js';
-export { intersects, satisfies } from './spec-match.js';
-export { concreteSpec } from './spec-node.js';
-export type { ParseOptions, Toolchains } from './spec-parse.js';
-export { parseSpec, parseSpecs } from './spec-parse.js';
-export { constrain } from './spec-relation.js';
-export type { StackSettings } from './stack-settings.js';
-export { readStackSettings } from './stack-settings.js';
-export type { Microarchitecture } from './target.js';
-export { knownTargets, target, targetFamily } from './target.js';
-export type { VariableFacts } from './variables.js';
-export { resolvePath, substituteVariables } from './variables.js';
-export type { GitVersion, StandardVersion, VersionItem, VersionList, VersionRange } from './version.js';
+export { describeFindings, formatFinding, SpackEnvError } from './error.js';
+export type { LockDifference } from './lock/compare.js';
+export { compareLock } from './lock/compare.js';
+export { dagHashOf } from './lock/dag-hash.js';
+export type { IncludedLock, Lock, Root } from './lock/lock.js';
+export { defaultGroup, newestLockVersion, parseLock } from './lock/lock.js';
+export type { ConcreteNode, DependencyType, Edge } from './lock/node.js';
+export { readNode } from './lock/node.js';
+export { reachable, topological } from './lock/walk.js';
+export { concreteSpec } from './spec/concrete.js';
+export type { FormatOptions } from './spec/format.js';
+export { format, formatSpec } from './spec/format.js';
+export { intersects, satisfies } from './spec/match.js';
+export type { ParseOptions, Toolchains } from './spec/parse.js';
+export { parseSpec, parseSpecs } from './spec/parse.js';
+export { constrain } from './spec/relation.js';
+export type { Architecture, CompilerFlag, Spec, SpecEdge, Variant } from './spec/spec.js';
+export type { Microarchitecture } from './spec/target.js';
+export { target, targetFamily } from './spec/target.js';
+export type {
+  GitVersion,
+  StandardVersion,
+  VersionItem,
+  VersionList,
+  VersionPart,
+  VersionRange,
+} from './spec/version.js';
 export {
   compareVersions,
   formatVersion,
@@ -51,4 +49,4 @@ export {
   parseVersions,
   versionsIntersect,
   versionsSatisfy,
-} from './version.js';
+} from './spec/version.js';

@@ -67,13 +67,13 @@ export async function packageReport(
   record: BuildRecord,
   first: Date,
 ): Promise<PackageReport> {
-  const { spec } = graph.jobs.get(record.hash)!;
-  const compiler = compilerOf(spec, (hash) => graph.jobs.get(hash)?.spec);
+  const { node } = graph.jobs.get(record.hash)!;
+  const compiler = compilerOf(node, (hash) => graph.jobs.get(hash)?.node);
   const secrets = secretsOf(env);
   // A build may print what it finds in its surroundings.
   const whole = withoutSecrets(await readFile(record.log, 'utf8').catch(() => ''), secrets);
   // Before it stands what Spack built or fetched for it.
-  const own = whole.indexOf(`==> Installing ${spec.name}-${spec.version}-${spec.hash}`);
+  const own = whole.indexOf(`==> Installing ${node.name}-${node.version}-${node.hash}`);
   const text = own < 0 ? whole : whole.slice(own);
   return {
     build: {
@@ -90,7 +90,7 @@ export async function packageReport(
       system: type(),
       release: release(),
       platform: arch() === 'x64' ? 'x86_64' : arch() === 'arm64' ? 'aarch64' : arch(),
-      target: spec.arch.target,
+      target: node.arch.target,
       ...(compiler ? { compiler: { name: compiler.name, version: compiler.version } } : {}),
     },
     started: new Date(record.started),
@@ -101,7 +101,7 @@ export async function packageReport(
     log: readBuildLog(text),
     ...(record.times ? { times: record.times } : {}),
     ...revisionOf(env),
-    labels: [spec.name],
+    labels: [node.name],
     attachments: text ? [{ name: 'spack-build-out.txt.gz', content: gzipSync(text) }] : [],
   };
 }

@@ -6,8 +6,6 @@ export type StackErrorCode =
   | 'not-concretized'
   /** `spack.yaml` was changed after it was concretized. */
   | 'stale-lock'
-  /** `spack.yaml` has no `ci:` section. */
-  | 'no-ci-section'
   /** No mirror is named that the work needs. */
   | 'no-mirror'
   /** A registry is to hold signed packages. */
@@ -52,7 +50,6 @@ const kinds: Readonly<Record<StackErrorCode, ErrorKind>> = {
   'not-a-stack': 'input',
   'not-concretized': 'input',
   'stale-lock': 'input',
-  'no-ci-section': 'input',
   'no-mirror': 'input',
   'registry-unsigned': 'input',
   'no-trusted-key': 'input',

@@ -5,6 +5,7 @@ import {
   artifactPaths,
   branchName,
   copyManifest,
+  engineNamed,
   type Flags,
   type PipelineFile,
   type PipelineInput,
@@ -15,16 +16,7 @@ import {
 import type { Caller } from './caller.js';
 import { StackError } from './error.js';
 import { chooseMirrors, StackMirrors } from './mirrors.js';
-import {
-  copiesPath,
-  type Engine,
-  engineOf,
-  pipelineFiles,
-  planPipeline,
-  writeFiles,
-  writeJobEnvironment,
-  writeProjectFile,
-} from './pipeline.js';
+import { copiesPath, planPipeline, writeFiles, writeJobEnvironment, writeProjectFile } from './pipeline.js';
 import type { Stack } from './stack.js';
 import { stackTrust } from './trust.js';
 
@@ -38,7 +30,7 @@ export interface GenerateOptions {
 
 /** What was written. */
 export interface Generated {
-  readonly engine: Engine;
+  readonly engine: string;
   /** Relative to the project's folder. */
   readonly files: readonly string[];
   readonly pruned: Pruned;
@@ -62,16 +54,17 @@ export async function generatePipeline(
   const choice = await chooseMirrors(caller, stack, {});
   const mirrors = new StackMirrors(caller, choice, stackTrust(caller, stack), 'count');
   try {
-    const { ci, input, warnings } = await planPipeline(caller, stack, mirrors, options.flags);
+    const { ci, input } = await planPipeline(caller, stack, mirrors, options.flags);
     const { settings, pruned } = input;
     if (ci.brokenSpecsUrl) await refuseBroken(caller, ci.brokenSpecsUrl, pruned, settings);
-    onPlanned(pruned, warnings);
-    const engine = engineOf(options.engine ?? ci.target);
-    const files = pipelineFiles(engine, input, stack, caller, options.output);
+    const engine = engineNamed(options.engine ?? ci.target);
+    const place = { stack: stack.folder, from: caller.cwd, output: options.output };
+    onPlanned(pruned, engine.warnings(input, place));
+    const files = engine.files(input, place);
     const repository = caller.env.DOWNSTREAM_CI_REPO;
-    if (engine === 'gitlab' && repository) {
+    if (engine.name === 'gitlab' && repository) {
       const downstream = await sendDownstream(caller, repository, input, stack, files);
-      return { engine, files: [], pruned, copies: undefined, downstream };
+      return { engine: engine.name, files: [], pruned, copies: undefined, downstream };
     }
     await writeFiles(files, settings);
     await writeJobEnvironment(stack, settings);
@@ -79,7 +72,7 @@ export async function generatePipeline(
     const path = copiesPath(settings);
     if (copies) await writeProjectFile(settings, path, copies);
     return {
-      engine,
+      engine: engine.name,
       files: files.map((file) => file.path),
       pruned,
       copies: copies ? { path, to: settings.copyDestination } : undefined,
@@ -143,7 +136,7 @@ async function refuseBroken(
     const hits: string[] = [];
     for await (const { key } of store.list('', { signal })) {
       const job = graph.jobs.get(basename(key));
-      if (job) hits.push(`${job.spec.name}@${job.spec.version}/${job.hash}`);
+      if (job) hits.push(`${job.node.name}@${job.node.version}/${job.hash}`);
     }
     if (hits.length === 0) return;
     const text = `Known to be broken (${url}): ${hits.sort().join(', ')}.`;

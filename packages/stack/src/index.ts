@@ -25,7 +25,6 @@ export { jobsOf } from './jobs.js';
 export type { MirrorChoice, MirrorOptions, MirrorPlace } from './mirrors.js';
 export { chooseMirrors, StackMirrors } from './mirrors.js';
 export { decisionStates, graphPage } from './page.js';
-export type { Engine } from './pipeline.js';
 export type { ReportedBuild, ReportOptions } from './report.js';
 export { reportStack } from './report.js';
 export { environmentWithoutSecrets, secretsOf, withoutSecrets } from './secrets.js';

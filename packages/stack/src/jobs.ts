@@ -43,7 +43,7 @@ export async function jobsOf(caller: Caller, stack: Stack, options: JobsOptions)
     const trust = stackTrust(caller, stack, options);
     const mirrors = new StackMirrors(caller, { given: true, target: undefined, places }, trust, 'count');
     try {
-      const nodes = jobs.map((job) => job.spec);
+      const nodes = jobs.map((job) => job.node);
       const found = await survey(mirrors, nodes, options.indexOnly ? { by: 'index' } : {});
       pruners.push(upToDate(locate(found)));
     } finally {
@@ -62,7 +62,7 @@ export async function jobsOf(caller: Caller, stack: Stack, options: JobsOptions)
 export function namedBy(patterns: readonly string[], jobs: readonly Job[]): (job: Job) => boolean {
   const tests = patterns.map((pattern) => (job: Job) => {
     if (pattern.startsWith('/')) return job.hash.startsWith(pattern.slice(1));
-    return pattern === job.spec.name || pattern === `${job.spec.name}@${job.spec.version}`;
+    return pattern === job.node.name || pattern === `${job.node.name}@${job.node.version}`;
   });
   for (const [at, test] of tests.entries()) {
     if (jobs.some(test)) continue;

@@ -76,7 +76,7 @@ export async function reportStack(
     caller.note(`Status on ${commit.commit.slice(0, 10)} at ${commit.forge}: ${description}`);
   }
   return records.map(({ hash, outcome, seconds }) => {
-    const { name, version } = graph.jobs.get(hash)!.spec;
+    const { name, version } = graph.jobs.get(hash)!.node;
     return { hash, name, version, outcome, seconds, link: links.get(hash) };
   });
 }
@@ -128,11 +128,11 @@ async function toCdash(
   const failed: string[] = [];
   if (!options.write) await makeGroup(caller, client, target);
   for (const record of records) {
-    const { spec } = graph.jobs.get(record.hash)!;
-    const title = describe(spec);
+    const { node } = graph.jobs.get(record.hash)!;
+    const title = describe(node);
     const full = await packageReport(caller, target, graph, record, first);
     if (options.write) {
-      const folder = join(resolve(cwd, options.write), `${spec.name}-${record.hash}`);
+      const folder = join(resolve(cwd, options.write), `${node.name}-${record.hash}`);
       await mkdir(folder, { recursive: true });
       for (const { kind, text } of cdashFiles(full)) await writeFile(join(folder, `${kind}.xml`), text);
       onResult(folder);
@@ -175,7 +175,7 @@ function summarize(graph: JobGraph, records: readonly BuildRecord[]): string {
   const bad = records.filter(({ outcome }) => outcome === 'failed');
   const seconds = records.reduce((sum, record) => sum + record.seconds, 0);
   const built = `${records.length - bad.length} built in ${duration(seconds)}`;
-  const names = bad.map(({ hash }) => graph.jobs.get(hash)!.spec.name);
+  const names = bad.map(({ hash }) => graph.jobs.get(hash)!.node.name);
   return bad.length === 0 ? built : `${bad.length} failed (${names.join(', ')}), ${built}`;
 }
 

@@ -92,7 +92,7 @@ describe('generate', () => {
     [
       'an unknown key of the ci section, with its place',
       (text) => text.replace('tags: [quickstart]', 'tagz: [quickstart]'),
-      /spack\.yaml:\d+:\d+: .*"tagz".*Did you mean "tags"/,
+      /spack\.yaml:\d+:\d+: .*"tagz".*Did you mean "tags"/s,
     ],
     [
       'a stack without ci section',

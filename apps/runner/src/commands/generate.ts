@@ -1,4 +1,4 @@
-import type { Flags, Pruned } from '@stackwright/job-graph';
+import { engines, type Flags, type Pruned } from '@stackwright/job-graph';
 import { generatePipeline, openStack } from '@stackwright/stack';
 import { Option } from 'commander';
 import type { Define } from '../command.js';
@@ -18,9 +18,7 @@ interface Options extends Omit<Flags, 'forwardVariables'> {
 export const define: Define = (command, context) => {
   command
     .argument('[stack]', 'folder with spack.yaml and spack.lock', '.')
-    .addOption(
-      new Option('--target <engine>', 'the engine to write for').choices(['gitlab', 'github', 'slurm']),
-    )
+    .addOption(new Option('--target <engine>', 'the engine to write for').choices(Object.keys(engines)))
     .option('--output-file <file>', 'where the pipeline goes (default for GitLab: .gitlab-ci.yml)')
     .option('--prune-dag', 'no jobs for specs that are up to date on a mirror (default)')
     .option('--no-prune-dag', 'jobs for specs that are up to date too')
@@ -81,9 +79,9 @@ async function run(context: Context, argument: string, options: Options): Promis
 
 /** A line for each spec: whether it is built, and why. */
 function decisionsOf({ full, decisions }: Pruned): string {
-  const lines = [...full.jobs.values()].map(({ hash, spec }) => {
+  const lines = [...full.jobs.values()].map(({ hash, node }) => {
     const { action, reason } = decisions.get(hash)!;
-    return `${action === 'build' ? '[x]' : ' - '} ${spec.name}@${spec.version}/${hash.slice(0, 7)}  ${reason}`;
+    return `${action === 'build' ? '[x]' : ' - '} ${node.name}@${node.version}/${hash.slice(0, 7)}  ${reason}`;
   });
   return lines.join('\n');
 }

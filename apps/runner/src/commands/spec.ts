@@ -1,5 +1,11 @@
 import { text } from 'node:stream/consumers';
-import { formatSpec, type Host, hostFacts, parseSpec, SpackEnvError } from '@stackwright/spack-env';
+import {
+  formatSpec,
+  type HostArchitecture,
+  hostArchitecture,
+  parseSpec,
+  SpackEnvError,
+} from '@stackwright/spack-env';
 import type { Define } from '../command.js';
 import { note, print, printJson } from '../context.js';
 import { RunnerError } from '../exit.js';
@@ -50,13 +56,13 @@ async function lines(stream: NodeJS.ReadableStream): Promise<string[]> {
   return all === '' ? [] : all.replace(/\r?\n$/, '').split(/\r?\n/);
 }
 
-function hostOf({ platform, os, target }: Options): Host | undefined {
+function hostOf({ platform, os, target }: Options): HostArchitecture | undefined {
   if (!platform && !os && !target) return undefined;
-  const here = platform && os && target ? { platform, os, target } : hostFacts();
+  const here = platform && os && target ? { platform, os, target } : hostArchitecture();
   return { platform: platform ?? here.platform, os: os ?? here.os, target: target ?? here.target };
 }
 
-function answer(input: string, host: Host | undefined): Answer {
+function answer(input: string, host: HostArchitecture | undefined): Answer {
   try {
     return { input, spec: formatSpec(parseSpec(input, { host })) };
   } catch (error) {

@@ -1,25 +1,14 @@
 import { basename, dirname, extname, join } from 'node:path/posix';
-import { toPlain } from '../attributes.js';
-import { assemble, byName, type JobGraph } from '../graph.js';
-import { levels } from '../order.js';
-import { toYaml } from '../yaml-text.js';
-import {
-  assemblePipeline,
-  type BuildJob,
-  gitlabPipeline,
-  type Pipeline,
-  type PipelineInput,
-  type Plain,
-} from './pipeline.js';
+import { toPlain } from '../ci/attributes.js';
+import type { PipelineFile } from '../engine/engine.js';
+import type { PipelineInput, Plain } from '../engine/pipeline-input.js';
+import { waveNumber, wavesOf } from '../engine/waves.js';
+import { toYaml } from '../engine/yaml-text.js';
+import type { JobGraph } from '../graph/graph.js';
+import { assemblePipeline, type BuildJob, gitlabPipeline, type Pipeline } from './pipeline.js';
 
 /** GitLab refuses a child pipeline whose YAML is larger. */
 export const maximumBytes = 5_000_000;
-
-export interface PipelineFile {
-  /** Relative to the project's folder, with forward slashes. */
-  readonly path: string;
-  readonly text: string;
-}
 
 /** A pipeline as GitLab takes it: one file, or a file that starts the others as child pipelines, one after another. */
 export interface WrittenPipeline {
@@ -34,7 +23,7 @@ export interface WrittenPipeline {
  * and then cut into waves: child pipelines under one parent, each with the jobs of some levels.
  * @param path where the pipeline's file goes, relative to the project's folder; waves go beside it
  */
-export function writePipeline(input: PipelineInput, path: string, limit = maximumBytes): WrittenPipeline {
+export function gitlabFiles(input: PipelineInput, path: string, limit = maximumBytes): WrittenPipeline {
   const whole = gitlabPipeline(input);
   const { graph } = input.pruned;
   const text = toYaml(assemblePipeline(whole));
@@ -97,11 +86,6 @@ function inWaves(
   size: { readonly limit: number; readonly whole: number },
 ): WrittenPipeline {
   const { limit } = size;
-  const { graph } = input.pruned;
-  const level = levels(graph);
-  const order = [...graph.jobs.values()].sort(
-    (a, b) => level.get(a.hash)! - level.get(b.hash)! || byName(a.spec, b.spec),
-  );
   const weight = new Map([...whole.builds.values()].map(({ hash, body }) => [hash, ownWeight(body)]));
   const sum = [...weight.values()].reduce((total, own) => total + own, 0);
 
@@ -122,19 +106,11 @@ function inWaves(
       joints,
     });
   };
-  const write = (hashes: readonly string[]): { readonly graph: JobGraph; readonly text: string }[] => {
-    const wave = induced(graph, new Set(hashes));
-    const text = toYaml(assemblePipeline(pipelineOf(wave)));
-    if (bytes(text) <= limit || hashes.length === 1) return [{ graph: wave, text }];
-    const middle = hashes.length >> 1;
-    return [...write(hashes.slice(0, middle)), ...write(hashes.slice(middle))];
-  };
-
-  const waves = chunks(
-    order.map((job) => job.hash),
-    (hash) => (weight.get(hash)! * size.whole) / sum,
-    limit * 0.95,
-  ).flatMap(write);
+  const waves = wavesOf(input.pruned.graph, {
+    weight: (hash) => (weight.get(hash)! * size.whole) / sum,
+    limit,
+    write: (wave) => toYaml(assemblePipeline(pipelineOf(wave))),
+  });
   const ends = new Map([...whole.services].filter(([name]) => !name.startsWith('joint-')));
   const texts = waves.map((wave) => wave.text);
   if (ends.size > 0) {
@@ -143,10 +119,8 @@ function inWaves(
   }
   const extension = extname(path);
   const stem = join(dirname(path), basename(path, extension));
-  // Of one width, so that names sort in the order of the waves.
-  const number = (at: number) => String(at).padStart(String(texts.length - 1).length, '0');
   const files = texts.map((text, at) => ({
-    path: `${stem}-wave-${number(at)}${extension || '.yml'}`,
+    path: `${stem}-wave-${waveNumber(at, texts.length)}${extension || '.yml'}`,
     text,
   }));
   const parent = toYaml(assemblePipeline(parentOf(input, whole, files)));
@@ -159,41 +133,13 @@ function ownWeight({ variables, needs }: Plain): number {
   return JSON.stringify(variables).length + 20 * (needs as unknown[]).length + 500;
 }
 
-function chunks<T>(items: readonly T[], size: (item: T) => number, limit: number): T[][] {
-  const result: T[][] = [];
-  let room = 0;
-  for (const item of items) {
-    const own = size(item);
-    if (own > room || result.length === 0) {
-      result.push([]);
-      room = limit;
-    }
-    room -= own;
-    result.at(-1)!.push(item);
-  }
-  return result;
-}
-
-/** Only some jobs, with only the edges between them. */
-function induced(graph: JobGraph, hashes: ReadonlySet<string>): JobGraph {
-  return assemble(
-    [...graph.jobs.values()]
-      .filter((job) => hashes.has(job.hash))
-      .map(({ spec, root, dependencies }) => ({
-        spec,
-        root,
-        dependencies: dependencies.filter((hash) => hashes.has(hash)),
-      })),
-  );
-}
-
 /**
  * The pipeline that starts the waves in turn. GitLab takes a child's file only from a job of the same pipeline, so a
  * first job hands on what the generating job left. A wave starts though one before had a failure: its jobs whose
  * dependencies are missing fail at once, all others are not held up.
  */
 function parentOf(input: PipelineInput, whole: Pipeline, files: readonly PipelineFile[]): Pipeline {
-  const name = (at: number) => `wave-${String(at).padStart(String(files.length - 1).length, '0')}`;
+  const name = (at: number) => `wave-${waveNumber(at, files.length)}`;
   const { generateJob } = input.settings;
   const own = toPlain(input.attributes.service.noop) as Record<string, unknown>;
   const handOn: Plain = {

@@ -4,15 +4,16 @@ import { fileURLToPath } from 'node:url';
 import { parseLock } from '@stackwright/spack-env';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { parseCi } from '../ci-section.js';
-import { graphOf, type Job, reach } from '../graph.js';
-import { shared } from '../graphs.test.support.js';
-import { jobAttributes } from '../job-attributes.js';
-import { matcherOf } from '../match.js';
-import { externals, keep, type Pruner, prune, upToDate } from '../prune.js';
-import { buildStamp, type Flags, readSettings } from '../settings.js';
-import { toYaml } from '../yaml-text.js';
-import { assemblePipeline, gitlabPipeline, type Plain } from './pipeline.js';
+import { parseCi } from '../ci/ci-section.js';
+import { jobAttributes } from '../ci/job-attributes.js';
+import { buildStamp, type Flags, readSettings } from '../ci/settings.js';
+import type { Plain } from '../engine/pipeline-input.js';
+import { toYaml } from '../engine/yaml-text.js';
+import { graphOf, type Job, reach } from '../graph/graph.js';
+import { shared } from '../graph/graphs.test.support.js';
+import { matcherOf } from '../graph/matcher.js';
+import { externals, keep, type Pruner, prune, upToDate } from '../prune/prune.js';
+import { assemblePipeline, gitlabPipeline } from './pipeline.js';
 
 const fixtures = fileURLToPath(new URL('../../fixtures/', import.meta.url));
 const read = (...path: string[]) => readFileSync(join(...path), 'utf8');
@@ -35,7 +36,7 @@ function generate(given: Case): Record<string, Plain> {
   const lock = parseLock(read(given.stack, 'spack.lock'));
   const { ci, cdash } = given.config ?? section(given.stack, 'spack.yaml').spack;
   const settings = readSettings(given.env, given.flags ?? {}, '/project');
-  const has = (job: Job) => given.present.includes(job.spec.name);
+  const has = (job: Job) => given.present.includes(job.node.name);
   const pruners: Pruner[] = [];
   if (settings.pruneExternals) pruners.push(externals);
   if (settings.pruneUpToDate)
@@ -180,10 +181,41 @@ function relocate(theirs: Record<string, Plain>, ours: Record<string, Plain>) {
   expect(Object.keys(ours)).not.toHaveLength(0);
 }
 
+/** Our own stack with many `ci` sections; scripts/golden-pipelines.mjs asks Spack for each. */
+describe('the pipeline of the quickstart is the one that Spack generates', () => {
+  const quickstart = fileURLToPath(new URL('../../../../stacks/quickstart/', import.meta.url));
+  const cases = JSON.parse(read(fixtures, 'quickstart/cases.json')) as Record<string, GoldenCase>;
+  const { pipelines } = JSON.parse(read(fixtures, 'quickstart/pipelines.json')) as {
+    pipelines: Record<string, Record<string, Plain>>;
+  };
+
+  it.each(Object.entries(cases))('%s', (name, { ci, env, args }) => {
+    const ours = generate({
+      stack: quickstart,
+      env,
+      flags: {
+        pruneDag: !args.includes('--no-prune-dag'),
+        pruneExternals: !args.includes('--no-prune-externals'),
+        artifactsRoot: args.includes('--artifacts-root') ? args.at(-1) : undefined,
+      },
+      mirror: 'file:///nowhere/mirror',
+      present: [],
+      config: { ci, cdash: { 'build-group': 'Quickstart' } },
+    });
+    expect(meaning(ours)).toEqual(meaning(pipelines[name]!));
+  });
+});
+
+interface GoldenCase {
+  readonly ci: Spack['ci'];
+  readonly env: Record<string, string>;
+  readonly args: readonly string[];
+}
+
 describe('golden pipelines hold together', () => {
   it('lets every job reach by needs what its spec depends on', () => {
     const lock = parseLock(read(stack, 'spack.lock'));
-    const graph = keep(graphOf(lock), (job) => !job.spec.external);
+    const graph = keep(graphOf(lock), (job) => !job.node.external);
     const pipeline = generate({ stack, env: {}, mirror: 'file:///m', present: [] });
     for (const job of graph.jobs.values()) {
       const name = Object.keys(pipeline).find((key) => key.includes(`/${job.hash}`))!;

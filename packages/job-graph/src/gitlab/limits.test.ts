@@ -1,10 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { inputOf } from '../engines.test.support.js';
-import { assemble, type JobGraph, reach } from '../graph.js';
-import { anyGraph, graph, node } from '../graphs.test.support.js';
-import { type PipelineFile, writePipeline } from './files.js';
+import type { PipelineFile } from '../engine/engine.js';
+import { inputOf } from '../engine/engines.test.support.js';
+import { assemble, type JobGraph, reach } from '../graph/graph.js';
+import { anyGraph, graph, node } from '../graph/graphs.test.support.js';
+import { gitlabFiles } from './files.js';
 import { maximumNeeds, needsOf } from './needs.js';
 import { namesOf } from './pipeline.js';
 
@@ -36,6 +37,8 @@ describe('needsOf', () => {
         const members = new Map(joints.map((joint) => [joint.id, joint.members]));
         for (const list of [...of.values(), ...members.values()])
           expect(list.length).toBeLessThanOrEqual(limit);
+        // A job that waits for a single other one does nothing but delay.
+        for (const list of members.values()) expect(list.length).toBeGreaterThan(1);
         for (const hash of g.jobs.keys()) {
           const seen = new Set([hash]);
           for (const at of seen) for (const to of of.get(at) ?? members.get(at)!) seen.add(to);
@@ -52,7 +55,7 @@ describe('namesOf', () => {
     const long = 'v'.repeat(400);
     const g = assemble(
       ['a', 'b'].map((hash) => ({
-        spec: node('p', { hash: hash.repeat(32), version: long }),
+        node: node('p', { hash: hash.repeat(32), version: long }),
         root: true,
         dependencies: [],
       })),
@@ -66,7 +69,7 @@ describe('namesOf', () => {
 describe('a graph of 10,000 jobs with hubs', () => {
   const large = hubs(10_000);
   const limit = 1_000_000;
-  const { files, waves } = writePipeline(
+  const { files, waves } = gitlabFiles(
     inputOf(large, ci, { env, buildGroup: 'Large' }),
     'out/jobs.yml',
     limit,
@@ -122,7 +125,7 @@ describe('a graph of 10,000 jobs with hubs', () => {
   });
 
   it('is one file where that is small enough', () => {
-    const small = writePipeline(inputOf(hubs(50), ci, { env }), 'jobs.yml');
+    const small = gitlabFiles(inputOf(hubs(50), ci, { env }), 'jobs.yml');
     expect(small.files.map((file) => file.path)).toEqual(['jobs.yml']);
     expect(small.waves).toHaveLength(1);
   });
@@ -131,8 +134,8 @@ describe('a graph of 10,000 jobs with hubs', () => {
 describe('a file just above the limit', () => {
   it('gets a default that only build jobs take', () => {
     const input = inputOf(hubs(60), ci, { env });
-    const whole = writePipeline(input, 'jobs.yml').files[0]!.text;
-    const { files } = writePipeline(input, 'jobs.yml', Buffer.byteLength(whole) - 1);
+    const whole = gitlabFiles(input, 'jobs.yml').files[0]!.text;
+    const { files } = gitlabFiles(input, 'jobs.yml', Buffer.byteLength(whole) - 1);
     expect(files).toHaveLength(1);
     const pipeline = parse(files[0]!.text, { maxAliasCount: -1 });
     const before = parse(whole, { maxAliasCount: -1 });
@@ -164,7 +167,7 @@ function hubs(count: number): JobGraph {
       for (let hub = level - 100; hub >= 0 && hub >= level - 400; hub -= 100) dependencies.add(name(hub));
       if (at % 100 === 99)
         for (let to = Math.max(0, level - 300); to < level; to++) dependencies.add(name(to));
-      return { spec: node(name(at)), root: at >= count - 100, dependencies };
+      return { node: node(name(at)), root: at >= count - 100, dependencies };
     }),
   );
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import { byName, type Job, type JobGraph } from '../graph.js';
-import { levels } from '../order.js';
-import { transitiveReduction } from '../reduction.js';
+import { byName, type Job, type JobGraph } from '../graph/graph.js';
+import { levels } from '../graph/order.js';
+import { transitiveReduction } from '../graph/reduction.js';
 
 /** GitLab refuses a job that needs more than this many others. */
 export const maximumNeeds = 50;
@@ -65,6 +65,6 @@ export function needsOf(graph: JobGraph, limit = maximumNeeds): Needs {
 }
 
 function byLevel(graph: JobGraph, level: ReadonlyMap<string, number>): (a: string, b: string) => number {
-  const spec = (hash: string): Job['spec'] => graph.jobs.get(hash)!.spec;
+  const spec = (hash: string): Job['node'] => graph.jobs.get(hash)!.node;
   return (a, b) => level.get(a)! - level.get(b)! || byName(spec(a), spec(b));
 }

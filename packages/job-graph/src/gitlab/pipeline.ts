@@ -1,38 +1,18 @@
-import { type Attributes, isList, merge, toAttributes, toPlain, type Value } from '../attributes.js';
-import { cdashBuildName } from '../cdash-name.js';
-import type { CiSection } from '../ci-section.js';
+import { type Attributes, isList, merge, toAttributes, toPlain, type Value } from '../ci/attributes.js';
+import { type JobAttributes, reservedTags } from '../ci/job-attributes.js';
+import { artifactPaths, type Settings } from '../ci/settings.js';
+import { commands, noScript } from '../engine/job-script.js';
+import {
+  jobVariables,
+  mirrorLayout,
+  type PipelineInput,
+  type Plain,
+  pipelineVariables,
+} from '../engine/pipeline-input.js';
 import { JobGraphError } from '../error.js';
-import { byName, type Job, type JobGraph } from '../graph.js';
-import { type JobAttributes, reservedTags } from '../job-attributes.js';
-import { commands, noScript } from '../job-script.js';
-import { levels } from '../order.js';
-import type { Pruned } from '../prune.js';
-import { artifactPaths, type Settings } from '../settings.js';
+import type { Job, JobGraph } from '../graph/graph.js';
+import { levels } from '../graph/order.js';
 import { type Joint, maximumNeeds, needsOf } from './needs.js';
-
-/** The mirrors that a pipeline names. */
-export interface PipelineMirrors {
-  readonly destination: { readonly fetch: string; readonly push: string };
-  /** `buildcache-source`, which a copy-only pipeline needs. */
-  readonly source?: { readonly fetch: string };
-}
-
-export interface PipelineInput {
-  readonly pruned: Pruned;
-  readonly ci: CiSection;
-  readonly attributes: JobAttributes;
-  readonly settings: Settings;
-  readonly mirrors: PipelineMirrors;
-  /** Only with a build group do jobs report to CDash. */
-  readonly cdash?: { readonly buildGroup: string; readonly buildStamp: string };
-  /** Whether no mirror's index has the spec, whatever was pruned. */
-  readonly needsRebuild: (job: Job) => boolean;
-  /** The Spack that wrote the lock, and so the one that its jobs are to use. */
-  readonly spack?: { readonly version: string; readonly commit?: string };
-}
-
-/** A GitLab job, or any other part of a pipeline, as plain data. */
-export type Plain = Readonly<Record<string, unknown>>;
 
 /** A pipeline before it is written: GitLab's keywords apart from the jobs. */
 export interface Pipeline {
@@ -69,7 +49,6 @@ const serviceRetry = {
   max: 2,
   when: ['runner_system_failure', 'stuck_or_timeout_failure', 'script_failure'],
 };
-const layout = { specs: 'v3/manifests/spec', keys: 'v3/manifests/key' };
 
 /** GitLab refuses longer job names. */
 const maximumName = 255;
@@ -155,11 +134,11 @@ export function assemblePipeline({ stages, variables, builds, services, common }
 /** Names by hash; as long as GitLab allows, and never two alike. */
 export function namesOf(graph: JobGraph, buildGroup: string | undefined): Map<string, string> {
   const names = new Map<string, string>();
-  for (const { hash, spec } of graph.jobs.values()) {
+  for (const { hash, node } of graph.jobs.values()) {
     const group = buildGroup ? ` ${buildGroup}` : '';
     const tail = ` /${hash}`;
     // The hash is what tells two jobs apart, so it is never what is cut off.
-    const head = `${spec.name}@${spec.version}`.slice(0, maximumName - tail.length);
+    const head = `${node.name}@${node.version}`.slice(0, maximumName - tail.length);
     names.set(hash, `${head}${tail}${group}`.slice(0, maximumName).trimEnd());
   }
   return names;
@@ -180,20 +159,6 @@ function sharedParts(settings: Settings) {
     }),
     retry: toAttributes({ max: 2, when: retryConditions }),
     memo: new Memo(),
-  };
-}
-
-/** What one job is told of its spec beyond its attributes. */
-export function jobVariables(
-  { pruned, cdash, needsRebuild }: PipelineInput,
-  job: Job,
-): Readonly<Record<string, string>> {
-  return {
-    SPACK_SPEC_NEEDS_REBUILD: needsRebuild(job) ? 'True' : 'False',
-    ...(cdash && {
-      SPACK_CDASH_BUILD_NAME: cdashBuildName(pruned.full, job.hash, cdash.buildGroup),
-      SPACK_CDASH_BUILD_STAMP: cdash.buildStamp,
-    }),
   };
 }
 
@@ -287,8 +252,8 @@ function signJob({ attributes, settings, mirrors }: PipelineInput): Plain | unde
     variables: {
       ...(toPlain(own.get('variables')?.value ?? null) as Plain | null),
       SPACK_BUILDCACHE_DESTINATION: mirrors.destination.push,
-      SPACK_BUILDCACHE_RELATIVE_SPECS_URL: layout.specs,
-      SPACK_BUILDCACHE_RELATIVE_KEYS_URL: layout.keys,
+      SPACK_BUILDCACHE_RELATIVE_SPECS_URL: mirrorLayout.specs,
+      SPACK_BUILDCACHE_RELATIVE_KEYS_URL: mirrorLayout.keys,
     },
     ...atTheEnd,
     stage: 'stage-sign-pkgs',
@@ -324,10 +289,9 @@ function cleanupJob({ service }: JobAttributes, prefix: string): Plain {
 function copyJob({ attributes, mirrors }: PipelineInput, needs: readonly Plain[]): Plain {
   if (!mirrors.source) {
     throw new JobGraphError(
-      'input',
       'no-source-mirror',
       'A copy-only pipeline needs a mirror named "buildcache-source", and the stack has none.',
-      'Add it to "mirrors:", or unset SPACK_PIPELINE_TYPE.',
+      { hint: 'Add it to "mirrors:", or unset SPACK_PIPELINE_TYPE.' },
     );
   }
   const own = attributes.service.copy;
@@ -338,60 +302,9 @@ function copyJob({ attributes, mirrors }: PipelineInput, needs: readonly Plain[]
     variables: {
       ...(toPlain(own.get('variables')?.value ?? null) as Plain | null),
       SPACK_COPY_ONLY_DESTINATION: mirrors.destination.fetch,
-      SPACK_BUILDCACHE_RELATIVE_KEYS_URL: layout.keys,
+      SPACK_BUILDCACHE_RELATIVE_KEYS_URL: mirrorLayout.keys,
       SPACK_BUILDCACHE_SOURCE: mirrors.source.fetch,
     },
     dependencies: [],
   };
-}
-
-/** What every job of a pipeline is told. */
-export function pipelineVariables({ settings, spack }: PipelineInput): Readonly<Record<string, string>> {
-  const paths = artifactPaths(settings);
-  const python = (value: boolean) => (value ? 'True' : 'False');
-  const variables: Record<string, string> = {
-    SPACK_ARTIFACTS_ROOT: settings.artifactsRoot,
-    SPACK_CONCRETE_ENV_DIR: paths.environment,
-    ...(spack && {
-      SPACK_VERSION: spack.commit ? `${spack.version} (${spack.commit})` : spack.version,
-      SPACK_CHECKOUT_VERSION: spack.commit ?? `v${spack.version}`,
-    }),
-    SPACK_JOB_LOG_DIR: paths.logs,
-    SPACK_JOB_REPRO_DIR: paths.reproduction,
-    SPACK_JOB_TEST_DIR: paths.tests,
-    // Spack's own jobs look for these words, "None" included.
-    SPACK_PIPELINE_TYPE: settings.pipelineType ?? 'None',
-    SPACK_CI_STACK_NAME: settings.stackName ?? 'None',
-    SPACK_REBUILD_CHECK_UP_TO_DATE: python(settings.pruneUpToDate),
-    SPACK_REBUILD_EVERYTHING: python(!settings.pruneUpToDate && !settings.pruneUntouched),
-    SPACK_REQUIRE_SIGNING: python(settings.requireSigning),
-    ...settings.forwarded,
-  };
-  if (settings.stackName) variables.SPACK_CI_STACK_NAME = settings.stackName;
-  return Object.fromEntries(
-    Object.entries(variables).map(([name, value]) => [name, value.replaceAll('\\', '/')]),
-  );
-}
-
-/**
- * The manifest of what is to be copied from the destination to `SPACK_COPY_BUILDCACHE`: source and destination of
- * each spec's manifest by hash. All specs but externals for a copy-only pipeline, else those that are built.
- */
-export function copyManifest(input: PipelineInput): string | undefined {
-  const { pruned, settings, mirrors } = input;
-  const { copyDestination } = settings;
-  if (!copyDestination) return undefined;
-  const copyOnly = settings.pipelineType === 'COPY_ONLY';
-  const jobs = [...(copyOnly ? pruned.full : pruned.graph).jobs.values()].filter(
-    (job) => !copyOnly || !job.spec.external,
-  );
-  const url = (prefix: string, { name, version, hash }: Job['spec']) =>
-    `${prefix.replace(/\/+$/, '')}/${layout.specs}/${name}/${name}-${version}-${hash}.spec.manifest.json`;
-  const entries = jobs
-    .sort((a, b) => byName(a.spec, b.spec))
-    .map(({ spec, hash }) => [
-      hash,
-      { src: url(mirrors.destination.fetch, spec), dest: url(copyDestination, spec) },
-    ]);
-  return JSON.stringify(Object.fromEntries(entries));
 }

@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { inputOf } from '../engines.test.support.js';
-import { graph, mini } from '../graphs.test.support.js';
-import { writePipeline } from './files.js';
+import { inputOf } from '../engine/engines.test.support.js';
+import { graph, mini } from '../graph/graphs.test.support.js';
+import { gitlabFiles } from './files.js';
 
 const run = promisify(execFile);
 const require = createRequire(import.meta.url);
@@ -83,15 +83,15 @@ describe.skipIf(!hasRsync)("GitLab's schema (gitlab-ci-local; apt-get install rs
       },
     ],
   ])('passes for %s', async (_name, input) => {
-    const { files } = writePipeline(input, 'jobs.yml');
+    const { files } = gitlabFiles(input, 'jobs.yml');
     expect(await check(files[0]!.text)).toContain('stage');
   });
 
   it('passes for every file of a pipeline in waves, and for one with a default', async () => {
     const input = inputOf(mini, ci, { buildGroup: 'Group' });
-    const whole = Buffer.byteLength(writePipeline(input, 'jobs.yml').files[0]!.text);
+    const whole = Buffer.byteLength(gitlabFiles(input, 'jobs.yml').files[0]!.text);
     for (const limit of [whole - 1, 4000]) {
-      const { files } = writePipeline(input, 'jobs.yml', limit);
+      const { files } = gitlabFiles(input, 'jobs.yml', limit);
       // What starts the waves names files that only exist in GitLab.
       for (const file of files.length > 1 ? files.slice(1) : files) {
         expect(await check(file.text)).toContain('stage');

@@ -81,9 +81,9 @@ export async function buildMissing(
   let running = 0;
   const result = await runPlan(
     pruned.graph,
-    async ({ hash, spec }, jobSignal) => {
-      const log = join(work.logs, `${spec.name}-${hash}.txt`);
-      const outcome = await buildAndRecord(caller, work, site, mirror, spec, {
+    async ({ hash, node }, jobSignal) => {
+      const log = join(work.logs, `${node.name}-${hash}.txt`);
+      const outcome = await buildAndRecord(caller, work, site, mirror, node, {
         signer,
         log,
         again: options.rebuild || options.refused.has(hash),
@@ -96,7 +96,7 @@ export async function buildMissing(
       signal,
       durations: expectedDurations(pruned.graph, history),
       onEvent: (event) => {
-        const { name, version, hash } = event.job.spec;
+        const { name, version, hash } = event.job.node;
         const title = `${name}@${version}/${hash.slice(0, 7)}`;
         if (event.type === 'start') running += 1;
         else ended += 1;
@@ -107,7 +107,7 @@ export async function buildMissing(
           );
         if (event.type === 'failed')
           report.line(`✗ ${title} failed: ${withoutSecrets(describeError(event.error), secrets)}`);
-        if (event.type === 'blocked') report.line(`⊘ ${title} not built: it needs ${event.by.spec.name}`);
+        if (event.type === 'blocked') report.line(`⊘ ${title} not built: it needs ${event.by.node.name}`);
         const left = ended > 0 ? ((performance.now() - began) / 1000 / ended) * (total - ended) : 0;
         report.update(
           `${ended} of ${total}, ${running} running${left >= 1 ? `, about ${duration(left)} left` : ''}`,
@@ -119,7 +119,7 @@ export async function buildMissing(
   const builds = [...result.seconds].flatMap(([hash, seconds]) => {
     const job = pruned.graph.jobs.get(hash);
     return job && result.outcomes.get(hash) === 'done' && !taken.has(hash)
-      ? [{ hash, name: job.spec.name, version: job.spec.version, seconds, at: now }]
+      ? [{ hash, name: job.node.name, version: job.node.version, seconds, at: now }]
       : [];
   });
   await writeFile(work.history, writeHistory(remember(history, builds)));

@@ -48,23 +48,23 @@ export async function rebuild(caller: Caller, stack: Stack, options: RebuildOpti
   const { signal, env } = caller;
   const environment = await stack.environment();
   const graph = await stack.graph();
-  const { spec } = findJob(graph, options.hash ?? env.SPACK_JOB_SPEC_DAG_HASH);
-  const { hash, name, version } = spec;
+  const { node } = findJob(graph, options.hash ?? env.SPACK_JOB_SPEC_DAG_HASH);
+  const { hash, name, version } = node;
   const ended = (outcome: string): Rebuilt => ({ hash, name, version, outcome });
-  if (spec.external) return ended('external, nothing to build');
+  if (node.external) return ended('external, nothing to build');
 
   const work = await openWork(caller, stack, options.work);
   const access = await openAccess(caller, stack, work, options);
   try {
     const found = options.force
       ? { packages: new Map() }
-      : await survey(access.mirrors, [spec], { by: 'manifests' });
+      : await survey(access.mirrors, [node], { by: 'manifests' });
     const there = found.packages.get(hash);
     if (there?.state === 'usable') return ended(`up to date on ${there.place.fetch}`);
-    if (there) caller.note(`${describe(spec)} is built again: ${there.error?.message ?? there.reason}`);
+    if (there) caller.note(`${describe(node)} is built again: ${there.error?.message ?? there.reason}`);
     const log = join(work.logs, `${name}-${hash}.txt`);
     try {
-      await caller.progress.phase(`Build ${describe(spec)}`, async (report) => {
+      await caller.progress.phase(`Build ${describe(node)}`, async (report) => {
         // A key of its own would help no other job: nobody could trust it.
         const { mirror, signer, trusted } = await openTarget(
           caller,
@@ -76,7 +76,7 @@ export async function rebuild(caller: Caller, stack: Stack, options: RebuildOpti
           () => requireSigner(caller, options, 'To push without signatures: --unsigned.'),
         );
         const site = await openSite(stack, work, {
-          why: `build ${describe(spec)}`,
+          why: `build ${describe(node)}`,
           env,
           mirror: { name: access.target.name, url: mirror.url, signed: signer !== undefined },
           trusted,
@@ -85,7 +85,7 @@ export async function rebuild(caller: Caller, stack: Stack, options: RebuildOpti
           resume: true,
           signal,
         });
-        const outcome = await buildAndRecord(caller, work, site, mirror, spec, {
+        const outcome = await buildAndRecord(caller, work, site, mirror, node, {
           signer,
           log,
           again: options.force === true || there !== undefined,

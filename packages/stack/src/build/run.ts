@@ -1,9 +1,10 @@
 import { writeFile } from 'node:fs/promises';
-import { basename, dirname } from 'node:path';
 import { type AssembledImage, Staging, writeLayout } from '@stackwright/image';
 import {
+  engines,
   externals,
   type JobGraph,
+  JobGraphError,
   type JobState,
   type Pruned,
   prune,
@@ -18,7 +19,7 @@ import { StackError } from '../error.js';
 import { billOf, type ImageOptions, packagesOfImage, stackImage } from '../image.js';
 import type { MirrorPlace, StackMirrors } from '../mirrors.js';
 import { runPage } from '../page.js';
-import { pipelineFiles, planPipeline, writeFiles } from '../pipeline.js';
+import { planPipeline, writeFiles } from '../pipeline.js';
 import { environmentWithoutSecrets } from '../secrets.js';
 import { createRunSigner } from '../signer.js';
 import { hasLock, refuseStale, type Stack } from '../stack.js';
@@ -128,7 +129,7 @@ async function checkMirrors(
   report: PhaseReport,
 ): Promise<Survey> {
   const nodes = [...(await stack.graph()).jobs.values()]
-    .map((job) => job.spec)
+    .map((job) => job.node)
     .filter((node) => !node.external);
   const looked = await survey(mirrors, nodes, {
     by: 'manifests',
@@ -174,18 +175,13 @@ async function writePipelineOf(
 ): Promise<string> {
   try {
     const { input } = await planPipeline(caller, stack, mirrors, { pruneDag: false }, found);
-    const files = pipelineFiles(
-      'gitlab',
-      input,
-      stack,
-      { ...caller, cwd: dirname(work.pipeline) },
-      basename(work.pipeline),
-    );
+    const place = { stack: stack.folder, from: caller.cwd, output: work.pipeline };
+    const files = engines.gitlab.files(input, place);
     await writeFiles(files, input.settings);
     return `${input.pruned.graph.jobs.size} jobs${files.length > 1 ? ` in ${files.length} files` : ''}`;
   } catch (error) {
     // A stack that is only built here needs neither.
-    if (error instanceof StackError && error.code === 'no-ci-section')
+    if (error instanceof JobGraphError && error.code === 'no-ci')
       return 'none: spack.yaml has no "ci:" section';
     if (error instanceof StackError && error.code === 'no-mirror')
       return 'none: spack.yaml has no mirror for jobs';
@@ -305,11 +301,11 @@ async function makeImage(
 /** How each job of the whole graph stands at the end. */
 function jobStates({ full, decisions }: Pruned, built: BuildResult): Map<string, JobState> {
   const states = new Map<string, JobState>();
-  for (const { hash, spec } of full.jobs.values()) {
+  for (const { hash, node } of full.jobs.values()) {
     const outcome = built.outcomes.get(hash);
     const reason = decisions.get(hash)?.reason;
     if (outcome) states.set(hash, { state: outcome, seconds: built.seconds.get(hash) });
-    else if (spec.external) states.set(hash, { state: 'skip', note: 'external' });
+    else if (node.external) states.set(hash, { state: 'skip', note: 'external' });
     else
       states.set(
         hash,
@@ -320,7 +316,7 @@ function jobStates({ full, decisions }: Pruned, built: BuildResult): Map<string,
 }
 
 function failureOf({ errors, outcomes }: BuildResult, graph: JobGraph, work: WorkFolder): StackError {
-  const name = (hash: string) => describeNode(graph.jobs.get(hash)?.spec);
+  const name = (hash: string) => describeNode(graph.jobs.get(hash)?.node);
   const blocked = [...outcomes.values()].filter((outcome) => outcome === 'blocked').length;
   const failed = [...errors.keys()].map(name).join(', ');
   return new StackError(
@@ -347,9 +343,9 @@ function summarize(
   return {
     stack: stack.name,
     mirror: target.push,
-    jobs: [...graph.jobs.values()].map(({ hash, spec }) => {
+    jobs: [...graph.jobs.values()].map(({ hash, node }) => {
       const { state, seconds } = states.get(hash) ?? { state: 'waiting' as const };
-      return { hash, name: spec.name, version: spec.version, state, seconds };
+      return { hash, name: node.name, version: node.version, state, seconds };
     }),
     image: { path: work.image, tag, digest: image.manifest.descriptor.digest, layers: image.layers.length },
     pipeline: work.pipeline,

@@ -1,0 +1,299 @@
+import { isAbsolute, relative } from 'node:path/posix';
+import { fileURLToPath } from 'node:url';
+import { isVariableName } from '../ci/ci-section.js';
+import { artifactPaths } from '../ci/settings.js';
+import { endScripts } from '../engine/end-scripts.js';
+import { type JobScript, jobScript } from '../engine/job-script.js';
+import { jobVariables, type PipelineInput, type Plain, pipelineVariables } from '../engine/pipeline-input.js';
+import { waveNumber } from '../engine/waves.js';
+import { toYaml } from '../engine/yaml-text.js';
+import { badName } from '../error.js';
+import type { Job, JobGraph } from '../graph/graph.js';
+
+export interface GithubOptions {
+  /** The workflow's name, and what its concurrency group is called after. */
+  readonly name: string;
+  /** The folder with `spack.yaml` and `spack.lock`, relative to the repository. */
+  readonly stack: string;
+  /** Labels of the runners; GitHub's own Ubuntu when left out and no tag names a hosted runner. */
+  readonly runsOn?: readonly string[];
+}
+
+/** Actions by commit, as a tag could be moved to other code; the tag is what a reader knows. */
+const actions = {
+  checkout: ['actions/checkout@11bd71901bbe5b1630ceea73d27597364c9af683', 'v4.2.2'],
+  upload: ['actions/upload-artifact@ea165f8d65b6e75b540449e92b4886f43607fa02', 'v4.6.2'],
+  download: ['actions/download-artifact@d3f86a106a0bac45b974a628896c90dbdf5c8093', 'v4.3.0'],
+} as const;
+
+/** Handed to the step that builds, and to no other. */
+const secrets = [
+  'SPACK_SIGNING_KEY',
+  'SPACK_SIGNING_KEY_PASSPHRASE',
+  'AWS_ACCESS_KEY_ID',
+  'AWS_SECRET_ACCESS_KEY',
+  'SPACK_CDASH_AUTH_TOKEN',
+];
+
+/** How GitHub's expressions begin. */
+const open = `$${'{{'}`;
+
+function expression(text: string): string {
+  return `${open} ${text} }}`;
+}
+
+const hosted = /^(ubuntu|windows|macos)-[\w.-]+$/;
+
+/**
+ * A GitHub Actions workflow: a job a package, with `needs`; other workflows can call it. Binaries go from job to job
+ * over the destination mirror, or, when that is a folder of the repository, as artifacts.
+ * @throws JobGraphError (`no-script`, `bad-timeout`)
+ */
+export function githubWorkflow(input: PipelineInput, options: GithubOptions): string {
+  const builds = buildJobs(input, options, input.pruned.graph);
+  return write({
+    ...head(input, options),
+    concurrency: concurrencyOf(options),
+    jobs: { ...builds, ...endJobs(input, options, Object.keys(builds)) },
+  });
+}
+
+/** A part of a workflow that is too large: some of its jobs, for {@link callingWorkflow} to call. */
+export function waveWorkflow(input: PipelineInput, options: GithubOptions, wave: JobGraph): string {
+  return write({ ...head(input, options), jobs: buildJobs(input, options, wave) });
+}
+
+/**
+ * The workflow that calls its parts one after another. A part starts though one before had a failure: its jobs whose
+ * dependencies are missing fail at once, all others are not held up.
+ * @param parts the paths of the parts, relative to the repository
+ */
+export function callingWorkflow(
+  input: PipelineInput,
+  options: GithubOptions,
+  parts: readonly string[],
+): string {
+  const names = parts.map((_, at) => `wave-${waveNumber(at, parts.length)}`);
+  const calls = names.map((name, at): [string, Plain] => [
+    name,
+    {
+      needs: at > 0 ? [names[at - 1]] : undefined,
+      if: at > 0 ? expression('!cancelled()') : undefined,
+      uses: `./${parts[at]}`,
+      permissions: permissions(input),
+      secrets: secretValues(),
+    },
+  ]);
+  return write({
+    ...head(input, options),
+    concurrency: concurrencyOf(options),
+    jobs: { ...Object.fromEntries(calls), ...endJobs(input, options, names) },
+  });
+}
+
+function head(input: PipelineInput, options: GithubOptions): Plain {
+  return {
+    name: options.name,
+    on: {
+      workflow_call: {
+        secrets: Object.fromEntries(secrets.map((name) => [name, { required: false }])),
+      },
+      workflow_dispatch: null,
+    },
+    permissions: { contents: 'read' },
+    env: environmentOf({ ...pipelineVariables(input), SPACK_CONCRETE_ENV_DIR: options.stack || '.' }),
+  };
+}
+
+function concurrencyOf({ name }: GithubOptions): Plain {
+  return { group: `${literal(name)}-${expression('github.ref')}`, 'cancel-in-progress': false };
+}
+
+function write(workflow: Plain): string {
+  return withTags(toYaml(workflow, { anchors: false }));
+}
+
+/** The jobs of `wave`, which is the whole graph or a part of it, by their identifiers. */
+function buildJobs(input: PipelineInput, options: GithubOptions, wave: JobGraph): Record<string, Plain> {
+  const jobs: Record<string, Plain> = {};
+  for (const job of wave.jobs.values()) jobs[idOf(job)] = buildJob(input, options, job, wave);
+  return jobs;
+}
+
+function buildJob(input: PipelineInput, options: GithubOptions, job: Job, wave: JobGraph): Plain {
+  const script = jobScript(input.attributes.build.get(job.hash), options.stack || '.', job);
+  const paths = artifactPaths(input.settings);
+  const mirror = sharedFolder(input);
+  const needs = job.dependencies.flatMap((hash) => {
+    const other = wave.jobs.get(hash);
+    return other ? [idOf(other)] : [];
+  });
+  // In a part of a workflow, what a job depends on may have been built by an earlier part.
+  const whole = input.pruned.graph.jobs.get(job.hash) ?? job;
+  const id = idOf(job);
+  return {
+    name: literal(`${job.node.name}@${job.node.version} /${job.hash.slice(0, 7)}`),
+    needs: needs.length > 0 ? needs : undefined,
+    ...placeOf(script, options),
+    'timeout-minutes': Math.ceil((script.timeout ?? 6 * 3600) / 60),
+    permissions: permissions(input),
+    env: environmentOf({ ...script.variables, ...jobVariables(input, job) }),
+    steps: [
+      checkout(),
+      ...(mirror && whole.dependencies.length > 0 ? [fetchBinaries(mirror)] : []),
+      ...(mirror ? [{ name: 'Remember what is new', run: 'touch .stackwright-start' }] : []),
+      {
+        name: 'Build',
+        shell: 'bash',
+        env: secretValues(),
+        run: [...script.before, ...script.script].join('\n'),
+      },
+      ...(script.after.length > 0
+        ? [{ name: 'After', if: 'always()', shell: 'bash', run: script.after.join('\n') }]
+        : []),
+      ...(mirror ? keepBinaries(mirror, id) : []),
+      {
+        name: 'Keep logs',
+        if: 'always()',
+        uses: actions.upload[0],
+        with: {
+          name: `logs-${id}`,
+          path: [paths.logs, paths.reproduction, paths.tests, paths.userData].join('\n'),
+          'if-no-files-found': 'ignore',
+        },
+      },
+    ],
+  };
+}
+
+/** The jobs after all builds. @param builds the identifiers of the jobs to wait for */
+function endJobs(
+  input: PipelineInput,
+  options: GithubOptions,
+  builds: readonly string[],
+): Record<string, Plain> {
+  const mirror = sharedFolder(input);
+  const jobs: Record<string, Plain> = {};
+  for (const [name, own] of endScripts(input, options.stack || '.')) {
+    jobs[name] = {
+      name,
+      needs: builds.length > 0 ? builds : undefined,
+      // Failed builds do not keep the others' binaries out of the index.
+      if: expression('!cancelled()'),
+      ...placeOf(own, options),
+      'timeout-minutes': 120,
+      permissions: permissions(input),
+      env: Object.keys(own.variables).length > 0 ? environmentOf(own.variables) : undefined,
+      steps: [
+        checkout(),
+        ...(mirror && builds.length > 0 ? [fetchBinaries(mirror)] : []),
+        { name: 'Run', shell: 'bash', env: secretValues(), run: [...own.before, ...own.script].join('\n') },
+        ...(mirror ? [keepMirror(mirror)] : []),
+      ],
+    };
+  }
+  return jobs;
+}
+
+function secretValues(): Plain {
+  return Object.fromEntries(secrets.map((name) => [name, expression(`secrets.${name}`)]));
+}
+
+/** A job's identifier: GitHub takes letters, digits, dashes and underscores, and a letter or underscore first. */
+function idOf({ node, hash }: Job): string {
+  const safe = (text: string) => text.replace(/[^\w-]/g, '-');
+  const name = safe(node.name);
+  return `${/^[a-z_]/i.test(name) ? '' : '_'}${name.slice(0, 80)}-${safe(hash.slice(0, 12))}`;
+}
+
+function placeOf({ image, tags }: JobScript, { runsOn }: GithubOptions): Plain {
+  const own = tags.find((tag) => hosted.test(tag));
+  const labels = runsOn && runsOn.length > 0 ? runsOn : [own ?? 'ubuntu-24.04'];
+  return {
+    'runs-on': labels.length === 1 ? labels[0] : labels,
+    container: image ? { image } : undefined,
+  };
+}
+
+/** Only a mirror in GitHub's own registry needs more than to read the repository. */
+function permissions({ mirrors }: PipelineInput): Plain | undefined {
+  const registry = /^oci(\+https?)?:\/\/ghcr\.io\//.test(mirrors.destination.push);
+  return registry ? { contents: 'read', packages: 'write' } : undefined;
+}
+
+function environmentOf(variables: Readonly<Record<string, string>>): Plain {
+  return Object.fromEntries(
+    Object.entries(variables).map(([name, value]) => {
+      if (!isVariableName(name)) throw badName('variable', name);
+      return [name, literal(value)];
+    }),
+  );
+}
+
+/** Text that GitHub does not take for an expression. */
+function literal(text: string): string {
+  return text.replaceAll(open, expression(`'${open}'`));
+}
+
+function checkout(): Plain {
+  return { uses: actions.checkout[0], with: { 'persist-credentials': false } };
+}
+
+/** The destination mirror's folder where it lies in the repository, which jobs do not share by themselves. */
+function sharedFolder({ mirrors, settings }: PipelineInput): string | undefined {
+  const { push } = mirrors.destination;
+  if (!push.startsWith('file://')) return undefined;
+  const inside = relative(settings.projectFolder, fileURLToPath(push));
+  return inside.startsWith('..') || isAbsolute(inside) ? undefined : inside;
+}
+
+function fetchBinaries(mirror: string): Plain {
+  return {
+    name: 'Fetch binaries of earlier jobs',
+    uses: actions.download[0],
+    with: { pattern: 'binary-*', path: mirror, 'merge-multiple': true },
+  };
+}
+
+function keepBinaries(mirror: string, id: string): Plain[] {
+  return [
+    {
+      name: 'Collect new binaries',
+      shell: 'bash',
+      run: [
+        'mkdir -p .stackwright-new',
+        `cd ${quote(mirror)}`,
+        'find . -type f -newer "$GITHUB_WORKSPACE/.stackwright-start" -exec cp --parents -t "$GITHUB_WORKSPACE/.stackwright-new" {} +',
+      ].join('\n'),
+    },
+    {
+      name: 'Keep binaries',
+      uses: actions.upload[0],
+      with: { name: `binary-${id}`, path: '.stackwright-new/', 'include-hidden-files': true },
+    },
+  ];
+}
+
+function keepMirror(mirror: string): Plain {
+  return {
+    name: 'Keep the mirror',
+    uses: actions.upload[0],
+    with: { name: 'mirror', path: mirror, overwrite: true },
+  };
+}
+
+function quote(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+/** Writes the tag behind each pinned action. */
+function withTags(text: string): string {
+  let result = text;
+  for (const [action, tag] of Object.values(actions)) {
+    result = result.replace(
+      new RegExp(`(uses: )"?${action.replace('/', '\\/')}"?$`, 'gm'),
+      `$1${action} # ${tag}`,
+    );
+  }
+  return result;
+}
