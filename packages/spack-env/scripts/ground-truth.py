@@ -243,6 +243,7 @@ def relations():
         "x ^@1", "x ^+a", "^+a", "x ^y %clang", "x ^y %gcc", "^y %gcc", "^y %clang", "x ^y ^z@1", "^[virtuals=mpi] z",
         "x ^[virtuals=mpi] y ^[virtuals=c] z", "^[virtuals=mpi,c] y", "x ^y ^[deptypes=build] z",
         "x %z+a ^y@1", "y %gcc", "x ^[deptypes=run] y", "x ^[deptypes=test] y", "^[virtuals=mpi]*",
+        "x ^[when=+a] y@1 ^[when=~a] y@2", "x ^[when=~a] y@2 ^[when=+a] y@1", "x ^[when=+a] y@1", "x ^[when=~a] y@2",
     ]
     pairs = {"satisfies": [], "intersects": []}
     for a in specs:
