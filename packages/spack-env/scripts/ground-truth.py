@@ -200,7 +200,7 @@ def versions():
         "git.abc=develop", "=1.2-1", "1.2_1", "1.9:1.10", "20240101123456789012:", "=20240101123456789013",
         "1.2alpha:", "1.2.final1", "1.4:1.6,=1.2,=1.9", "1.2:1.4,1.6:1.8,2.0:2.2", "1.3:1.7,2.1:2.4", "=1.4,=1.8,=2.2",
         "0:0", "1.0:1", "1.2.3.4.5", "20240101123456789012", "1:20240101123456789013", ":20240101123456789012,20240101123456789014:",
-        "1.maim", "1.maia:1.maim", "1.mail:1.maz", "1.maio", "develoo", "A:develoo", "1.2A", "1.2Z:1.2b", "1.2zz:1.2zzA",
+        "1.maim", "1.maia:1.maim", "1.mail:1.maz", "1.maio", "develoo", "A:develoo", "1.2A", "1.2Z:1.2b", "1.2zz:1.2zzA", "1.develoo", "=1.developA",
     ]
     parsed = [spack.spec.Spec(f"x@{text}").versions for text in lists]
     table = lambda ask: ["".join("1" if ask(a, b) else "0" for b in parsed) for a in parsed]
@@ -243,6 +243,7 @@ def relations():
         "x ^@1", "x ^+a", "^+a", "x ^y %clang", "x ^y %gcc", "^y %gcc", "^y %clang", "x ^y ^z@1", "^[virtuals=mpi] z",
         "x ^[virtuals=mpi] y ^[virtuals=c] z", "^[virtuals=mpi,c] y", "x ^y ^[deptypes=build] z",
         "x %z+a ^y@1", "y %gcc", "x ^[deptypes=run] y", "x ^[deptypes=test] y", "^[virtuals=mpi]*",
+        "x ^[when=+a] y@1 ^[when=~a] y@2", "x ^[when=~a] y@2 ^[when=+a] y@1", "x ^[when=+a] y@1", "x ^[when=~a] y@2",
     ]
     pairs = {"satisfies": [], "intersects": []}
     for a in specs:

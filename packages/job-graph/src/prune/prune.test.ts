@@ -1,8 +1,19 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { reach } from '../graph/graph.js';
+import { type Job, reach } from '../graph/graph.js';
 import { anyGraph, graph, hashOf, mini } from '../graph/graphs.test.support.js';
-import { affectedBy, externals, keep, only, prune, skip, untouched, upToDate } from './prune.js';
+import {
+  affectedBy,
+  type Decision,
+  externals,
+  keep,
+  only,
+  type Pruner,
+  prune,
+  skip,
+  untouched,
+  upToDate,
+} from './prune.js';
 
 const names = (hashes: Iterable<string>) => [...hashes].map((hash) => mini.jobs.get(hash)!.node.name).sort();
 
@@ -94,5 +105,33 @@ describe('affectedBy', () => {
     const { decisions } = prune(mini, [untouched(affectedBy(mini, new Set(['greet-scripts']), 0))]);
     expect(decisions.get(hashOf(mini, 'libshout'))!.reason).toBe('untouched by the change');
     expect(decisions.get(hashOf(mini, 'greet-scripts'))!.reason).toBe('affected by the change');
+  });
+});
+
+describe('each pruner says what it decides and why', () => {
+  const job = mini.jobs.get(hashOf(mini, 'libgreet'))!;
+  const is = (name: string) => (each: Job) => each.node.name === name;
+
+  it.each<[string, Pruner, Decision]>([
+    ['externals', externals, { action: 'build', reason: '' }],
+    [
+      'upToDate, on a mirror',
+      upToDate(() => ({ mirror: 'm' })),
+      { action: 'skip', reason: 'up to date on m' },
+    ],
+    ['upToDate, refused', upToDate(() => ({ refused: 'no key' })), { action: 'build', reason: 'no key' }],
+    ['upToDate, nowhere', upToDate(() => undefined), { action: 'build', reason: 'on no mirror' }],
+    [
+      'untouched, affected',
+      untouched(new Set([job.hash])),
+      { action: 'build', reason: 'affected by the change' },
+    ],
+    ['untouched', untouched(new Set()), { action: 'skip', reason: 'untouched by the change' }],
+    ['only, chosen', only(is('libgreet')), { action: 'build', reason: 'chosen by --only' }],
+    ['only', only(is('other')), { action: 'skip', reason: 'not chosen by --only' }],
+    ['skip, left out', skip(is('libgreet')), { action: 'skip', reason: 'left out by --skip' }],
+    ['skip', skip(is('other')), { action: 'build', reason: '' }],
+  ])('%s', (_name, pruner, decision) => {
+    expect(pruner(job)).toEqual(decision);
   });
 });

@@ -95,9 +95,8 @@ export function affectedBy(
   const up = new Set<string>();
   for (let level = 0; front.length > 0 && (depth === undefined || level <= depth); level++) {
     for (const hash of front) up.add(hash);
-    front = front
-      .flatMap((hash) => graph.jobs.get(hash)?.dependents ?? [])
-      .filter((hash, at, all) => !up.has(hash) && all.indexOf(hash) === at);
+    const above = new Set(front.flatMap((hash) => graph.jobs.get(hash)?.dependents ?? []));
+    front = [...above].filter((hash) => !up.has(hash));
   }
   return reach(graph, up, 'dependencies');
 }

@@ -225,6 +225,7 @@ describe('format', () => {
     ['{variants.mpi}{variants.api}', '+mpiapi=v18'],
     ['{variants.api.name}', 'api'],
     ['{version.up_to_2}{version.dashed}', '1.141-14-3'],
+    ['{version.isdevelop}', 'False'],
     ['{^mpi.name}{@^mpi.version}', 'openmpi@5'],
     ['{^openmpi.compiler.name}', 'gcc'],
     ['{compiler}', 'none'],
@@ -232,6 +233,12 @@ describe('format', () => {
     ['{prefix}', '/opt/hdf5'],
   ])('fills %s with %s', (text, expected) => {
     expect(format(spec, text, { prefix: '/opt/hdf5' })).toBe(expected);
+  });
+
+  it('tells versions of moving branches from releases', () => {
+    for (const version of ['develop', '1.main']) {
+      expect(format(parseSpec(`x@=${version}`), '{version.isdevelop}')).toBe('True');
+    }
   });
 
   it.each([

@@ -85,6 +85,10 @@ describe('parseVersions', () => {
   });
 });
 
+it('says what to write where a branch of git has no version to compare', () => {
+  expect(() => parseVersions('1.2,git.main')).toThrowError(/git\.main cannot be ordered.*@git\.main=VERSION/);
+});
+
 describe('version lists', () => {
   it.each([
     ['=1.2.3', '1.2', true],
