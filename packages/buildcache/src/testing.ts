@@ -2,6 +2,7 @@ import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { dagHashOf, readNode } from '@stackwright/spack-env';
 import type { PackageSource } from './mirror-writer.js';
 import type { TarItem } from './pack/tar.js';
 
@@ -38,17 +39,26 @@ export function copyOf(folder: string): string {
 /** A little package that was never built: a spec of one node, and its dependencies' nodes, and one file. */
 export function madePackage(
   name: string,
-  options: { readonly hash?: string; readonly content?: Buffer; readonly needs?: readonly string[] } = {},
+  options: {
+    readonly hash?: string;
+    readonly content?: Buffer;
+    readonly needs?: readonly string[];
+    /** Of the spec file; the hash of a package of version 5 or 6 follows from its content, which has no dependencies then. */
+    readonly specVersion?: 4 | 5 | 6;
+  } = {},
 ): PackageSource {
-  const hash = options.hash ?? madeHash(name);
+  const version = options.specVersion ?? 4;
   const arch = { platform: 'linux', platform_os: 'debian12', target: 'x86_64' };
+  const own = { name, version: '1.0', arch, namespace: 'made', parameters: {} };
+  const hash =
+    options.hash ?? (version === 4 ? undefined : dagHashOf(readNode('', own), version)) ?? madeHash(name);
   const dependencies = (options.needs ?? []).map((other) => ({
     name: other,
     hash: madeHash(other),
     parameters: { deptypes: ['link'], virtuals: [] },
   }));
   const nodes = [
-    { name, version: '1.0', arch, namespace: 'made', parameters: {}, dependencies, hash },
+    version === 4 ? { ...own, dependencies, hash } : { ...own, hash },
     ...(options.needs ?? []).map((other) => ({
       name: other,
       version: '1.0',
@@ -68,7 +78,7 @@ export function madePackage(
     version: '1.0',
     hash,
     // Hashes of spec file 4 do not follow from the content: these are made of the name alone.
-    specText: JSON.stringify({ spec: { _meta: { version: 4 }, nodes }, buildcache_layout_version: 2 }),
+    specText: JSON.stringify({ spec: { _meta: { version }, nodes }, buildcache_layout_version: 2 }),
     items: async function* (): AsyncGenerator<TarItem> {
       const folder = (path: string) => ({
         entry: { name: path, type: 'folder' as const, mode: 0o755, size: 0 },

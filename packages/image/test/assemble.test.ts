@@ -2,9 +2,18 @@ import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ImageLayout, readImage } from '@stackwright/oci';
+import { gzipSync } from 'node:zlib';
+import { digestOf, ImageLayout, mediaTypes, readImage } from '@stackwright/oci';
 import { afterAll, describe, expect, it } from 'vitest';
-import { assembleImage, Staging, searchOrder, spdx, writeDockerArchive, writeLayout } from '../src/index.js';
+import {
+  assembleImage,
+  openBase,
+  Staging,
+  searchOrder,
+  spdx,
+  writeDockerArchive,
+  writeLayout,
+} from '../src/index.js';
 import { has, hostBase, lock, packages, runImage, stack } from './quickstart.js';
 
 const work = mkdtempSync(join(tmpdir(), 'image-'));
@@ -99,6 +108,33 @@ describe('an image of the quickstart stack', () => {
       );
     },
   );
+
+  it('on a base without a history counts its layers, and tells of every one', async () => {
+    const layout = await ImageLayout.create(join(work, 'bare'));
+    const tars = ['one', 'two'].map((name) => Buffer.alloc(1024, name));
+    const config = {
+      architecture: 'amd64',
+      os: 'linux',
+      rootfs: { type: 'layers', diff_ids: tars.map((tar) => digestOf(tar)) },
+    };
+    const put = (document: object, type: string) => layout.putBytes(JSON.stringify(document), type);
+    const manifest = {
+      schemaVersion: 2,
+      mediaType: mediaTypes.manifest,
+      config: await put(config, mediaTypes.config),
+      layers: await Promise.all(tars.map((tar) => layout.putBytes(gzipSync(tar), mediaTypes.layerGzip))),
+    };
+    await layout.tag('latest', await put(manifest, mediaTypes.manifest));
+    const base = await openBase('oci:bare', { cwd: work, env: {} });
+    const read = async (mostLayers?: number) => {
+      const image = await assembleImage({ packages: packages(), base, staging: await staging(), mostLayers });
+      const { rootfs, history } = JSON.parse(image.config.bytes.toString());
+      return [image.layers.length, rootfs.diff_ids.length, history.length];
+    };
+    const all = packages().length + 2;
+    expect(await read()).toEqual([all, all, all]);
+    expect(await read(5)).toEqual([5, 5, 5]);
+  });
 
   it('is refused when a byte of a blob is flipped, with the package and the file named', async () => {
     const mirror = join(work, 'flipped');

@@ -11,7 +11,7 @@ import { checkRoot } from '../identity.js';
 import type { IndexOptions, IndexResult } from '../mirror-writer.js';
 import { describe } from '../package-ref.js';
 import { type DatabaseVersion, databaseType, packageOfKey, specType, v3 } from '../v3/layout.js';
-import { formatManifest, recordOf } from '../v3/manifest.js';
+import { blobOf, formatManifest, recordOf } from '../v3/manifest.js';
 import { preparePush } from '../v3/push.js';
 import { databaseVersions, type IndexManifest, type V3Reader } from '../v3/reader.js';
 import {
@@ -407,14 +407,14 @@ async function commit(
     if (isPreconditionFailed(error)) return false;
     throw error;
   }
-  const names = new Set(blobs.map((blob) => blob.digest));
+  const names = new Set(data.map((record) => blobOf(record).digest));
   if (!store.conditional) {
     // Without conditions two writers can both believe they won. Whoever finds another's manifest does it again.
     await sleep(200 + Math.random() * 300, undefined, { signal });
     const now = await digestsOf(mirror, signal);
     if (now.size !== names.size || [...now].some((digest) => !names.has(digest))) return false;
   }
-  for (const digest of names) {
+  for (const { digest } of blobs) {
     // A pruning may have taken the blob for an orphan before the manifest named it.
     if (!(await store.head(v3.blob(digest), { signal }))) return false;
   }
@@ -426,7 +426,8 @@ async function commit(
 /** Digests of the databases that the index's manifest names. */
 async function digestsOf(mirror: V3Reader, signal?: AbortSignal): Promise<Set<Digest>> {
   const now = await mirror.indexManifest(signal);
-  return new Set([...(now?.databases.values() ?? [])].map((blob) => blob.digest));
+  const others = now?.others.map((record) => blobOf(record)) ?? [];
+  return new Set([...(now?.databases.values() ?? []), ...others].map((blob) => blob.digest));
 }
 
 /** Deletes the blob of the index before, unless it is so young that someone may be about to read it. */

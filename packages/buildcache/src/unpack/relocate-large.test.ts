@@ -76,6 +76,31 @@ describe('a large file becomes what it would in memory', () => {
     expect(after.includes(old)).toBe(false);
   });
 
+  it('strings in a binary, wherever it is taken apart', () => {
+    const two = new Relocation([
+      ['/build/padded/tree', '/opt/new'],
+      ['/build/padded/tree/zlib', '/opt/zl'],
+    ]);
+    const paths = [
+      'tree',
+      'tree/a',
+      'tree/share',
+      'tree/share/much/longer/data',
+      'tree/zlib',
+      'tree/zlib/lib',
+    ];
+    const content = Buffer.from(paths.map((path) => `x\0/build/padded/${path}\0next\0`).join(''));
+    const whole = two.binary(content, 'lib/x');
+    for (let cut = 0; cut <= content.length; cut++) {
+      const first = Buffer.from(content.subarray(0, cut));
+      const done = two.strings(first, 'lib/x', false);
+      const rest = Buffer.concat([first.subarray(done), content.subarray(cut)]);
+      two.strings(rest, 'lib/x', true);
+      const parts = Buffer.concat([first.subarray(0, done), rest]);
+      expect([cut, parts.toString('latin1')]).toEqual([cut, whole.toString('latin1')]);
+    }
+  });
+
   it.skipIf(!existsSync('/usr/bin/gcc'))(
     'an ELF file with its search path (needs gcc: apt-get install gcc)',
     async () => {

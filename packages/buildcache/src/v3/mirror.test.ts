@@ -144,6 +144,15 @@ describe('trust', () => {
     ]);
   });
 
+  it.each([1, 4, 8, 15])(
+    'takes no fingerprint of %d digits: others can make a key that ends so',
+    async (digits) => {
+      const fingerprint = trust.keys[0]!.getFingerprint().toUpperCase();
+      const keys = [{ text: quickstartKey(), from: 'keys' }];
+      expect((await trustOf({ keys, fingerprints: [fingerprint.slice(-digits)] })).keys).toEqual([]);
+    },
+  );
+
   it('refuses a file without a key', async () => {
     await expect(trustOf({ keys: [{ text: 'hello', from: 'x.pub' }] })).rejects.toMatchObject({
       code: 'key',

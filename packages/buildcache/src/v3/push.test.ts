@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, statSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { PrivateKey } from 'openpgp';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -60,6 +60,28 @@ describe('pushing', () => {
     unlinkSync(join(folder, v3.blob(tarball!.descriptor.digest)));
     expect((await mirror.push(madePackage('a'))).outcome).toBe('pushed');
     expect((await mirror.push(madePackage('a'), { signer: new KeySigner(key) })).outcome).toBe('pushed');
+  });
+
+  it('writes a blob again that has been there for long, so that no pruning takes it for an orphan', async () => {
+    const folder = temporaryFolder();
+    const mirror = await openV3Mirror(folder);
+    const { tarball } = await mirror.push(madePackage('a'));
+    const blob = join(folder, v3.blob(tarball!.descriptor.digest));
+    const age = () => Date.now() - statSync(blob).mtimeMs;
+    const setAge = (minutes: number) => {
+      const time = new Date(Date.now() - minutes * 60_000);
+      utimesSync(blob, time, time);
+    };
+    const pushAgain = async () => {
+      await mirror.store.delete([v3.spec(madePackage('a'))]);
+      await mirror.push(madePackage('a'));
+    };
+    setAge(31);
+    await pushAgain();
+    expect(age()).toBeLessThan(5 * 60_000);
+    setAge(20);
+    await pushAgain();
+    expect(age()).toBeGreaterThan(15 * 60_000);
   });
 
   it('of many at once lets one write the manifest', async () => {
@@ -166,6 +188,37 @@ describe('the index', () => {
       await mirror.updateIndex({ full: true });
       expect(incremental).toEqual(await counts(folder));
     }
+  });
+
+  it('counts a dependency once, however many edges lead to it', async () => {
+    const folder = temporaryFolder();
+    const mirror = await openV3Mirror(folder);
+    await mirror.push(madePackage('a', { needs: ['x', 'x', 'y'] }));
+    await mirror.updateIndex();
+    expect(await counts(folder)).toEqual({ a: '0+', x: '1', y: '1' });
+    // Also in an update: the edges of what is new.
+    await mirror.push(madePackage('b', { needs: ['x', 'x'] }));
+    await mirror.updateIndex();
+    expect(await counts(folder)).toEqual({ a: '0+', b: '0+', x: '2', y: '1' });
+  });
+
+  it('is merged with that of another who was quicker', async () => {
+    const folder = temporaryFolder();
+    const mirror = await openV3Mirror(folder);
+    await mirror.push(madePackage('a'));
+    const other = await openV3Mirror(folder);
+    const put = mirror.store.put.bind(mirror.store);
+    let tries = 0;
+    mirror.store.put = async (key, ...rest) => {
+      if (key === v3.index && tries++ === 0) {
+        await other.push(madePackage('b'));
+        await other.updateIndex();
+      }
+      return put(key, ...rest);
+    };
+    await mirror.updateIndex();
+    expect(tries).toBeGreaterThan(0);
+    expect(Object.keys(await counts(folder)).sort()).toEqual(['a', 'b']);
   });
 
   it('collects the blob that it replaced', async () => {

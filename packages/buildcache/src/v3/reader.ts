@@ -240,7 +240,7 @@ export class V3Reader implements MirrorReader {
   }
 
   async hasIndex(signal?: AbortSignal): Promise<boolean> {
-    return (await this.indexManifest(signal)) !== undefined;
+    return ((await this.indexManifest(signal))?.databases.size ?? 0) > 0;
   }
 
   async *indexEntries(signal?: AbortSignal): AsyncGenerator<ParsedEntry> {
