@@ -1,6 +1,6 @@
 // Keeps the design's direction: a package imports only packages that stand below it, through their public entry.
 import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 // Top to bottom; the two at the end import no sibling.
@@ -16,6 +16,7 @@ const order = [
   'oci',
   'storage',
   'http',
+  'testing',
   'spack-env',
 ];
 // What other projects can take alone: the packages that each may import.
@@ -29,6 +30,7 @@ for (const name of order) {
   const declared = new Set(
     Object.keys(manifest.dependencies ?? {}).filter((dep) => dep.startsWith('@stackwright/')),
   );
+  const forTests = new Set(Object.keys(manifest.devDependencies ?? {}));
   const references = JSON.parse(readFileSync(join(folder, 'tsconfig.json'), 'utf8')).references.map((ref) =>
     ref.path.split('/').pop(),
   );
@@ -42,8 +44,28 @@ for (const name of order) {
     for (const [, target] of readFileSync(file, 'utf8').matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)) {
       if (/^@stackwright\/[^/]+\/./.test(target))
         problems.push(`${file}: imports ${target}, past the public entry`);
-      else if (target.startsWith('@stackwright/') && !declared.has(target))
+      else if (
+        target.startsWith('@stackwright/') &&
+        !declared.has(target) &&
+        !(isTest(file) && forTests.has(target))
+      )
         problems.push(`${file}: imports ${target}, which package.json does not declare`);
+    }
+  }
+}
+
+function isTest(file) {
+  return /(\.test|\.test\.support|\/testing)\.ts$/.test(file);
+}
+
+// Tests and scripts may use another package's fixtures and test folder, but never reach into its sources.
+for (const top of ['packages', 'apps', 'bench', 'scripts']) {
+  for (const file of sources(join(root, top))) {
+    for (const [, target] of readFileSync(file, 'utf8').matchAll(/(?:from|import)\s*\(?\s*'(\.[^']+)'/g)) {
+      const [, own] = /^(?:packages|apps)\/([^/]+)\//.exec(relative(root, file)) ?? [];
+      const [, other] =
+        /^(?:packages|apps)\/([^/]+)\/src\//.exec(relative(root, resolve(dirname(file), target))) ?? [];
+      if (other && other !== own) problems.push(`${file}: imports ${target}, the sources of another package`);
     }
   }
 }
@@ -51,8 +73,9 @@ for (const name of order) {
 function* sources(folder) {
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
     const path = join(folder, entry.name);
-    if (entry.isDirectory()) yield* sources(path);
-    else if (/\.tsx?$/.test(entry.name)) yield path;
+    if (entry.isDirectory()) {
+      if (!['node_modules', 'dist', 'bundle'].includes(entry.name)) yield* sources(path);
+    } else if (/\.(tsx?|mjs)$/.test(entry.name)) yield path;
   }
 }
 

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { RegistryRepository, readImage } from '@stackwright/oci';
+import { has, startRegistry } from '@stackwright/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { has, startRegistry } from '../../../packages/oci/test/docker-registry.js';
 import { runHook } from '../src/index.js';
 
 const stack = fileURLToPath(new URL('../../../stacks/quickstart', import.meta.url));

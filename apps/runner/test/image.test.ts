@@ -2,8 +2,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { has, startRegistry } from '@stackwright/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { has, startRegistry } from '../../../packages/oci/test/docker-registry.js';
 import { call } from './call.js';
 
 const quickstart = fileURLToPath(new URL('../../../stacks/quickstart', import.meta.url));

@@ -23,8 +23,8 @@ import {
   verifyMirror,
 } from '@stackwright/buildcache';
 import { digestOf } from '@stackwright/oci';
+import { madeHash, madePackage } from '@stackwright/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { madeHash, madePackage } from '../../../packages/buildcache/src/testing.js';
 import { call } from './call.js';
 
 const cli = fileURLToPath(new URL('../dist/cli.js', import.meta.url));

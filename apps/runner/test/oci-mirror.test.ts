@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { RegistryRepository, readImage } from '@stackwright/oci';
 import { Spack } from '@stackwright/spack';
+import { has, htpasswd, startRegistry } from '@stackwright/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { baseImage } from '../../../packages/buildcache/test/base-image.js';
 import { hostBase, runImage } from '../../../packages/image/test/quickstart.js';
-import { has, htpasswd, startRegistry } from '../../../packages/oci/test/docker-registry.js';
 import { recordInstalled } from '../src/testing.js';
 import { call } from './call.js';
 

@@ -2,9 +2,15 @@ import { spawn } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import {
+  cephMissing,
+  has,
+  type S3Server,
+  startFaultyProxy,
+  startRegistry,
+  startS3,
+} from '@stackwright/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { has, startRegistry } from '../../oci/test/docker-registry.js';
-import { cephMissing, type S3Server, startFaultyProxy, startS3 } from '../../storage/src/testing-s3.js';
 import {
   createKey,
   KeySigner,

@@ -1,9 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { mediaTypes, RegistryRepository, readImage } from '@stackwright/oci';
+import { has, startNginx, startRegistry } from '@stackwright/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { has, startRegistry } from '../../oci/test/docker-registry.js';
-import { startNginx } from '../../storage/src/testing-nginx.js';
 import {
   installedPackage,
   OciMirror,

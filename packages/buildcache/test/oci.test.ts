@@ -1,8 +1,8 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ImageConfig, type Manifest, mediaTypes, RegistryRepository, readImage } from '@stackwright/oci';
+import { has, startRegistry } from '@stackwright/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { has, startRegistry } from '../../oci/test/docker-registry.js';
 import {
   createKey,
   KeySigner,

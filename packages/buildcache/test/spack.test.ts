@@ -2,9 +2,8 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
+import { cephMissing, nginxMissing, type S3Server, startNginx, startS3 } from '@stackwright/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { nginxMissing, startNginx } from '../../storage/src/testing-nginx.js';
-import { cephMissing, type S3Server, startS3 } from '../../storage/src/testing-s3.js';
 import {
   createKey,
   formatPublicKey,

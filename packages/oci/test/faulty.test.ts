@@ -2,10 +2,9 @@ import { createHash } from 'node:crypto';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
+import { has, inParallel, startFaultyProxy, startRegistry } from '@stackwright/testing';
 import { afterEach, describe, expect, it } from 'vitest';
-import { inParallel, startFaultyProxy } from '../../storage/src/testing-s3.js';
 import { digestOf, mediaTypes, OciError, RegistryRepository, readAll } from '../src/index.js';
-import { has, startRegistry } from './docker-registry.js';
 
 const reason = has('docker-registry')
   ? ''

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { gzipSync } from 'node:zlib';
+import { has, htpasswd, startRegistry } from '@stackwright/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   digestOf,
@@ -14,7 +15,6 @@ import {
   readAll,
   readImage,
 } from '../src/index.js';
-import { has, htpasswd, startRegistry } from './docker-registry.js';
 
 const reason = has('docker-registry')
   ? ''

@@ -3,10 +3,9 @@ import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { inParallel, nginxMissing, startFaultyProxy, startNginx } from '@stackwright/testing';
 import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { HttpStore, readObject, type StorageEvent } from './index.js';
-import { nginxMissing, startNginx } from './testing-nginx.js';
-import { inParallel, startFaultyProxy } from './testing-s3.js';
 
 const missing = nginxMissing();
 

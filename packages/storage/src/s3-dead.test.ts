@@ -1,8 +1,8 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { freePort } from '@stackwright/testing';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { openStore, type StorageEvent } from './index.js';
-import { freePort } from './testing-s3.js';
 
 const keys = { AWS_ACCESS_KEY_ID: 'AKIALOCALTEST', AWS_SECRET_ACCESS_KEY: 'local-test-secret' };
 

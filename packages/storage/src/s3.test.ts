@@ -1,10 +1,10 @@
 import { Readable } from 'node:stream';
 import { ListMultipartUploadsCommand, type S3Client } from '@aws-sdk/client-s3';
+import { cephMissing, inParallel, type S3Server, startFaultyProxy, startS3 } from '@stackwright/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type ObjectStore, openStore, readObject, StorageError } from './index.js';
 import { copyParts } from './multipart.js';
 import { S3Store } from './s3.js';
-import { cephMissing, inParallel, type S3Server, startFaultyProxy, startS3 } from './testing-s3.js';
 
 const missing = cephMissing();
 const quick = { attempts: 5, first: 1, longest: 5 };

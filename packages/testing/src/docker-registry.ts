@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { freePort } from '../../storage/src/testing-s3.js';
+import { freePort } from './s3.js';
 
 /** Whether a program is on PATH: tests that need it skip where it is not. */
 export function has(program: string): boolean {

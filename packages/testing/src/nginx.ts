@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort, until } from './testing-s3.js';
+import { freePort, until } from './s3.js';
 
 /** Why there can be no web server here; undefined when there can. */
 export function nginxMissing(): string | undefined {
