@@ -237,18 +237,16 @@ export class RegistryRepository implements ImageSource {
     from: string | undefined,
     signal?: AbortSignal,
   ): Promise<URL | undefined> {
+    // With attempts of its own: else a blob would fail as soon as its two requests together used up theirs.
     const start = (mount: string) =>
-      this.#transport.read(
-        {
-          method: 'POST',
-          url: this.#url(`blobs/uploads/${mount}`),
-          what: `start an upload of ${digest}`,
-          accept: [201, 202],
-          headers: { 'content-length': '0' },
-          signal,
-        },
-        answerLimit,
-      );
+      this.#simple({
+        method: 'POST',
+        url: this.#url(`blobs/uploads/${mount}`),
+        what: `start an upload of ${digest}`,
+        accept: [201, 202],
+        headers: { 'content-length': '0' },
+        signal,
+      });
     let session: HttpAnswer;
     try {
       session = await start(from ? `?mount=${digest}&from=${encodeURIComponent(from)}` : '');
