@@ -1,8 +1,9 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { RegistryRepository, readImage } from '@stackwright/oci';
+import { openStack, openStackImage, silent } from '@stackwright/stack';
 import { has, startRegistry } from '@stackwright/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runHook } from '../src/index.js';
@@ -38,6 +39,29 @@ describe.skipIf(!has('docker-registry'))(
       registry = await startRegistry();
     });
     afterAll(() => registry?.stop());
+
+    it.each(['software', 'mirror'])(
+      'publishes the image that every other command makes: %s',
+      async (kind) => {
+        const folder = join(home, kind);
+        cpSync(stack, folder, { recursive: true });
+        const file = join(folder, 'stackwright.yaml');
+        writeFileSync(file, readFileSync(file, 'utf8').replace('image:\n', `image:\n  kind: ${kind}\n`));
+        const env = { HOME: home };
+        const published = await runHook({
+          stack: folder,
+          cwd: home,
+          env,
+          references: [`${registry.host}/group/${kind}:1`],
+          tell: () => {},
+        });
+        const signal = new AbortController().signal;
+        const caller = { cwd: home, env, signal, note: () => {}, progress: silent };
+        const staging = join(home, 'staging');
+        const image = await openStackImage(caller, await openStack(caller, folder), { staging });
+        expect(published).toBe(image.manifest.descriptor.digest);
+      },
+    );
 
     it('publishes the tag rev-NAME as :NAME, labelled with the commit', async () => {
       const { digest, told } = await hook({
