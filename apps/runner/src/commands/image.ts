@@ -75,7 +75,7 @@ function shared(command: ReturnType<Parameters<Define>[0]['command']>) {
     .addOption(
       new Option(
         '--kind <kind>',
-        'what it holds: the packages, installed, or a mirror to install them from',
+        'what the image holds: the installed packages, or a mirror to install them from',
       ).choices(['software', 'mirror']),
     )
     .option('--mirror-root <folder>', 'where that mirror lies in the image (default: /mirror)')

@@ -4,32 +4,32 @@ import type { CommandEntry } from '../command.js';
 export const commands: readonly CommandEntry[] = [
   {
     name: 'run',
-    summary: 'build a whole stack here: binaries, index, image, report',
+    summary: 'build a whole stack on this machine: binaries, index, image and report',
     load: () => import('./run.js'),
   },
   {
     name: 'init',
-    summary: 'a new stack, with the files that CI needs',
+    summary: 'create a stack repository, or add what CI needs to an existing stack',
     load: () => import('./init.js'),
   },
   {
     name: 'doctor',
-    summary: 'examine this machine and a stack: what is missing, and what to do',
+    summary: 'check this machine and a stack for problems, and suggest fixes',
     load: () => import('./doctor.js'),
   },
   {
     name: 'concretize',
-    summary: 'let Spack decide what is built, and write spack.lock',
+    summary: 'concretize a stack with Spack, which writes spack.lock',
     load: () => import('./concretize.js'),
   },
   {
     name: 'check',
-    summary: 'list everything that is wrong or doubtful in a stack',
+    summary: 'list the errors and warnings of a stack',
     load: () => import('./check.js'),
   },
   {
     name: 'upgrade',
-    summary: 'bring a stack of an older Spack to the current form',
+    summary: 'convert a stack of an older Spack to the current form',
     load: () => import('./upgrade.js'),
   },
   {
@@ -39,42 +39,42 @@ export const commands: readonly CommandEntry[] = [
   },
   {
     name: 'specs',
-    summary: 'list the root specs of a stack, with matrices multiplied out',
+    summary: 'list the root specs of a stack, with matrices expanded',
     load: () => import('./specs.js'),
   },
   {
     name: 'graph',
-    summary: 'show the jobs of a stack, which are needed and why',
+    summary: 'show the job graph of a stack: what has to be built, and why',
     load: () => import('./graph.js'),
   },
   {
     name: 'generate',
-    summary: 'write a pipeline for GitLab, GitHub or Slurm; takes the flags of spack ci generate',
+    summary: 'write a pipeline for GitLab, GitHub or Slurm; accepts the flags of spack ci generate',
     load: () => import('./generate.js'),
   },
   {
     name: 'image',
-    summary: "assemble the image of a stack from its mirror's blobs, push it, look into it",
+    summary: 'build, push and inspect the container image of a stack',
     load: () => import('./image.js'),
   },
   {
     name: 'simulate',
-    summary: 'predict time and cost of a stack for numbers of runners',
+    summary: 'predict build time and cost for different numbers of runners',
     load: () => import('./simulate.js'),
   },
   {
     name: 'rebuild',
-    summary: 'one job: build a package unless the mirror has it, sign it, push it',
+    summary: 'build, sign and push one package unless the mirror has it (one CI job)',
     load: () => import('./rebuild.js'),
   },
   {
     name: 'report',
-    summary: "send a run's builds to CDash, put a status on the commit",
+    summary: 'report the builds of a run to CDash and set the commit status',
     load: () => import('./report.js'),
   },
   {
     name: 'mirror',
-    summary: 'list, verify, push, pull, index, copy, prune, sign, publish and migrate mirrors',
+    summary: 'maintain mirrors: list, verify, push, pull, index, copy, prune, sign, …',
     load: () => import('./mirror.js'),
   },
   {

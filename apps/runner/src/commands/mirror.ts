@@ -12,17 +12,17 @@ import { define as sync } from './mirror/sync.js';
 import { define as verify } from './mirror/verify.js';
 
 const subcommands = [
-  ['list', 'show the packages of a mirror', list],
+  ['list', 'list the packages of a mirror', list],
   ['verify', 'check every signature, checksum and dependency of a mirror', verify],
-  ['push', 'pack installed packages, sign them and put them into a mirror', push],
-  ['pull', 'unpack packages of a mirror into a folder, relocated', pull],
-  ['index', "bring a mirror's index up to date", index],
+  ['push', 'pack installed packages, sign them and push them to a mirror', push],
+  ['pull', 'unpack packages of a mirror into a folder and relocate them', pull],
+  ['index', 'update the index of a mirror', index],
   ['copy', 'copy packages from one mirror to another', copy],
-  ['sync', 'make another mirror, such as a folder, hold exactly what this one has', sync],
-  ['publish', 'copy to another mirror what a given key has signed', publish],
+  ['sync', 'make one mirror hold exactly the packages of another', sync],
+  ['publish', 'copy the packages that a given key has signed to another mirror', publish],
   ['sign', 'verify packages with one key and sign them with another', sign],
-  ['prune', 'delete packages that nothing needs, and orphans', prune],
-  ['migrate', 'bring a mirror of the old layout v2 to v3', migrate],
+  ['prune', 'delete packages that nothing needs, and orphaned blobs', prune],
+  ['migrate', 'convert a mirror of the old layout v2 to v3', migrate],
 ] as const;
 
 export const define: Define = (command, context) => {

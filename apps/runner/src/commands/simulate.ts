@@ -40,11 +40,11 @@ export const define: Define = (command, context) => {
       '--history <file>',
       'build times: our history.json, Spack\'s install_times.json, or {"name": seconds}',
     )
-    .option('--startup <seconds>', 'what a runner takes to start with a job', number, 0)
+    .option('--startup <seconds>', 'time that a runner needs to start a job', number, 0)
     .option('--failure-rate <rate>', 'chance that an attempt fails, 0 to 1', number, 0)
     .option('--retries <n>', 'how often a failed job is tried again', number, 0)
-    .option('--price <amount>', 'of one runner for one hour', number, 0)
-    .option('--seed <n>', 'for the failures', number, 1)
+    .option('--price <amount>', 'price of one runner for one hour', number, 0)
+    .option('--seed <n>', 'seed of the random failures', number, 1)
     .addOption(new Option('--format <format>').choices(['text', 'json', 'html']).default('text'))
     .option('--json', 'the same as --format json')
     .option('-o, --output <file>', 'write to a file instead of stdout')

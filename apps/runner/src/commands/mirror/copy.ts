@@ -29,7 +29,7 @@ export interface CopyOptions extends StoreOptions, TrustOptions, SignerOptions {
 
 export const define: Define = (command, context) => {
   signerOptions(copyOptions(command))
-    .option('--sign', 'sign each package anew (with --key, --gpg or SPACK_SIGNING_KEY)')
+    .option('--sign', 'sign each package again (with --key, --gpg or SPACK_SIGNING_KEY)')
     .action((from: string, to: string, specs: string[], options: CopyOptions) =>
       copy(context, from, to, specs, options, false),
     );
@@ -41,9 +41,9 @@ export function copyOptions(command: Command): Command {
     .argument('<to>', 'path or URL of the mirror to write')
     .argument('[specs...]', 'packages that satisfy one of these, with what they need; else all')
     .addOption(repeatable('--stack <dir>', "what is in this stack's lock (repeatable)"))
-    .option('--no-dependencies', 'without what the packages link and run')
-    .option('--force', 'copy also what is there already')
-    .option('--no-index', 'leave the index as it is')
+    .option('--no-dependencies', "without the packages' link and run dependencies")
+    .option('--force', 'copy packages even if the other mirror has them')
+    .option('--no-index', 'do not update the index')
     .option('--json', 'print {"from","to","packages":[{"name","version","hash","outcome"}]}');
 }
 

@@ -14,7 +14,7 @@ interface Options extends StoreOptions {
 export const define: Define = (command, context) => {
   storeOptions(command)
     .argument('<mirror>', 'path or URL of the mirror')
-    .option('--full', 'read every package anew, not only those that the index lacks')
+    .option('--full', 'read every package again, not only those that the index lacks')
     .option('--skip-broken', 'leave out packages that cannot be read (exit code 1 all the same)')
     .option('--keys', 'also write the index of the public keys')
     .option('--json', 'print {"packages","added","removed","kept","broken","outcome"}')

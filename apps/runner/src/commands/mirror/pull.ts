@@ -30,7 +30,7 @@ export const define: Define = (command, context) => {
     .requiredOption('--to <dir>', 'folder that becomes the root of an install tree')
     .option('--root <path>', 'what the root will be called, when it is moved there later')
     .addOption(repeatable('--stack <dir>', "what is in this stack's lock (repeatable)"))
-    .option('--no-dependencies', 'without what the packages link and run')
+    .option('--no-dependencies', "without the packages' link and run dependencies")
     .option('--json', 'print {"root","packages":[{"name","version","hash","prefix","outcome"}]}')
     .action(async (url: string, specs: string[], options: Options) => {
       const mirror = await trusted(context, await openSource(context, url, options), options);

@@ -36,7 +36,7 @@ export function trustOptions(command: Command): Command {
     .addOption(repeatable('--trust-key <fpr>', 'of these keys trust only this one (repeatable)'))
     .option('--trust-published', 'trust the keys that the mirror itself publishes')
     .option('--expired-keys', 'accept signatures by keys that have expired since')
-    .option('--unsigned', 'do not look at signatures, only at checksums');
+    .option('--unsigned', 'ignore signatures and check only checksums');
 }
 
 /** Options that say what is signed with. */

@@ -29,7 +29,7 @@ export const define: Define = (command, context) => {
     .argument('<to>', 'path or URL of the mirror that becomes like it')
     .argument('[specs...]', 'packages that satisfy one of these, with what they need; else all')
     .addOption(repeatable('--stack <dir>', "what is in this stack's lock (repeatable)"))
-    .option('--no-dependencies', 'without what the packages link and run')
+    .option('--no-dependencies', "without the packages' link and run dependencies")
     .option('--no-delete', 'leave there what is not wanted')
     .option('--json', 'print {"from","to","packages":[{"name","version","hash","outcome"}],"deleted"}')
     .addHelpText(

@@ -25,7 +25,7 @@ export const define: Define = (command, context) => {
     .argument('<mirror>', 'path or URL of the mirror')
     .argument('[specs...]', 'only packages that satisfy one of these (a spec or /HASH)')
     .addOption(repeatable('--stack <dir>', "only what is in this stack's lock (repeatable)"))
-    .option('--shallow', 'leave the tarballs unread: signatures, specs, dependencies only')
+    .option('--shallow', 'check signatures, specs and dependencies, but do not read the tarballs')
     .option('--json', 'print {"mirror","packages","findings":[{"what","code","message","severity"}]}')
     .addHelpText('after', '\nExit code 1 when something is wrong; warnings alone do not count.')
     .action(async (url: string, specs: string[], options: Options) => {
