@@ -1,5 +1,4 @@
 import type { PhaseReport, Progress } from '@stackwright/stack';
-import { Listr, ListrLogger, ProcessOutput } from 'listr2';
 import type { Context } from './context.js';
 
 /** Live lines with a spinner on a terminal; elsewhere one plain line a phase and event, which suits a CI log. */
@@ -34,6 +33,8 @@ class TerminalProgress implements Progress {
 
   async phase<T>(title: string, work: (report: PhaseReport) => Promise<T>): Promise<T> {
     const started = performance.now();
+    // Loaded late: only a terminal needs it.
+    const { Listr, ListrLogger, ProcessOutput } = await import('listr2');
     const out = this.context.stderr as NodeJS.WriteStream;
     const logger = new ListrLogger({ processOutput: new ProcessOutput(out, out) });
     let value: { readonly of: T } | undefined;
