@@ -1,5 +1,4 @@
-import { type Caller, silent } from '@stackwright/stack';
-import { progressFor } from './progress.js';
+import { secretsOf, visible, withoutSecrets } from '@stackwright/stack';
 
 /** What a command may touch of the process around it; tests give their own. */
 export interface Context {
@@ -14,29 +13,34 @@ export interface Context {
   readonly signal: AbortSignal;
 }
 
-/** Prints `text` and a line break to stdout. */
+/**
+ * Prints `text` and a line break to stdout. Secrets of the environment are taken out, and control sequences, which names
+ * and messages of others may hold, are shown instead of sent.
+ */
 export function print(context: Context, text: string): void {
+  const clean = shown(context, text);
+  context.stdout.write(clean.endsWith('\n') ? clean : `${clean}\n`);
+}
+
+/** Prints one JSON document to stdout, without secrets of the environment. */
+export function printJson(context: Context, value: unknown): void {
+  const secrets = secretsOf(context.env);
+  const clean = (_key: string, one: unknown) =>
+    typeof one === 'string' ? withoutSecrets(one, secrets) : one;
+  context.stdout.write(`${JSON.stringify(value, clean, 2)}\n`);
+}
+
+/** Prints what was asked for as it is: a secret key for the one who makes or exports it. */
+export function printSecret(context: Context, text: string): void {
   context.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
 }
 
-/** Prints one JSON document to stdout. */
-export function printJson(context: Context, value: unknown): void {
-  context.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
-}
-
-/** Prints a line for a person to stderr. */
+/** Prints a line for a person to stderr, as `print` does. */
 export function note(context: Context, text: string): void {
-  context.stderr.write(`${text}\n`);
+  context.stderr.write(`${shown(context, text)}\n`);
 }
 
-/** The context as the driver sees it. @param options.quiet show no progress: stdout is read by a program */
-export function callerOf(context: Context, { quiet = false }: { readonly quiet?: boolean } = {}): Caller {
-  const { env, cwd, signal } = context;
-  return {
-    env,
-    cwd,
-    signal,
-    note: (line) => note(context, line),
-    progress: quiet ? silent : progressFor(context),
-  };
+/** A text as a person gets to see it: no secret of the environment, no control sequence. */
+export function shown({ env }: Context, text: string): string {
+  return visible(withoutSecrets(text, secretsOf(env)));
 }

@@ -38,12 +38,12 @@ export async function main(args: readonly string[], overrides: Partial<Context> 
       context.stderr.write('Interrupted. What was finished is kept; the same command goes on from there.\n');
       return exitCode.interrupted;
     }
-    const { describeError, secretsOf, withoutSecrets } = await import('@stackwright/stack');
+    const { describeError } = await import('@stackwright/stack');
     const { exitCodeOf } = await import('./exit.js');
-    const secrets = secretsOf(context.env);
+    const { note } = await import('./context.js');
     const text =
       args.includes('--debug') && error instanceof Error ? (error.stack ?? '') : describeError(error);
-    context.stderr.write(`Error: ${withoutSecrets(text, secrets)}\n`);
+    note(context, `Error: ${text}`);
     return interrupt.signal.aborted ? exitCode.interrupted : exitCodeOf(error);
   } finally {
     process.off('SIGINT', onSignal).off('SIGTERM', onSignal);

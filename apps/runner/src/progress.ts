@@ -1,5 +1,5 @@
 import type { PhaseReport, Progress } from '@stackwright/stack';
-import type { Context } from './context.js';
+import { type Context, note, shown } from './context.js';
 
 /** Live lines with a spinner on a terminal; elsewhere one plain line a phase and event, which suits a CI log. */
 export function progressFor(context: Context): Progress {
@@ -12,7 +12,7 @@ class PlainProgress implements Progress {
   async phase<T>(title: string, work: (report: PhaseReport) => Promise<T>): Promise<T> {
     const started = performance.now();
     let result = '';
-    const write = (text: string) => this.context.stderr.write(`${text}\n`);
+    const write = (text: string) => note(this.context, text);
     const value = await work({
       update() {},
       line: (text) => write(`  ${text}`),
@@ -48,16 +48,16 @@ class TerminalProgress implements Progress {
             let result = '';
             const of = await work({
               update: (text) => {
-                task.title = `${title}: ${text}`;
+                task.title = shown(this.context, `${title}: ${text}`);
               },
               line: (text) => {
-                task.output = text;
+                task.output = shown(this.context, text);
               },
               result: (text) => {
                 result = text;
               },
             });
-            task.title = `${title}${result ? `: ${result}` : ''} (${seconds(started)})`;
+            task.title = shown(this.context, `${title}${result ? `: ${result}` : ''} (${seconds(started)})`);
             value = { of };
           },
         },

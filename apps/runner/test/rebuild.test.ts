@@ -1,4 +1,13 @@
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -13,6 +22,7 @@ const folder = mkdtempSync(join(tmpdir(), 'rebuild-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const spack = await Spack.find({ env: process.env }).catch(() => undefined);
 const hello = 'hocoygzxdt3joeunr4qllim24bqkuvhh';
+const chorus = 'mzh2ynzh3ivdka4mxqegobftgfw65dp4';
 const plain = { PATH: '/usr/bin:/bin', HOME: folder };
 const rebuild = (args: string[], env: NodeJS.ProcessEnv = plain) =>
   call(['rebuild', ...args, '--work', join(folder, 'work')], { env, cwd: folder });
@@ -70,6 +80,16 @@ describe.skipIf(!spack)('stackwright rebuild with real Spack (skipped without sp
     };
   });
 
+  /** The stack with an install tree of its own, so that nothing that is installed stands in for what a mirror has. */
+  function stackWithTree(name: string): string {
+    const copy = join(folder, name);
+    cpSync(stack, copy, { recursive: true });
+    const document = parseDocument(readFileSync(join(copy, 'spack.yaml'), 'utf8'));
+    document.setIn(['spack', 'config', 'install_tree', 'root'], join(folder, `opt-${name}`));
+    writeFileSync(join(copy, 'spack.yaml'), String(document));
+    return copy;
+  }
+
   it('builds one package on top of the mirror, signs it with the key of CI, and leaves its log', {
     timeout: 300_000,
   }, async () => {
@@ -87,5 +107,36 @@ describe.skipIf(!spack)('stackwright rebuild with real Spack (skipped without sp
     expect(
       (await rebuild([stack, '--mirror', join(stack, 'mirror'), '--hash', hello], env)).stdout,
     ).toContain('up to date');
+  });
+
+  it('takes dependencies from mirrors only: one that is missing is an error that names it', {
+    timeout: 300_000,
+  }, async () => {
+    const empty = join(folder, 'empty-mirror');
+    const args = ['--hash', hello, '--mirror', empty, '--work', join(folder, 'w-empty')];
+    const alone = stackWithTree('alone');
+    rmSync(join(alone, 'mirror'), { recursive: true });
+    const { code, stderr } = await call(['rebuild', alone, ...args], { env, cwd: folder });
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/Failed to install \S+ .*No binary found/)]);
+    expect(existsSync(join(empty, 'v3/manifests/spec'))).toBe(false);
+  });
+
+  it('works twice at once in one work folder, each with the keys that it trusts', {
+    timeout: 300_000,
+  }, async () => {
+    const mirror = join(folder, 'twice');
+    cpSync(join(quickstart, 'mirror'), mirror, { recursive: true });
+    for (const name of ['hello', 'chorus'])
+      rmSync(join(mirror, 'v3/manifests/spec', name), { recursive: true });
+    const copy = stackWithTree('pair');
+    const one = (hash: string) =>
+      call(['rebuild', copy, '--hash', hash, '--mirror', mirror, '--work', join(folder, 'w-twice')], {
+        env,
+        cwd: folder,
+      });
+    const both = await Promise.all([one(hello), one(chorus)]);
+    expect(both.map(({ code }) => code)).toEqual([0, 0]);
+    // Nothing of the keyrings stays.
+    expect(readdirSync(join(folder, 'w-twice/keys'))).toEqual(['signing-key.pub']);
   });
 });

@@ -33,11 +33,17 @@ export interface InstallOptions extends RunOptions {
   readonly tests?: boolean;
   /** Processes of the package's own build. */
   readonly jobs?: number;
-  /** Take nothing from a mirror, dependencies included. */
-  readonly fresh?: boolean;
+  /**
+   * Where dependencies come from: `mirrors` alone, `anywhere` (mirrors or their sources, the default), `sources` alone.
+   * What is installed is used in any case.
+   */
+  readonly dependencies?: keyof typeof dependencyRules;
   /** Build it again although it is installed. */
   readonly overwrite?: boolean;
 }
+
+/** Spack's words for where dependencies come from. */
+const dependencyRules = { mirrors: 'only', anywhere: 'auto', sources: 'never' } as const;
 
 export interface RunResult {
   /** Empty where a log took it. */
@@ -186,7 +192,7 @@ export class Spack {
     const args = [
       'install',
       '--only-concrete',
-      `--use-buildcache=package:never,dependencies:${options.fresh ? 'never' : 'auto'}`,
+      `--use-buildcache=package:never,dependencies:${dependencyRules[options.dependencies ?? 'anywhere']}`,
       '--fail-fast',
       // What the build says is the log.
       '--verbose',

@@ -1,7 +1,7 @@
 import { Spack } from '@stackwright/spack';
 import type { Lock } from '@stackwright/spack-env';
 import type { Caller } from './caller.js';
-import { environmentWithoutSecrets } from './secrets.js';
+import { childEnvironment, referredVariables } from './secrets.js';
 import { readLock, type Stack } from './stack.js';
 
 /**
@@ -14,7 +14,11 @@ export async function concretize(
   stack: Stack,
   { force }: { readonly force?: boolean } = {},
 ): Promise<Lock> {
-  const spack = await Spack.require('concretize', { env: environmentWithoutSecrets(env), signal });
+  const { config } = await stack.environment();
+  const spack = await Spack.require('concretize', {
+    env: childEnvironment(env, referredVariables(config)),
+    signal,
+  });
   await progress.phase(`Concretize ${stack.name} with Spack ${spack.version}`, ({ update }) =>
     spack.concretize(stack.folder, { force, onLine: update, signal }),
   );

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { environmentWithoutSecrets, secretsOf, withoutSecrets } from './secrets.js';
+import { childEnvironment, isSecretName, referredVariables, secretsOf, withoutSecrets } from './secrets.js';
 
 describe('secrets', () => {
   const env = {
@@ -11,14 +11,56 @@ describe('secrets', () => {
 
   it('are found by the names of variables', () => expect(secretsOf(env)).toEqual(['c2VjcmV0', 'glcbt-1']));
 
+  it.each([
+    'NPM_AUTH',
+    'OPENAI_API_KEY_V2',
+    'SLACK_WEBHOOK',
+    'MY_PAT',
+    'DB_DSN',
+    'MYAPIKEY',
+    'CI_JOB_JWT_V2',
+    'DB_PASS',
+  ])('are found in %s', (name) => expect(isSecretName(name)).toBe(true));
+
+  it.each([
+    'PATH',
+    'GIT_AUTHOR_NAME',
+    'SSH_AUTH_SOCK',
+    'AWS_ACCESS_KEY_ID',
+    'KEYBOARD',
+    'MANPATH',
+    'COMPASS',
+  ])('are not suspected in %s', (name) => expect(isSecretName(name)).toBe(false));
+
   it('are taken out of a text, those in addresses too', () => {
     expect(withoutSecrets('key c2VjcmV0 at https://me:pass@host/x', secretsOf(env))).toBe(
       'key *** at https://me:***@host/x',
     );
   });
 
+  it('are taken out whole where one is the start of another', () => {
+    const secrets = secretsOf({ A_TOKEN: 'abcdef', B_TOKEN: 'abcdefghi' });
+    expect(withoutSecrets('abcdefghi', secrets)).toBe('***');
+  });
+
   it('stay out of a child that does not need them', () => {
-    expect(environmentWithoutSecrets(env)).toEqual({ AWS_ACCESS_KEY_ID: 'AKIAPUBLIC', PATH: '/bin' });
-    expect(environmentWithoutSecrets(env, ['CI_JOB_TOKEN'])).toHaveProperty('CI_JOB_TOKEN');
+    expect(childEnvironment(env)).toEqual({ AWS_ACCESS_KEY_ID: 'AKIAPUBLIC', PATH: '/bin' });
+    expect(childEnvironment(env, ['CI_JOB_TOKEN'])).toHaveProperty('CI_JOB_TOKEN');
+  });
+
+  it('stay out of a child also under names that tell nothing', () => {
+    const odd = {
+      HOUSE_OF_CARDS: 'hidden',
+      LC_ALL: 'C',
+      MODULEPATH: '/m',
+      https_proxy: 'http://p',
+      SPACK_ROOT: '/s',
+    };
+    expect(Object.keys(childEnvironment(odd))).toEqual(['LC_ALL', 'MODULEPATH', 'https_proxy', 'SPACK_ROOT']);
+  });
+
+  it('are no variables that a configuration may hand on', () => {
+    const config = { a: ['$SCRATCH/x', { b: ['$', '{USER}-$MY_TOKEN'].join('') }] };
+    expect(referredVariables(config)).toEqual(['SCRATCH', 'USER']);
   });
 });

@@ -1,12 +1,24 @@
-const secretName = /(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|JWT|JWT_V\d|AUTH_CONFIG)S?$/i;
-// Public by their nature although their names look secret.
-const harmless = /^(AWS_ACCESS_KEY_ID|SSH_AUTH_SOCK)$/;
+/** A word of a variable's name that says that its value is a secret. */
+const secretWord =
+  /(?:^|_)(?:API_?KEY|KEY|TOKEN|SECRET|PASS|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|JWT|AUTH|AUTHORIZATION|WEBHOOK|PAT|DSN|COOKIE|PRIVATE)S?(?:_|$|\d)/i;
+/** Names that run words together: `MYAPIKEY`. */
+const secretEnd = /(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|JWT)S?$/i;
+/** Public by their nature although their names look secret. */
+const harmless = /^(?:AWS_ACCESS_KEY_ID|SSH_AUTH_SOCK)$/;
 
-/** The values of environment variables that hold secrets, by their names. Short ones are left out: they would hit plain words. */
+/** Whether a variable's name says that its value is a secret. */
+export function isSecretName(name: string): boolean {
+  return (secretWord.test(name) || secretEnd.test(name)) && !harmless.test(name);
+}
+
+/**
+ * The values of environment variables that hold secrets, by their names, the longest first. Short ones are left out: they
+ * would hit plain words.
+ */
 export function secretsOf(env: NodeJS.ProcessEnv): string[] {
   return Object.entries(env)
-    .filter(([name, value]) => value && value.length >= 6 && secretName.test(name) && !harmless.test(name))
-    .map(([, value]) => value as string);
+    .flatMap(([name, value]) => (value && value.length >= 6 && isSecretName(name) ? [value] : []))
+    .sort((a, b) => b.length - a.length);
 }
 
 /** `text` with every secret, and the password of every URL, replaced by `***`. */
@@ -16,14 +28,49 @@ export function withoutSecrets(text: string, secrets: readonly string[]): string
   return clean;
 }
 
-/** A child's environment without the variables that hold secrets, but for those named in `keep`. */
-export function environmentWithoutSecrets(
-  env: NodeJS.ProcessEnv,
-  keep: readonly string[] = [],
-): NodeJS.ProcessEnv {
+/** `text` with its control characters but tab and line end as escapes, so that a terminal does not obey them. */
+export function visible(text: string): string {
+  return text.replace(
+    /[\0-\x08\x0b-\x1f\x7f-\x9f]/g,
+    (control) => `\\x${control.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  );
+}
+
+/**
+ * What children need of the environment: programs, home and locale, where temporary files go, proxies and certificates,
+ * compilers and modules, Spack's own settings, SSH for git, where S3 is.
+ */
+const needed = [
+  /^(?:PATH|HOME|USER|LOGNAME|SHELL|TERM|COLUMNS|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR|TMP|TEMP|HOSTNAME|PWD|CI)$/,
+  /^(?:XDG_\w+|(?:https?|no|all|ftp)_proxy|SSL_CERT_(?:FILE|DIR)|NODE_EXTRA_CA_CERTS|CURL_CA_BUNDLE|REQUESTS_CA_BUNDLE)$/i,
+  /^(?:CC|CXX|FC|F77|F90|LD|AR|[CF]FLAGS|CXXFLAGS|CPPFLAGS|LDFLAGS|CPATH|LIBRARY_PATH|LD_LIBRARY_PATH|DYLD_\w+)$/,
+  /^(?:PKG_CONFIG_PATH|CMAKE_PREFIX_PATH|MANPATH|ACLOCAL_PATH|PYTHON(?:PATH|HOME)|VIRTUAL_ENV|PERL5LIB|MAKEFLAGS)$/,
+  /^(?:MODULE\w*|LOADEDMODULES|_LMFILES_|LMOD_\w+|__LMOD_\w+|CRAY\w*|PE_\w+|CUDA_\w+|ROCM_\w+|INTEL\w*|I_MPI_\w+)$/,
+  /^(?:SPACK_\w+|SLURM_\w+|GIT_SSH|GIT_SSH_COMMAND|GIT_SSL_\w+|SSH_AUTH_SOCK)$/,
+  /^(?:AWS_ACCESS_KEY_ID|AWS_(?:DEFAULT_)?REGION|AWS_PROFILE|AWS_ENDPOINT_URL\w*|S3_ENDPOINT_URL)$/,
+];
+
+/**
+ * The environment of a child process: what children are known to need and nothing that is a secret.
+ * @param keep names of further variables that this child gets, secret or not
+ */
+export function childEnvironment(env: NodeJS.ProcessEnv, keep: readonly string[] = []): NodeJS.ProcessEnv {
   return Object.fromEntries(
     Object.entries(env).filter(
-      ([name]) => !secretName.test(name) || harmless.test(name) || keep.includes(name),
+      ([name]) => keep.includes(name) || (!isSecretName(name) && needed.some((names) => names.test(name))),
     ),
   );
+}
+
+/** Names of variables that strings of a configuration refer to (`$NAME`, `${NAME}`) and that hold no secret. */
+export function referredVariables(config: unknown): string[] {
+  const found = new Set<string>();
+  const visit = (value: unknown): void => {
+    if (typeof value === 'string') {
+      for (const [, name = ''] of value.matchAll(/\$\{?([A-Za-z_]\w*)\}?/g))
+        if (!isSecretName(name)) found.add(name);
+    } else if (typeof value === 'object' && value !== null) Object.values(value).forEach(visit);
+  };
+  visit(config);
+  return [...found];
 }

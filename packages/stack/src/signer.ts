@@ -11,7 +11,7 @@ import {
 } from '@stackwright/buildcache';
 import type { Caller } from './caller.js';
 import { StackError } from './error.js';
-import { environmentWithoutSecrets } from './secrets.js';
+import { childEnvironment } from './secrets.js';
 import type { WorkFolder } from './work.js';
 
 /** Where a signing key comes from, before `SPACK_SIGNING_KEY`. */
@@ -44,7 +44,7 @@ export async function readSigningKey(
 export async function findSigner(caller: Caller, options: SignerOptions = {}): Promise<Signer | undefined> {
   if (options.gpg !== undefined) {
     return GpgSigner.find(options.gpg, {
-      env: environmentWithoutSecrets(caller.env),
+      env: childEnvironment(caller.env),
       signal: caller.signal,
     });
   }

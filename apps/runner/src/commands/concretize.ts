@@ -1,6 +1,7 @@
 import { concretize, openStack } from '@stackwright/stack';
+import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
-import { callerOf, print, printJson } from '../context.js';
+import { print, printJson } from '../context.js';
 
 export const define: Define = (command, context) => {
   command

@@ -1,8 +1,9 @@
 import { engines, type Flags, type Pruned } from '@stackwright/job-graph';
 import { generatePipeline, openStack } from '@stackwright/stack';
 import { Option } from 'commander';
+import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
-import { type Context, callerOf, note, printJson } from '../context.js';
+import { type Context, note, printJson } from '../context.js';
 import { collect } from '../options.js';
 import { loadOptions } from '../stack-options.js';
 

@@ -3,8 +3,9 @@ import { resolve } from 'node:path';
 import { listingOf, noHistory, type Pruned, toDot, toMermaid, toText } from '@stackwright/job-graph';
 import { graphPage, jobsOf, openStack, readHistory } from '@stackwright/stack';
 import { Option } from 'commander';
+import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
-import { callerOf, note, print, printJson } from '../context.js';
+import { note, print, printJson } from '../context.js';
 import { collect } from '../options.js';
 
 type Format = 'text' | 'json' | 'dot' | 'mermaid' | 'html';

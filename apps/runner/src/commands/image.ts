@@ -13,8 +13,9 @@ import { parseReference, RegistryRepository, storedCredentials } from '@stackwri
 import { billOf, openStack, openStackImage, openWork } from '@stackwright/stack';
 import { Option } from 'commander';
 import prettyBytes from 'pretty-bytes';
+import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
-import { type Context, callerOf, note, print, printJson } from '../context.js';
+import { type Context, note, print, printJson } from '../context.js';
 import { RunnerError } from '../exit.js';
 import { collect } from '../options.js';
 

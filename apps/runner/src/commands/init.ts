@@ -1,8 +1,9 @@
 import { join, relative } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { initStack, isAdopted } from '@stackwright/stack';
+import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
-import { type Context, callerOf, note, print, printJson } from '../context.js';
+import { type Context, note, print, printJson } from '../context.js';
 import { collect } from '../options.js';
 
 interface Options {

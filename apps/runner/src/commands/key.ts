@@ -11,7 +11,7 @@ import {
 import { readSigningKey } from '@stackwright/stack';
 import { Option } from 'commander';
 import type { Define } from '../command.js';
-import { type Context, note, print, printJson } from '../context.js';
+import { type Context, note, print, printJson, printSecret } from '../context.js';
 import { RunnerError } from '../exit.js';
 import {
   assertSignable,
@@ -63,12 +63,19 @@ export const define: Define = (command, context) => {
     .action(async (file: string | undefined, options: { secret?: boolean; json?: boolean }) => {
       const key = await secretKey(context, file);
       const text = options.secret ? formatSigningKey(key) : formatPublicKey(key);
-      if (!options.json) return print(context, text);
-      printJson(context, {
-        ...plain(await describeKey(key)),
-        publicKey: formatPublicKey(key),
-        ...(options.secret ? { signingKey: formatSigningKey(key) } : {}),
-      });
+      if (!options.json) return printSecret(context, text);
+      printSecret(
+        context,
+        JSON.stringify(
+          {
+            ...plain(await describeKey(key)),
+            publicKey: formatPublicKey(key),
+            ...(options.secret ? { signingKey: formatSigningKey(key) } : {}),
+          },
+          null,
+          2,
+        ),
+      );
     });
 
   storeOptions(subcommand('import', 'publish public keys in a mirror'))
@@ -131,12 +138,19 @@ async function create(context: Context, name: string, options: CreateOptions): P
   if (options.output) await writeNew(context, options.output, `${secret}\n`, 0o600);
   const about = plain(await describeKey(key));
   if (options.json) {
-    printJson(context, {
-      ...about,
-      publicKey: formatPublicKey(key),
-      ...(options.output ? {} : { signingKey: secret }),
-    });
-  } else if (!options.output) print(context, secret);
+    printSecret(
+      context,
+      JSON.stringify(
+        {
+          ...about,
+          publicKey: formatPublicKey(key),
+          ...(options.output ? {} : { signingKey: secret }),
+        },
+        null,
+        2,
+      ),
+    );
+  } else if (!options.output) printSecret(context, secret);
   note(context, `Key ${about.fingerprint} of ${about.userIds.join(', ')}`);
   if (options.output)
     note(context, `Its secret is in ${options.output}: put it into SPACK_SIGNING_KEY, then delete the file.`);

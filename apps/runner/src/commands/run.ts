@@ -1,8 +1,9 @@
 import { availableParallelism } from 'node:os';
 import { openStack, type RunOptions, runStack } from '@stackwright/stack';
 import { InvalidArgumentError } from 'commander';
+import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
-import { callerOf, note, print, printJson } from '../context.js';
+import { note, print, printJson } from '../context.js';
 import { collect } from '../options.js';
 
 export const define: Define = (command, context) => {

@@ -1,6 +1,7 @@
 import { openStack } from '@stackwright/stack';
+import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
-import { callerOf, print, printJson } from '../context.js';
+import { print, printJson } from '../context.js';
 import { RunnerError } from '../exit.js';
 import { loadOptions, type StackOptions, stackOptions } from '../stack-options.js';
 

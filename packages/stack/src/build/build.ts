@@ -67,7 +67,7 @@ export async function buildMissing(
     mirror: { name: options.mirrorName, url: mirror.url, signed: signer !== undefined },
     trusted: options.trusted,
     installRoot: options.installRoot,
-    fresh: options.rebuild,
+    dependencies: options.rebuild ? 'sources' : 'anywhere',
     resume: options.resume,
     signal,
   });

@@ -81,7 +81,7 @@ export async function rebuild(caller: Caller, stack: Stack, options: RebuildOpti
           mirror: { name: access.target.name, url: mirror.url, signed: signer !== undefined },
           trusted,
           installRoot: installRootOf(environment),
-          fresh: false,
+          dependencies: 'mirrors',
           resume: true,
           signal,
         });

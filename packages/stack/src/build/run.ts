@@ -20,7 +20,7 @@ import { billOf, type ImageOptions, packagesOfImage, stackImage } from '../image
 import type { MirrorPlace, StackMirrors } from '../mirrors.js';
 import { runPage } from '../page.js';
 import { planPipeline, writeFiles } from '../pipeline.js';
-import { environmentWithoutSecrets } from '../secrets.js';
+import { childEnvironment, referredVariables } from '../secrets.js';
 import { createRunSigner } from '../signer.js';
 import { hasLock, refuseStale, type Stack } from '../stack.js';
 import { locate, type Survey, survey } from '../survey.js';
@@ -110,7 +110,7 @@ async function readStack({ env, signal }: Caller, stack: Stack, report: PhaseRep
   const environment = await stack.environment();
   if (!(await hasLock(stack.folder))) {
     const spack = await Spack.require(`concretize ${stack.name}, which has no spack.lock`, {
-      env: environmentWithoutSecrets(env),
+      env: childEnvironment(env, referredVariables(environment.config)),
       signal,
     });
     report.line(`no spack.lock yet: Spack ${spack.version} concretizes, which can take minutes`);

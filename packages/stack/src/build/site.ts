@@ -1,11 +1,11 @@
 import { execFile } from 'node:child_process';
 import { constants } from 'node:fs';
-import { access, mkdir, rm } from 'node:fs/promises';
+import { access, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { hasCode, type InstallTree, readInstallTree } from '@stackwright/buildcache';
 import { type BuildMirror, paddedRoot, Spack, writeBuildEnvironment } from '@stackwright/spack';
-import { environmentWithoutSecrets } from '../secrets.js';
+import { childEnvironment, referredVariables } from '../secrets.js';
 import type { Stack } from '../stack.js';
 import type { WorkFolder } from '../work.js';
 
@@ -23,7 +23,7 @@ export interface BuildSite {
     hash: string,
     options: { signal: AbortSignal; log: string; overwrite: boolean; tests?: boolean },
   ): Promise<void>;
-  /** Ends what Spack left running: the gpg-agent of the keys that it was given. */
+  /** Ends what Spack left running, the gpg-agent of the keys that it was given, and forgets these keys. */
   close(): Promise<void>;
 }
 
@@ -36,8 +36,11 @@ export interface SiteOptions {
   readonly trusted: readonly string[];
   /** `config:install_tree:root` of the stack, where it says so. */
   readonly installRoot: string | undefined;
-  /** Take nothing from the mirror. */
-  readonly fresh: boolean;
+  /**
+   * Where the dependencies of what is built come from: `mirrors`, and a missing one is an error; `anywhere`, mirrors or
+   * their sources; `sources`, nothing is taken from a mirror. What is installed is used in any case.
+   */
+  readonly dependencies: 'mirrors' | 'anywhere' | 'sources';
   /** Go on with what an earlier run installed in the work folder. */
   readonly resume: boolean;
   readonly signal: AbortSignal;
@@ -54,9 +57,15 @@ export async function openSite(stack: Stack, work: WorkFolder, options: SiteOpti
   const needsCredentials = /^s3:/.test(options.mirror.url)
     ? ['AWS_SECRET_ACCESS_KEY', 'AWS_SESSION_TOKEN']
     : [];
-  const keys = join(work.keys, 'spack');
-  const env = { ...environmentWithoutSecrets(options.env, needsCredentials), SPACK_GNUPGHOME: keys };
   const { signal } = options;
+  const { config: settings } = await stack.environment();
+  // Of this process alone: another one in this folder trusts its keys anew at the same time.
+  await mkdir(work.keys, { recursive: true, mode: 0o700 });
+  const keys = await mkdtemp(join(work.keys, 'spack-'));
+  const env = {
+    ...childEnvironment(options.env, [...needsCredentials, ...referredVariables(settings)]),
+    SPACK_GNUPGHOME: keys,
+  };
   const spack = await Spack.require(options.why, { env, signal });
   const root = await chooseRoot(work, options.installRoot);
   if (!options.resume) {
@@ -64,14 +73,12 @@ export async function openSite(stack: Stack, work: WorkFolder, options: SiteOpti
     if (root === work.tree) await rm(root, { recursive: true, force: true });
   }
   await writeBuildEnvironment(stack.folder, work.environment, {
-    ...(options.fresh ? {} : { mirror: options.mirror }),
+    ...(options.dependencies === 'sources' ? {} : { mirror: options.mirror }),
     ...(root === work.tree ? { installRoot: root, paddedLength: padding } : {}),
   });
   // Spack looks for gpg on PATH only where bootstrapping is allowed; nothing is downloaded when it is there.
   const config = ['bootstrap:enable:true'];
-  if (!options.fresh && options.trusted.length > 0) {
-    await rm(keys, { recursive: true, force: true });
-    await mkdir(keys, { recursive: true, mode: 0o700 });
+  if (options.dependencies !== 'sources' && options.trusted.length > 0) {
     for (const file of options.trusted) await spack.run(['gpg', 'trust', file], { config, signal });
   }
   return {
@@ -85,9 +92,15 @@ export async function openSite(stack: Stack, work: WorkFolder, options: SiteOpti
       }),
     close: async () => {
       await promisify(execFile)('gpgconf', ['--homedir', keys, '--kill', 'gpg-agent']).catch(() => {});
+      await rm(keys, { recursive: true, force: true });
     },
     build: async (hash, how) => {
-      await spack.install(hash, { environment: work.environment, config, fresh: options.fresh, ...how });
+      await spack.install(hash, {
+        environment: work.environment,
+        config,
+        dependencies: options.dependencies,
+        ...how,
+      });
     },
   };
 }

@@ -1,13 +1,13 @@
 import { Spack } from '@stackwright/spack';
 import { execa } from 'execa';
 import type { Caller } from '../caller.js';
-import { environmentWithoutSecrets } from '../secrets.js';
+import { childEnvironment } from '../secrets.js';
 import { checking, type Diagnosis, ok, problem, warning } from './diagnosis.js';
 
 /** What has to be on this machine: Node, git, Spack, and what Spack itself needs. */
 export async function checkMachine(caller: Caller): Promise<readonly Diagnosis[]> {
   const { signal } = caller;
-  const env = environmentWithoutSecrets(caller.env);
+  const env = childEnvironment(caller.env);
   const tool = (name: string, args: string[], why: string, fix: string) =>
     checking(name, async () => {
       const { failed, stdout } = await execa(name, args, {

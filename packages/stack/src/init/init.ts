@@ -6,7 +6,7 @@ import { parseSpec } from '@stackwright/spack-env';
 import { execa } from 'execa';
 import type { Caller } from '../caller.js';
 import { StackError } from '../error.js';
-import { environmentWithoutSecrets, withoutSecrets } from '../secrets.js';
+import { childEnvironment, withoutSecrets } from '../secrets.js';
 import { newStack, stackName } from './files.js';
 
 export interface InitOptions {
@@ -95,7 +95,7 @@ async function adopt(caller: Caller, from: string, folder: string): Promise<void
 async function cloneInto({ env, signal }: Caller, url: string, folder: string): Promise<void> {
   const git = await execa('git', ['clone', '--quiet', '--depth=1', '--', url, folder], {
     reject: false,
-    env: { ...environmentWithoutSecrets(env), GIT_TERMINAL_PROMPT: '0' },
+    env: { ...childEnvironment(env), GIT_TERMINAL_PROMPT: '0' },
     extendEnv: false,
     cancelSignal: signal,
   });

@@ -1,8 +1,9 @@
 import { copyKeys, describe } from '@stackwright/buildcache';
 import { findSigner, type SignerOptions, selectPackages, type TrustOptions } from '@stackwright/stack';
 import type { Command } from 'commander';
+import { callerOf } from '../../caller.js';
 import type { Define } from '../../command.js';
-import { type Context, callerOf, note, printJson } from '../../context.js';
+import { type Context, note, printJson } from '../../context.js';
 import {
   assertSignable,
   count,

@@ -1,8 +1,9 @@
 import { presentPackages } from '@stackwright/buildcache';
 import { type ConcreteNode, concreteSpec, format } from '@stackwright/spack-env';
 import { eachNode, selectPackages, sortedPackages } from '@stackwright/stack';
+import { callerOf } from '../../caller.js';
 import type { Define } from '../../command.js';
-import { callerOf, note, print, printJson } from '../../context.js';
+import { note, print, printJson } from '../../context.js';
 import { count, openSource, repeatable, type StoreOptions, storeOptions } from './shared.js';
 
 interface Options extends StoreOptions {

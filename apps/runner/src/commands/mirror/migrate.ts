@@ -8,8 +8,9 @@ import {
 } from '@stackwright/buildcache';
 import { findSigner, mirrorPolicy, type SignerOptions, type TrustOptions } from '@stackwright/stack';
 import { openStore, readObject } from '@stackwright/storage';
+import { callerOf } from '../../caller.js';
 import type { Define } from '../../command.js';
-import { callerOf, note, printJson } from '../../context.js';
+import { note, printJson } from '../../context.js';
 import { RunnerError } from '../../exit.js';
 import {
   count,

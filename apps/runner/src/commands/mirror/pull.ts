@@ -2,8 +2,9 @@ import { resolve } from 'node:path';
 import { describe, pullPackage } from '@stackwright/buildcache';
 import { selectPackages, type TrustOptions } from '@stackwright/stack';
 import pLimit from 'p-limit';
+import { callerOf } from '../../caller.js';
 import type { Define } from '../../command.js';
-import { callerOf, note, printJson } from '../../context.js';
+import { note, printJson } from '../../context.js';
 import {
   count,
   failures,

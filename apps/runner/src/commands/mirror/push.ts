@@ -13,16 +13,11 @@ import {
 import { openBase } from '@stackwright/image';
 import { parseReference } from '@stackwright/oci';
 import { findSpackPrefix, paddedRoot } from '@stackwright/spack';
-import {
-  environmentWithoutSecrets,
-  findSigner,
-  readLock,
-  type SignerOptions,
-  stackFolder,
-} from '@stackwright/stack';
+import { childEnvironment, findSigner, readLock, type SignerOptions, stackFolder } from '@stackwright/stack';
 import prettyBytes from 'pretty-bytes';
+import { callerOf } from '../../caller.js';
 import type { Define } from '../../command.js';
-import { type Context, callerOf, note, printJson } from '../../context.js';
+import { type Context, note, printJson } from '../../context.js';
 import { RunnerError } from '../../exit.js';
 import {
   count,
@@ -84,7 +79,7 @@ async function run(
   const tree = await readInstallTree(await paddedRoot(resolve(context.cwd, options.tree)));
   const { prefixes, roots } = await choose(context, tree, packages, options.stack);
   // Its path stands in each package's metadata.
-  const env = environmentWithoutSecrets(context.env);
+  const env = childEnvironment(context.env);
   const spackRoot = options.spackRoot ?? (await findSpackPrefix({ env, signal: context.signal })) ?? '';
   const sources = prefixes.map((prefix) => installedPackage(prefix, tree, spackRoot));
   const mirror = await openTarget(context, url, options);

@@ -9,7 +9,8 @@ import {
 } from '@stackwright/buildcache';
 import { describeError, mirrorPolicy, type TrustOptions } from '@stackwright/stack';
 import { type Command, Option } from 'commander';
-import { type Context, callerOf, note } from '../../context.js';
+import { callerOf } from '../../caller.js';
+import { type Context, note } from '../../context.js';
 import { exitCodeOf, RunnerError } from '../../exit.js';
 import { exitCode } from '../../exit-code.js';
 

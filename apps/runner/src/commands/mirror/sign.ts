@@ -1,6 +1,7 @@
 import { requireSigner, type SignerOptions, selectPackages, type TrustOptions } from '@stackwright/stack';
+import { callerOf } from '../../caller.js';
 import type { Define } from '../../command.js';
-import { callerOf, note, printJson } from '../../context.js';
+import { note, printJson } from '../../context.js';
 import {
   assertSignable,
   count,

@@ -1,7 +1,8 @@
 import { copyKeys, type Mirror } from '@stackwright/buildcache';
 import { selectPackages, type TrustOptions } from '@stackwright/stack';
+import { callerOf } from '../../caller.js';
 import type { Define } from '../../command.js';
-import { type Context, callerOf, note, printJson } from '../../context.js';
+import { type Context, note, printJson } from '../../context.js';
 import { RunnerError } from '../../exit.js';
 import {
   count,

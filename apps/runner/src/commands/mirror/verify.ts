@@ -1,7 +1,8 @@
 import { verifyMirror } from '@stackwright/buildcache';
 import { selectPackages, type TrustOptions } from '@stackwright/stack';
+import { callerOf } from '../../caller.js';
 import type { Define } from '../../command.js';
-import { callerOf, note, print, printJson } from '../../context.js';
+import { note, print, printJson } from '../../context.js';
 import { exitCode } from '../../exit-code.js';
 import {
   count,
