@@ -153,6 +153,7 @@ describe('specs', () => {
       needs: ['compilers'],
       explicit: true,
       override: { packages: { all: { require: '%gcc@14' } } },
+      at: expect.objectContaining({ line: 6, column: 5 }),
     });
   });
 
@@ -469,13 +470,14 @@ describe('typed sections', () => {
       ['hdf5', 'apps'],
     ]);
     expect(groups).toEqual([
-      { name: 'default', needs: [], override: {}, explicit: true },
-      { name: 'tools', needs: [], override: {}, explicit: false },
+      { name: 'default', needs: [], override: {}, explicit: true, at: expect.objectContaining({ line: 3 }) },
+      { name: 'tools', needs: [], override: {}, explicit: false, at: expect.objectContaining({ line: 4 }) },
       {
         name: 'apps',
         needs: ['tools'],
         override: { packages: { all: { require: ['%gcc'] } } },
         explicit: true,
+        at: expect.objectContaining({ line: 7 }),
       },
     ]);
   });
