@@ -2,6 +2,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { graphOf, type JobGraph } from '@stackwright/job-graph';
 import {
+  changedNodes,
   compareLock,
   type Environment,
   formatFinding,
@@ -15,6 +16,7 @@ import {
 } from '@stackwright/spack-env';
 import type { Caller } from './caller.js';
 import { StackError } from './error.js';
+import { once } from './once.js';
 
 /** A stack's folder. What is in it is read when it is asked for, and once. */
 export interface Stack {
@@ -29,9 +31,16 @@ export interface Stack {
    * @throws SpackEnvError with every error of the manifest
    */
   environment(): Promise<Environment>;
-  /** `spack.lock`. @throws StackError when there is none, SpackEnvError when it is no lock */
+  /** The groups that the caller chose; undefined for all. */
+  readonly groups: readonly string[] | undefined;
+  /**
+   * What `spack.lock` has of the chosen groups.
+   * @throws StackError when there is none, SpackEnvError when it is no lock, was changed by hand or lacks a group
+   */
   lock(): Promise<Lock>;
-  /** The jobs of the lock. */
+  /** The same of all groups. */
+  wholeLock(): Promise<Lock>;
+  /** The jobs of the chosen groups. */
   graph(): Promise<JobGraph>;
 }
 
@@ -57,8 +66,10 @@ export async function openStack(
     folder,
     name: basename(folder),
     settings: await readStackSettings(folder),
+    groups: undefined,
     environment: once(() => readEnvironment(caller, folder, options)),
     lock,
+    wholeLock: lock,
     graph: once(async () => graphOf(await lock())),
   };
 }
@@ -79,7 +90,10 @@ export async function hasLock(folder: string): Promise<boolean> {
   return (await stat(join(folder, 'spack.lock')).catch(() => undefined))?.isFile() ?? false;
 }
 
-/** The lock in a stack's folder. @throws StackError when it has none, SpackEnvError when it is no lock */
+/**
+ * The lock in a stack's folder.
+ * @throws StackError when it has none, SpackEnvError when it is no lock or a node was changed after Spack wrote it
+ */
 export async function readLock(folder: string): Promise<Lock> {
   const file = join(folder, 'spack.lock');
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
@@ -89,7 +103,10 @@ export async function readLock(folder: string): Promise<Lock> {
       file,
     });
   });
-  return parseLock(text, file);
+  const lock = parseLock(text, file);
+  const changed = changedNodes(lock, file, text);
+  if (changed.length > 0) throw new SpackEnvError(changed);
+  return lock;
 }
 
 /** @throws StackError when the lock lacks a root that `spack.yaml` asks for */
@@ -118,16 +135,4 @@ async function readEnvironment(
     if (finding.severity === 'warning') note(`Warning: ${formatFinding(finding)}`);
   }
   return environment;
-}
-
-/** Does something the first time only; after a failure it is tried again. */
-function once<T>(work: () => Promise<T>): () => Promise<T> {
-  let result: Promise<T> | undefined;
-  return () => {
-    result ??= work().catch((error: unknown) => {
-      result = undefined;
-      throw error;
-    });
-    return result;
-  };
 }

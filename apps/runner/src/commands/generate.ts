@@ -1,9 +1,9 @@
 import { engines, type Flags, type Pruned } from '@stackwright/job-graph';
-import { generatePipeline, openStack } from '@stackwright/stack';
+import { generatePipeline, inGroups, openStack } from '@stackwright/stack';
 import { Option } from 'commander';
 import type { Define } from '../command.js';
 import { type Context, callerOf, note, printJson } from '../context.js';
-import { collect } from '../options.js';
+import { collect, groupOption } from '../options.js';
 import { loadOptions } from '../stack-options.js';
 
 interface Options extends Omit<Flags, 'forwardVariables'> {
@@ -11,6 +11,7 @@ interface Options extends Omit<Flags, 'forwardVariables'> {
   readonly os?: string;
   readonly target?: string;
   readonly outputFile?: string;
+  readonly group: readonly string[];
   readonly forwardVariable: readonly string[];
   readonly json?: boolean;
 }
@@ -20,6 +21,7 @@ export const define: Define = (command, context) => {
     .argument('[stack]', 'folder with spack.yaml and spack.lock', '.')
     .addOption(new Option('--target <engine>', 'the engine to write for').choices(Object.keys(engines)))
     .option('--output-file <file>', 'where the pipeline goes (default for GitLab: .gitlab-ci.yml)')
+    .addOption(groupOption('jobs for this group and what it needs only'))
     .option('--prune-dag', 'no jobs for specs that are up to date on a mirror (default)')
     .option('--no-prune-dag', 'jobs for specs that are up to date too')
     .option('--prune-unaffected', 'no jobs for specs that the last commit does not affect')
@@ -50,7 +52,8 @@ export const define: Define = (command, context) => {
 async function run(context: Context, argument: string, options: Options): Promise<void> {
   const caller = callerOf(context);
   const { platform, os } = options;
-  const stack = await openStack(caller, argument, loadOptions({ platform, os }, context));
+  const opened = await openStack(caller, argument, loadOptions({ platform, os }, context));
+  const stack = inGroups(opened, options.group);
   const done = await generatePipeline(
     caller,
     stack,

@@ -1,6 +1,6 @@
 import { SpackEnvError } from '../error.js';
-import type { ConcreteNode } from './node.js';
 import type { Lock } from './lock.js';
+import type { ConcreteNode } from './node.js';
 import { reachable } from './walk.js';
 
 /** The names of the groups that a lock's roots are in, in the order in which the roots stand. */

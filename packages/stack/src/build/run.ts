@@ -16,6 +16,7 @@ import prettyBytes from 'pretty-bytes';
 import { type Caller, type PhaseReport, timed } from '../caller.js';
 import { installRootOf } from '../configuration.js';
 import { StackError } from '../error.js';
+import { shipped } from '../groups.js';
 import { billOf, type ImageOptions, packagesOfImage, stackImage } from '../image.js';
 import type { MirrorPlace, StackMirrors } from '../mirrors.js';
 import { runPage } from '../page.js';
@@ -137,7 +138,7 @@ async function checkMirrors(
   });
   const found = await checkWhole(looked, nodes, {
     staging,
-    inImage: new Set(packagesOfImage(stack, await stack.lock(), options).map((node) => node.hash)),
+    inImage: new Set(packagesOfImage(stack, await shipped(stack), options).map((node) => node.hash)),
     signal,
     onProgress: (done, all) => report.update(`checksum ${done} of ${all}`),
   });

@@ -13,17 +13,12 @@ import {
 import { openBase } from '@stackwright/image';
 import { parseReference } from '@stackwright/oci';
 import { findSpackPrefix, paddedRoot } from '@stackwright/spack';
-import {
-  environmentWithoutSecrets,
-  findSigner,
-  readLock,
-  type SignerOptions,
-  stackFolder,
-} from '@stackwright/stack';
+import { environmentWithoutSecrets, findSigner, type SignerOptions, shippedOf } from '@stackwright/stack';
 import prettyBytes from 'pretty-bytes';
 import type { Define } from '../../command.js';
 import { type Context, callerOf, note, printJson } from '../../context.js';
 import { RunnerError } from '../../exit.js';
+import { groupOption } from '../../options.js';
 import {
   count,
   failures,
@@ -37,6 +32,7 @@ import {
 interface Options extends StoreOptions, SignerOptions {
   readonly tree: string;
   readonly stack: readonly string[];
+  readonly group: readonly string[];
   readonly force?: boolean;
   readonly unsigned?: boolean;
   readonly index: boolean;
@@ -56,6 +52,7 @@ export const define: Define = (command, context) => {
     .argument('[packages...]', 'installed prefixes, names or /HASHes; all of the tree when left out')
     .requiredOption('--tree <dir>', "Spack's install tree (config:install_tree:root)")
     .addOption(repeatable('--stack <dir>', "what is in this stack's lock (repeatable)"))
+    .addOption(groupOption('of the stack only this group').default([], 'those that no other group needs'))
     .option('--unsigned', 'push without signing')
     .option('--force', 'push also what is there already')
     .option('--no-index', 'leave the index as it is')
@@ -82,7 +79,7 @@ async function run(
     });
   }
   const tree = await readInstallTree(await paddedRoot(resolve(context.cwd, options.tree)));
-  const { prefixes, roots } = await choose(context, tree, packages, options.stack);
+  const { prefixes, roots } = await choose(context, tree, packages, options);
   // Its path stands in each package's metadata.
   const env = environmentWithoutSecrets(context.env);
   const spackRoot = options.spackRoot ?? (await findSpackPrefix({ env, signal: context.signal })) ?? '';
@@ -166,6 +163,10 @@ function imagesOf(
 }
 
 function assertApplicable(url: string, options: Options): void {
+  if (options.group.length > 0 && options.stack.length === 0)
+    throw new RunnerError('usage', '--group names a group of a stack, and no stack is given.', {
+      hint: 'Add --stack DIR.',
+    });
   const [inapplicable] = (
     isOciUrl(url)
       ? ([
@@ -192,12 +193,12 @@ async function choose(
   context: Context,
   tree: InstallTree,
   packages: readonly string[],
-  stacks: readonly string[],
+  { stack: stacks, group }: Options,
 ): Promise<{ prefixes: string[]; roots: string[] }> {
   const chosen = new Set<string>();
   const roots = new Set<string>();
   for (const stack of stacks) {
-    const lock = await readLock(await stackFolder(context, stack));
+    const lock = await shippedOf(callerOf(context), stack, group);
     for (const hash of lock.nodes.keys()) if (tree.installed.has(hash)) chosen.add(tree.prefixes.get(hash)!);
     for (const { hash } of lock.roots) if (tree.installed.has(hash)) roots.add(hash);
   }
