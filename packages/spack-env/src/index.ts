@@ -15,7 +15,7 @@ export type { VariableFacts } from './config/variables.js';
 export { resolvePath } from './config/variables.js';
 export type { Finding, Position } from './error.js';
 export { describeFindings, formatFinding, SpackEnvError } from './error.js';
-export type { LockDifference } from './lock/compare.js';
+export type { IncludedDifference, LockDifference } from './lock/compare.js';
 export { compareLock } from './lock/compare.js';
 export { dagHashOf } from './lock/dag-hash.js';
 export { groupsOf, lockOfGroups, shippedLock, unknownGroup } from './lock/groups.js';
