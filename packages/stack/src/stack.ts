@@ -3,7 +3,6 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { graphOf, type JobGraph } from '@stackwright/job-graph';
 import {
   changedNodes,
-  compareLock,
   type Environment,
   formatFinding,
   type LoadOptions,
@@ -107,20 +106,6 @@ export async function readLock(folder: string): Promise<Lock> {
   const changed = changedNodes(lock, file, text);
   if (changed.length > 0) throw new SpackEnvError(changed);
   return lock;
-}
-
-/** @throws StackError when the lock lacks a root that `spack.yaml` asks for */
-export function refuseStale(environment: Environment, lock: Lock, folder: string): void {
-  const { missing } = compareLock(environment, lock);
-  const [first] = missing;
-  if (!first) return;
-  const others = missing.length > 1 ? ` (and ${missing.length - 1} more)` : '';
-  const { file, line, column } = first.at;
-  throw new StackError(
-    'stale-lock',
-    `${file}:${line}:${column}: spack.lock does not have the root "${first.text}"${others}: spack.yaml was changed after it was concretized.`,
-    { hint: `Run: stackwright concretize ${folder}` },
-  );
 }
 
 async function readEnvironment(

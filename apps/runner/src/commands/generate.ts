@@ -12,6 +12,7 @@ interface Options extends Omit<Flags, 'forwardVariables'> {
   readonly target?: string;
   readonly outputFile?: string;
   readonly group: readonly string[];
+  readonly stale?: boolean;
   readonly forwardVariable: readonly string[];
   readonly json?: boolean;
 }
@@ -21,6 +22,7 @@ export const define: Define = (command, context) => {
     .argument('[stack]', 'folder with spack.yaml and spack.lock', '.')
     .addOption(new Option('--target <engine>', 'the engine to write for').choices(Object.keys(engines)))
     .option('--output-file <file>', 'where the pipeline goes (default for GitLab: .gitlab-ci.yml)')
+    .option('--stale', 'go on although spack.lock lacks roots of spack.yaml, or has others')
     .addOption(groupOption('jobs for this group and what it needs only'))
     .option('--prune-dag', 'no jobs for specs that are up to date on a mirror (default)')
     .option('--no-prune-dag', 'jobs for specs that are up to date too')
@@ -61,6 +63,7 @@ async function run(context: Context, argument: string, options: Options): Promis
       flags: { ...options, forwardVariables: options.forwardVariable },
       engine: options.target,
       output: options.outputFile,
+      stale: options.stale,
     },
     (pruned, warnings) => {
       for (const warning of warnings) note(context, `Warning: ${warning}`);

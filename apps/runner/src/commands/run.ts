@@ -12,6 +12,7 @@ export const define: Define = (command, context) => {
       '--mirror <url>',
       "build cache to read from and write to (default: the stack's own mirror, or one in the work folder)",
     )
+    .option('--stale', 'go on although spack.lock lacks roots of spack.yaml, or has others')
     .addOption(groupOption('build this group and what it needs only, and have the image hold it'))
     .option('-j, --jobs <n>', 'packages built at a time', positive, Math.min(availableParallelism(), 4))
     .option('--rebuild', 'build everything, whatever the mirror has')

@@ -14,6 +14,7 @@ import { Spack } from '@stackwright/spack';
 import type { ConcreteNode } from '@stackwright/spack-env';
 import prettyBytes from 'pretty-bytes';
 import { type Caller, type PhaseReport, timed } from '../caller.js';
+import { writeLock } from '../concretize.js';
 import { installRootOf } from '../configuration.js';
 import { StackError } from '../error.js';
 import { shipped } from '../groups.js';
@@ -23,7 +24,8 @@ import { runPage } from '../page.js';
 import { planPipeline, writeFiles } from '../pipeline.js';
 import { environmentWithoutSecrets } from '../secrets.js';
 import { createRunSigner } from '../signer.js';
-import { hasLock, refuseStale, type Stack } from '../stack.js';
+import { hasLock, type Stack } from '../stack.js';
+import { tellStale } from '../stale/staleness.js';
 import { checkWhole, locate, type Survey, survey } from '../survey.js';
 import { openWork, type WorkFolder } from '../work.js';
 import { type Access, type AccessOptions, openAccess, openTarget } from './access.js';
@@ -38,6 +40,8 @@ export interface RunOptions extends AccessOptions, ImageOptions {
   readonly rebuild?: boolean;
   /** Go on with what an interrupted or failed run installed. */
   readonly resume?: boolean;
+  /** Go on although the lock lacks roots of the manifest, or has others. */
+  readonly stale?: boolean;
 }
 
 /** What `run.json` holds. */
@@ -72,7 +76,7 @@ export async function runStack(caller: Caller, stack: Stack, options: RunOptions
   const self: Caller = { ...caller, progress: timed(caller.progress, times) };
   const work = await openWork(self, stack, options.work);
 
-  await self.progress.phase('Read the stack', (report) => readStack(self, stack, report));
+  await self.progress.phase('Read the stack', (report) => readStack(self, stack, options, report));
   const graph = await stack.graph();
   const access = await openAccess(self, stack, work, options);
   try {
@@ -106,18 +110,24 @@ export async function runStack(caller: Caller, stack: Stack, options: RunOptions
   }
 }
 
-async function readStack({ env, signal }: Caller, stack: Stack, report: PhaseReport): Promise<void> {
-  const environment = await stack.environment();
+async function readStack(
+  caller: Caller,
+  stack: Stack,
+  options: RunOptions,
+  report: PhaseReport,
+): Promise<void> {
+  const { env, signal } = caller;
+  await stack.environment();
   if (!(await hasLock(stack.folder))) {
     const spack = await Spack.require(`concretize ${stack.name}, which has no spack.lock`, {
       env: environmentWithoutSecrets(env),
       signal,
     });
     report.line(`no spack.lock yet: Spack ${spack.version} concretizes, which can take minutes`);
-    await spack.concretize(stack.folder, { signal, onLine: report.update });
+    await writeLock(caller, stack, spack, { onLine: report.update });
   }
   const lock = await stack.lock();
-  refuseStale(environment, lock, stack.folder);
+  await tellStale(caller, stack, { refuse: true, stale: options.stale });
   report.result(`${stack.name}, ${lock.roots.length} roots, ${lock.nodes.size} specs`);
 }
 
