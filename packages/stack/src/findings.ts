@@ -1,14 +1,16 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
-  compareLock,
+  changedNodes,
   type Environment,
   type Finding,
   type LoadOptions,
   loadEnvironment,
   parseLock,
   SpackEnvError,
+  unprovenNote,
 } from '@stackwright/spack-env';
+import { stalenessOf } from './stale/staleness.js';
 
 /**
  * Everything that is wrong or doubtful in a stack: its manifest with all that it includes, its lock, and how the two fit.
@@ -18,15 +20,15 @@ import {
 export async function findingsOf(path: string, options: LoadOptions): Promise<readonly Finding[]> {
   try {
     const environment = await loadEnvironment(path, options);
-    return [...environment.findings, ...(await lockFindings(environment))];
+    return [...environment.findings, ...(await lockFindings(environment, options.env ?? process.env))];
   } catch (error) {
     if (error instanceof SpackEnvError) return error.findings;
     throw error;
   }
 }
 
-/** A lock is not needed, but one that is there must be whole, and of this manifest. */
-async function lockFindings(environment: Environment): Promise<readonly Finding[]> {
+/** A lock is not needed, but one that is there must be whole, as Spack wrote it, and of this manifest. */
+async function lockFindings(environment: Environment, env: NodeJS.ProcessEnv): Promise<readonly Finding[]> {
   const file = join(environment.folder, 'spack.lock');
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined;
@@ -34,20 +36,10 @@ async function lockFindings(environment: Environment): Promise<readonly Finding[
   });
   if (text === undefined) return [];
   try {
-    const { missing, extra } = compareLock(environment, parseLock(text, file));
-    const stale = (message: string, position?: Finding['position']): Finding => ({
-      severity: 'warning',
-      code: 'stale-lock',
-      message,
-      position,
-      hint: 'Concretize again.',
-    });
-    return [
-      ...missing.map((root) => stale(`"${root.text}" is not in spack.lock.`, root.at)),
-      ...extra.map((root) =>
-        stale(`spack.lock still has "${root.spec}", which the manifest does not ask for.`),
-      ),
-    ];
+    const lock = parseLock(text, file);
+    const { roots, others } = await stalenessOf(environment, lock, env);
+    const note = unprovenNote(lock, file);
+    return [...changedNodes(lock, file, text), ...roots, ...others, ...(note ? [note] : [])];
   } catch (error) {
     if (error instanceof SpackEnvError) return error.findings;
     throw error;

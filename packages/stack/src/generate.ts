@@ -18,6 +18,7 @@ import { StackError } from './error.js';
 import { chooseMirrors, StackMirrors } from './mirrors.js';
 import { copiesPath, planPipeline, writeFiles, writeJobEnvironment, writeProjectFile } from './pipeline.js';
 import type { Stack } from './stack.js';
+import { tellStale } from './stale/staleness.js';
 import { stackTrust } from './trust.js';
 
 export interface GenerateOptions {
@@ -26,6 +27,8 @@ export interface GenerateOptions {
   readonly engine?: string;
   /** File of the pipeline, relative to where the caller is. */
   readonly output?: string;
+  /** Go on although the lock lacks roots of the manifest, or has others. */
+  readonly stale?: boolean;
 }
 
 /** What was written. */
@@ -51,6 +54,7 @@ export async function generatePipeline(
   options: GenerateOptions,
   onPlanned: (pruned: Pruned, warnings: readonly string[]) => void,
 ): Promise<Generated> {
+  await tellStale(caller, stack, { refuse: true, stale: options.stale });
   const choice = await chooseMirrors(caller, stack, {});
   const mirrors = new StackMirrors(caller, choice, stackTrust(caller, stack), 'count');
   try {

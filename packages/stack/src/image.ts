@@ -14,6 +14,7 @@ import {
 import type { ConcreteNode, Lock } from '@stackwright/spack-env';
 import type { Caller } from './caller.js';
 import { StackError } from './error.js';
+import { shipped } from './groups.js';
 import { chooseMirrors, type MirrorOptions, StackMirrors } from './mirrors.js';
 import type { Stack } from './stack.js';
 import { type Survey, survey, type Usable } from './survey.js';
@@ -23,7 +24,7 @@ import { stackTrust } from './trust.js';
 export interface ImageOptions {
   /** `scratch`, `oci:FOLDER[:TAG]` relative to where the caller is, or a reference. */
   readonly base?: string;
-  /** `software`: the packages, installed; `mirror`: a mirror of all of the lock's packages, to install from. */
+  /** `software`: the packages, installed; `mirror`: a mirror of all that the stack ships, to install from. */
   readonly kind?: 'software' | 'mirror';
   /** Absolute folder of the mirror in an image of that kind; `/mirror` when left out. */
   readonly mirrorRoot?: string;
@@ -40,7 +41,7 @@ export interface StackImageOptions extends ImageOptions {
   readonly onLayer?: (ready: number, all: number) => void;
 }
 
-/** The packages that an image of a stack needs. */
+/** The packages that an image of a stack needs. @param lock what the stack ships */
 export function packagesOfImage(stack: Stack, lock: Lock, options: ImageOptions): ConcreteNode[] {
   return kindOfImage(stack, options) === 'mirror'
     ? [...lock.nodes.values()].filter((node) => !node.external)
@@ -52,7 +53,7 @@ function kindOfImage({ settings }: Stack, { kind }: ImageOptions): 'software' | 
 }
 
 /**
- * The one way in which the image of a stack is made: `spack.lock` says what is in it, the mirrors have the binaries, and
+ * The one way in which the image of a stack is made: `spack.lock` and the groups say what is in it, the mirrors have the binaries, and
  * `stackwright.yaml` says what lies below, what the image runs, and whose signatures count.
  * @throws the error of the first package that is refused, ImageError naming every package that no mirror has, and the
  *   errors of mirrors, registries and the base; nothing is written but into `staging`
@@ -65,7 +66,7 @@ export async function stackImage(
   const { cwd, env, signal } = caller;
   const { mirrors, staging } = options;
   const own = stack.settings.image;
-  const lock = await stack.lock();
+  const lock = await shipped(stack);
   const nodes = packagesOfImage(stack, lock, options);
   const packages = await take(mirrors, nodes, options.known);
   const base = options.base

@@ -15,6 +15,7 @@ export { describeError, kindOf, StackError } from './error.js';
 export { findingsOf } from './findings.js';
 export type { Generated, GenerateOptions } from './generate.js';
 export { generatePipeline } from './generate.js';
+export { inGroups, shippedOf, specsOf } from './groups.js';
 export { readHistory } from './history.js';
 export type { ImageOptions, StackImageOptions } from './image.js';
 export { billOf, openStackImage, stackImage } from './image.js';

@@ -8,10 +8,12 @@ import {
   skip,
   upToDate,
 } from '@stackwright/job-graph';
+import { SpackEnvError } from '@stackwright/spack-env';
 import type { Caller } from './caller.js';
 import { StackError } from './error.js';
 import { type MirrorPlace, mirrorUrl, StackMirrors } from './mirrors.js';
 import type { Stack } from './stack.js';
+import { tellStale } from './stale/staleness.js';
 import { locate, survey } from './survey.js';
 import { stackTrust } from './trust.js';
 
@@ -32,6 +34,11 @@ export interface JobsOptions {
 /** The jobs of a stack: which have to be done, and why. */
 export async function jobsOf(caller: Caller, stack: Stack, options: JobsOptions): Promise<Pruned> {
   const full = await stack.graph();
+  await tellStale(caller, stack).catch((error: unknown) => {
+    // The jobs are those of the lock, whatever the manifest is like.
+    if (!(error instanceof SpackEnvError)) throw error;
+    caller.note(`Warning: The lock is not compared with the manifest, which has errors:\n${error.message}`);
+  });
   const jobs = [...full.jobs.values()];
   const pruners: Pruner[] = [];
   if (options.pruneExternals) pruners.push(externals);

@@ -2,7 +2,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { graphOf, type JobGraph } from '@stackwright/job-graph';
 import {
-  compareLock,
+  changedNodes,
   type Environment,
   formatFinding,
   type LoadOptions,
@@ -15,6 +15,7 @@ import {
 } from '@stackwright/spack-env';
 import type { Caller } from './caller.js';
 import { StackError } from './error.js';
+import { once } from './once.js';
 
 /** A stack's folder. What is in it is read when it is asked for, and once. */
 export interface Stack {
@@ -29,9 +30,16 @@ export interface Stack {
    * @throws SpackEnvError with every error of the manifest
    */
   environment(): Promise<Environment>;
-  /** `spack.lock`. @throws StackError when there is none, SpackEnvError when it is no lock */
+  /** The groups that the caller chose; undefined for all. */
+  readonly groups: readonly string[] | undefined;
+  /**
+   * What `spack.lock` has of the chosen groups.
+   * @throws StackError when there is none, SpackEnvError when it is no lock, was changed by hand or lacks a group
+   */
   lock(): Promise<Lock>;
-  /** The jobs of the lock. */
+  /** The same of all groups. */
+  wholeLock(): Promise<Lock>;
+  /** The jobs of the chosen groups. */
   graph(): Promise<JobGraph>;
 }
 
@@ -57,8 +65,10 @@ export async function openStack(
     folder,
     name: basename(folder),
     settings: await readStackSettings(folder),
+    groups: undefined,
     environment: once(() => readEnvironment(caller, folder, options)),
     lock,
+    wholeLock: lock,
     graph: once(async () => graphOf(await lock())),
   };
 }
@@ -79,7 +89,10 @@ export async function hasLock(folder: string): Promise<boolean> {
   return (await stat(join(folder, 'spack.lock')).catch(() => undefined))?.isFile() ?? false;
 }
 
-/** The lock in a stack's folder. @throws StackError when it has none, SpackEnvError when it is no lock */
+/**
+ * The lock in a stack's folder.
+ * @throws StackError when it has none, SpackEnvError when it is no lock or a node was changed after Spack wrote it
+ */
 export async function readLock(folder: string): Promise<Lock> {
   const file = join(folder, 'spack.lock');
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
@@ -89,21 +102,10 @@ export async function readLock(folder: string): Promise<Lock> {
       file,
     });
   });
-  return parseLock(text, file);
-}
-
-/** @throws StackError when the lock lacks a root that `spack.yaml` asks for */
-export function refuseStale(environment: Environment, lock: Lock, folder: string): void {
-  const { missing } = compareLock(environment, lock);
-  const [first] = missing;
-  if (!first) return;
-  const others = missing.length > 1 ? ` (and ${missing.length - 1} more)` : '';
-  const { file, line, column } = first.at;
-  throw new StackError(
-    'stale-lock',
-    `${file}:${line}:${column}: spack.lock does not have the root "${first.text}"${others}: spack.yaml was changed after it was concretized.`,
-    { hint: `Run: stackwright concretize ${folder}` },
-  );
+  const lock = parseLock(text, file);
+  const changed = changedNodes(lock, file, text);
+  if (changed.length > 0) throw new SpackEnvError(changed);
+  return lock;
 }
 
 async function readEnvironment(
@@ -118,16 +120,4 @@ async function readEnvironment(
     if (finding.severity === 'warning') note(`Warning: ${formatFinding(finding)}`);
   }
   return environment;
-}
-
-/** Does something the first time only; after a failure it is tried again. */
-function once<T>(work: () => Promise<T>): () => Promise<T> {
-  let result: Promise<T> | undefined;
-  return () => {
-    result ??= work().catch((error: unknown) => {
-      result = undefined;
-      throw error;
-    });
-    return result;
-  };
 }

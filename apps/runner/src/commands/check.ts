@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { type Finding, formatFinding } from '@stackwright/spack-env';
 import { findingsOf } from '@stackwright/stack';
 import type { Define } from '../command.js';
@@ -10,7 +11,7 @@ export const define: Define = (command, context) => {
     .argument('<stack>', 'folder with spack.yaml')
     .option('--json', 'print JSON')
     .action(async (stack: string, options: StackOptions & { json?: boolean }) => {
-      const findings = await findingsOf(stack, loadOptions(options, context));
+      const findings = await findingsOf(resolve(context.cwd, stack), loadOptions(options, context));
       if (options.json) printJson(context, { findings });
       else for (const finding of findings) print(context, withSeverity(finding));
       const errors = findings.filter(({ severity }) => severity === 'error').length;

@@ -1,10 +1,10 @@
 import { engines, type Flags, type Pruned } from '@stackwright/job-graph';
-import { generatePipeline, openStack } from '@stackwright/stack';
+import { generatePipeline, inGroups, openStack } from '@stackwright/stack';
 import { Option } from 'commander';
 import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
 import { type Context, note, printJson } from '../context.js';
-import { collect } from '../options.js';
+import { collect, groupOption } from '../options.js';
 import { loadOptions } from '../stack-options.js';
 
 interface Options extends Omit<Flags, 'forwardVariables'> {
@@ -12,6 +12,8 @@ interface Options extends Omit<Flags, 'forwardVariables'> {
   readonly os?: string;
   readonly target?: string;
   readonly outputFile?: string;
+  readonly group: readonly string[];
+  readonly stale?: boolean;
   readonly forwardVariable: readonly string[];
   readonly json?: boolean;
 }
@@ -21,6 +23,8 @@ export const define: Define = (command, context) => {
     .argument('[stack]', 'folder with spack.yaml and spack.lock', '.')
     .addOption(new Option('--target <engine>', 'the engine to write for').choices(Object.keys(engines)))
     .option('--output-file <file>', 'where the pipeline goes (default for GitLab: .gitlab-ci.yml)')
+    .option('--stale', 'go on although spack.lock lacks roots of spack.yaml, or has others')
+    .addOption(groupOption('jobs for this group and what it needs only'))
     .option('--prune-dag', 'no jobs for specs that are up to date on a mirror (default)')
     .option('--no-prune-dag', 'jobs for specs that are up to date too')
     .option('--prune-unaffected', 'no jobs for specs that the last commit does not affect')
@@ -51,7 +55,8 @@ export const define: Define = (command, context) => {
 async function run(context: Context, argument: string, options: Options): Promise<void> {
   const caller = callerOf(context);
   const { platform, os } = options;
-  const stack = await openStack(caller, argument, loadOptions({ platform, os }, context));
+  const opened = await openStack(caller, argument, loadOptions({ platform, os }, context));
+  const stack = inGroups(opened, options.group);
   const done = await generatePipeline(
     caller,
     stack,
@@ -59,6 +64,7 @@ async function run(context: Context, argument: string, options: Options): Promis
       flags: { ...options, forwardVariables: options.forwardVariable },
       engine: options.target,
       output: options.outputFile,
+      stale: options.stale,
     },
     (pruned, warnings) => {
       for (const warning of warnings) note(context, `Warning: ${warning}`);

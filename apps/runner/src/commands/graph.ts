@@ -1,12 +1,12 @@
 import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { listingOf, noHistory, type Pruned, toDot, toMermaid, toText } from '@stackwright/job-graph';
-import { graphPage, jobsOf, openStack, readHistory } from '@stackwright/stack';
+import { graphPage, inGroups, jobsOf, openStack, readHistory } from '@stackwright/stack';
 import { Option } from 'commander';
 import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
 import { note, print, printJson } from '../context.js';
-import { collect } from '../options.js';
+import { collect, groupOption } from '../options.js';
 
 type Format = 'text' | 'json' | 'dot' | 'mermaid' | 'html';
 
@@ -16,6 +16,7 @@ interface Options {
   readonly output?: string;
   readonly only: readonly string[];
   readonly skip: readonly string[];
+  readonly group: readonly string[];
   readonly pruneExternals: boolean;
   readonly mirror: readonly string[];
   readonly trust: readonly string[];
@@ -34,6 +35,7 @@ export const define: Define = (command, context) => {
     )
     .option('--json', 'the same as --format json')
     .option('-o, --output <file>', 'write to a file instead of stdout')
+    .addOption(groupOption('only this group and what it needs'))
     .option('--only <name>', 'only these packages or /hashes (repeatable)', collectNames, [])
     .option('--skip <name>', 'not these packages or /hashes (repeatable)', collectNames, [])
     .option('--no-prune-externals', 'jobs for externals too')
@@ -44,7 +46,7 @@ export const define: Define = (command, context) => {
     .option('--history <file>', "build times: our history.json or Spack's install_times.json")
     .action(async (argument: string, options: Options) => {
       const caller = callerOf(context);
-      const stack = await openStack(caller, argument);
+      const stack = inGroups(await openStack(caller, argument), options.group);
       const pruned = await jobsOf(caller, stack, {
         ...options,
         mirrors: options.mirror,

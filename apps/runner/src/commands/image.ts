@@ -10,14 +10,14 @@ import {
   writeLayout,
 } from '@stackwright/image';
 import { parseReference, RegistryRepository, storedCredentials } from '@stackwright/oci';
-import { billOf, openStack, openStackImage, openWork } from '@stackwright/stack';
+import { billOf, inGroups, openStack, openStackImage, openWork } from '@stackwright/stack';
 import { Option } from 'commander';
 import prettyBytes from 'pretty-bytes';
 import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
 import { type Context, note, print, printJson } from '../context.js';
 import { RunnerError } from '../exit.js';
-import { collect } from '../options.js';
+import { collect, groupOption } from '../options.js';
 
 interface BuildOptions {
   readonly mirror?: string;
@@ -25,6 +25,7 @@ interface BuildOptions {
   readonly kind?: 'software' | 'mirror';
   readonly mirrorRoot?: string;
   readonly output: readonly string[];
+  readonly group: readonly string[];
   readonly installRoot?: string;
   readonly command?: string;
   readonly label: readonly string[];
@@ -72,6 +73,7 @@ function shared(command: ReturnType<Parameters<Define>[0]['command']>) {
       '--mirror <url>',
       "build cache to take binaries from (default: $REMOTE_BUILDCACHE_URL, else the stack's own mirrors)",
     )
+    .addOption(groupOption('hold the roots of this group').default([], 'those that no other group needs'))
     .option('--base <image>', 'image to build on: scratch, oci:FOLDER[:TAG], or a reference')
     .addOption(
       new Option(
@@ -93,7 +95,7 @@ function shared(command: ReturnType<Parameters<Define>[0]['command']>) {
 async function run(context: Context, argument: string, options: BuildOptions): Promise<void> {
   const caller = callerOf(context, { quiet: options.json });
   const { progress } = caller;
-  const stack = await openStack(caller, argument);
+  const stack = inGroups(await openStack(caller, argument), options.group);
   const outputs = (options.output.length > 0 ? options.output : ['oci:image']).map((text) =>
     parseOutput(text, context),
   );

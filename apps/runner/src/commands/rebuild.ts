@@ -1,12 +1,13 @@
-import { jobFolder, openStack, type RebuildOptions, rebuild } from '@stackwright/stack';
+import { inGroups, jobFolder, openStack, type RebuildOptions, rebuild } from '@stackwright/stack';
 import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
 import { print, printJson } from '../context.js';
-import { collect } from '../options.js';
+import { collect, groupOption } from '../options.js';
 
 export const define: Define = (command, context) => {
   command
     .argument('[stack]', 'folder with spack.yaml and spack.lock (in CI: $SPACK_CONCRETE_ENV_DIR)')
+    .addOption(groupOption('look for the package in this group and what it needs only'))
     .option('--hash <hash>', 'the package to build (in CI: $SPACK_JOB_SPEC_DAG_HASH)')
     .option('--mirror <url>', "build cache to read from and write to (default: the stack's own mirror)")
     .option('-f, --force', 'build the package even if the mirror has it')
@@ -16,11 +17,14 @@ export const define: Define = (command, context) => {
     .option('--no-cdash', "do not report to the stack's CDash")
     .option('--work <folder>', 'folder for logs and state (default: .stackwright/STACK)')
     .option('--json', 'print what was done as JSON')
-    .action(async (argument: string | undefined, options: RebuildOptions & { json?: boolean }) => {
-      const caller = callerOf(context, { quiet: options.json });
-      const stack = await openStack(caller, argument ?? (await jobFolder(caller)));
-      const done = await rebuild(caller, stack, options);
-      if (options.json) printJson(context, done);
-      else print(context, `${done.name}@${done.version}/${done.hash.slice(0, 7)}: ${done.outcome}`);
-    });
+    .action(
+      async (argument: string | undefined, options: RebuildOptions & { json?: boolean; group: string[] }) => {
+        const caller = callerOf(context, { quiet: options.json });
+        const opened = await openStack(caller, argument ?? (await jobFolder(caller)));
+        const stack = inGroups(opened, options.group);
+        const done = await rebuild(caller, stack, options);
+        if (options.json) printJson(context, done);
+        else print(context, `${done.name}@${done.version}/${done.hash.slice(0, 7)}: ${done.outcome}`);
+      },
+    );
 };

@@ -1,10 +1,10 @@
 import { availableParallelism } from 'node:os';
-import { openStack, type RunOptions, runStack } from '@stackwright/stack';
+import { inGroups, openStack, type RunOptions, runStack } from '@stackwright/stack';
 import { InvalidArgumentError } from 'commander';
 import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
 import { note, print, printJson } from '../context.js';
-import { collect } from '../options.js';
+import { collect, groupOption } from '../options.js';
 
 export const define: Define = (command, context) => {
   command
@@ -13,6 +13,8 @@ export const define: Define = (command, context) => {
       '--mirror <url>',
       "build cache to read from and write to (default: the stack's own mirror, or one in the work folder)",
     )
+    .option('--stale', 'go on although spack.lock lacks roots of spack.yaml, or has others')
+    .addOption(groupOption('build this group and what it needs only, and have the image hold it'))
     .option('-j, --jobs <n>', 'packages built at a time', positive, Math.min(availableParallelism(), 4))
     .option('--rebuild', 'build everything, whatever the mirror has')
     .option('--resume', 'resume an interrupted or failed run, reusing what it installed')
@@ -22,9 +24,10 @@ export const define: Define = (command, context) => {
     .option('--install-root <folder>', 'where packages lie in the image (default: where they were built)')
     .option('--work <folder>', 'folder for all files of the run (default: .stackwright/STACK)')
     .option('--json', 'print a summary as JSON')
-    .action(async (argument: string, options: RunOptions & { json?: boolean }) => {
+    .action(async (argument: string, options: RunOptions & { json?: boolean; group: string[] }) => {
       const caller = callerOf(context, { quiet: options.json });
-      const summary = await runStack(caller, await openStack(caller, argument), options);
+      const stack = inGroups(await openStack(caller, argument), options.group);
+      const summary = await runStack(caller, stack, options);
       if (options.json) return printJson(context, summary);
       const show = (path: string) =>
         path.startsWith(`${context.cwd}/`) ? path.slice(context.cwd.length + 1) : path;

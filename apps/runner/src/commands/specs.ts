@@ -1,26 +1,19 @@
-import { openStack } from '@stackwright/stack';
+import { openStack, specsOf } from '@stackwright/stack';
 import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
 import { print, printJson } from '../context.js';
-import { RunnerError } from '../exit.js';
+import { groupOption } from '../options.js';
 import { loadOptions, type StackOptions, stackOptions } from '../stack-options.js';
 
 export const define: Define = (command, context) => {
   stackOptions(command)
     .argument('<stack>', 'folder with spack.yaml')
-    .option('--group <name>', 'only the specs of this group')
+    .addOption(groupOption('only the specs of this group'))
     .option('--json', 'print JSON')
-    .action(async (argument: string, options: StackOptions & { json?: boolean; group?: string }) => {
+    .action(async (argument: string, options: StackOptions & { json?: boolean; group: string[] }) => {
       const stack = await openStack(callerOf(context), argument, loadOptions(options, context));
       const environment = await stack.environment();
-      const { group } = options;
-      const names = environment.groups.map(({ name }) => name);
-      if (group !== undefined && !names.includes(group)) {
-        throw new RunnerError('usage', `The stack has no group ${group}.`, {
-          hint: `It has ${names.join(', ') || 'none'}.`,
-        });
-      }
-      const specs = environment.specs.filter((spec) => group === undefined || spec.group === group);
+      const specs = specsOf(environment, options.group);
       if (options.json)
         printJson(context, { specs: specs.map(({ text, group }) => ({ spec: text, group })) });
       else for (const { text } of specs) print(context, `${text}\n`);

@@ -1,5 +1,5 @@
 import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { formatFinding, upgradeManifest } from '@stackwright/spack-env';
 import type { Define } from '../command.js';
 import { note, print, printJson } from '../context.js';
@@ -9,7 +9,8 @@ export const define: Define = (command, context) => {
     .argument('<stack>', 'folder with spack.yaml')
     .option('--write', 'change spack.yaml; without it the new form is printed')
     .option('--json', 'print JSON')
-    .action(async (stack: string, options: { write?: boolean; json?: boolean }) => {
+    .action(async (argument: string, options: { write?: boolean; json?: boolean }) => {
+      const stack = resolve(context.cwd, argument);
       const file = (await stat(stack)).isDirectory() ? join(stack, 'spack.yaml') : stack;
       const { text, notes } = upgradeManifest(await readFile(file, 'utf8'), file);
       if (options.write && notes.length > 0) await replace(file, text);

@@ -153,6 +153,7 @@ describe('specs', () => {
       needs: ['compilers'],
       explicit: true,
       override: { packages: { all: { require: '%gcc@14' } } },
+      at: expect.objectContaining({ line: 6, column: 5 }),
     });
   });
 
@@ -469,13 +470,14 @@ describe('typed sections', () => {
       ['hdf5', 'apps'],
     ]);
     expect(groups).toEqual([
-      { name: 'default', needs: [], override: {}, explicit: true },
-      { name: 'tools', needs: [], override: {}, explicit: false },
+      { name: 'default', needs: [], override: {}, explicit: true, at: expect.objectContaining({ line: 3 }) },
+      { name: 'tools', needs: [], override: {}, explicit: false, at: expect.objectContaining({ line: 4 }) },
       {
         name: 'apps',
         needs: ['tools'],
         override: { packages: { all: { require: ['%gcc'] } } },
         explicit: true,
+        at: expect.objectContaining({ line: 7 }),
       },
     ]);
   });
@@ -522,10 +524,52 @@ describe('compareLock', () => {
   it('finds what was added and what went', async () => {
     const environment = await read('spack: {specs: [zlib, "hdf5 +mpi", "x %t"], toolchains: {t: "%c=gcc"}}');
     const same = compareLock(environment, lock('hdf5+mpi', 'zlib', 'x %c=gcc'));
-    expect(same).toEqual({ missing: [], extra: [] });
+    expect(same).toEqual({ missing: [], extra: [], included: [] });
     const { missing, extra } = compareLock(environment, lock('zlib', 'tcl'));
     expect(missing.map(({ text }) => text)).toEqual(['hdf5+mpi', 'x %t']);
     expect(extra.map(({ spec }) => spec)).toEqual(['tcl']);
+  });
+
+  it('compares the concrete specs that are taken over from other environments', async () => {
+    const including = (included: Record<string, string>) =>
+      parseLock(
+        JSON.stringify({
+          _meta: { 'file-type': 'spack-lockfile', 'lockfile-version': 6 },
+          roots: [],
+          concrete_specs: {},
+          include_concrete: Object.fromEntries(
+            Object.entries(included).map(([path, hash]) => [
+              path,
+              { roots: [{ hash, spec: 'x' }], concrete_specs: { [hash]: { name: 'x', version: '1' } } },
+            ]),
+          ),
+        }),
+      );
+    const own = (hash: string) =>
+      parseLock(
+        JSON.stringify({
+          _meta: { 'file-type': 'spack-lockfile', 'lockfile-version': 6 },
+          roots: [{ hash, spec: 'x' }],
+          concrete_specs: { [hash]: { name: 'x', version: '1' } },
+        }),
+      );
+    const environment = await read('spack: {include_concrete: [/a, ../b, /c], specs: []}');
+    const { included } = compareLock(
+      environment,
+      including({ '/a': 'aaa', '/elsewhere/b': 'bbb', '/d': 'ddd' }),
+      new Map([
+        ['/a', own('new')],
+        ['/b', own('bbb')],
+      ]),
+    );
+    expect(included).toEqual([
+      { path: '/a', change: 'changed' },
+      { path: '/c', change: 'missing' },
+      { path: '/d', change: 'extra' },
+    ]);
+    expect(compareLock(environment, including({ '/a': 'aaa', '/b': 'bbb', '/c': 'ccc' })).included).toEqual(
+      [],
+    );
   });
 
   describe('with groups', () => {
@@ -542,7 +586,7 @@ describe('compareLock', () => {
     it('tells a root of one group from the same root of another', async () => {
       const environment = await read(text);
       const all = [{ spec: 'zlib' }, { spec: 'zlib', group: 'g' }, { spec: 'tcl', group: 'g' }];
-      expect(compareLock(environment, inGroups(7, ...all))).toEqual({ missing: [], extra: [] });
+      expect(compareLock(environment, inGroups(7, ...all))).toEqual({ missing: [], extra: [], included: [] });
       const { missing, extra } = compareLock(
         environment,
         inGroups(7, { spec: 'zlib', group: 'g' }, { spec: 'tcl' }),
@@ -559,6 +603,7 @@ describe('compareLock', () => {
       expect(compareLock(environment, inGroups(6, { spec: 'tcl' }, { spec: 'zlib' }))).toEqual({
         missing: [],
         extra: [],
+        included: [],
       });
     });
 
@@ -570,7 +615,7 @@ describe('compareLock', () => {
           environment,
           parseLock(readFileSync(new URL('spack.lock', folder), 'utf8')),
         );
-        expect([environment.findings, difference]).toEqual([[], { missing: [], extra: [] }]);
+        expect([environment.findings, difference]).toEqual([[], { missing: [], extra: [], included: [] }]);
       }
     });
   });

@@ -70,6 +70,8 @@ export interface SpecGroup {
   readonly override: Readonly<Record<string, unknown>>;
   /** Whether its specs count as asked for by the user; where not, they are garbage once nothing needs them. */
   readonly explicit: boolean;
+  /** Where it is first named. */
+  readonly at: Position;
 }
 
 export interface View {
@@ -353,7 +355,7 @@ function readRoots(
       nodes = inner?.kind === 'list' ? inner.items : nodeAt(item, 'matrix') ? [withoutGroup(item)] : [];
       groups.set(group, readGroup(group, item, groups.get(group)));
     } else if (!groups.has(group)) {
-      groups.set(group, { name: group, needs: new Map(), override: {}, explicit: true });
+      groups.set(group, { name: group, needs: new Map(), override: {}, explicit: true, at: item.at });
     }
     parts.push({ group, items: readItems(nodes, definitions, findings) });
   }
@@ -392,6 +394,7 @@ function readGroup(name: string, item: ConfigNode, before: GroupEntry | undefine
       ...(override?.kind === 'map' ? (plainValue(override, true) as Record<string, unknown>) : {}),
     },
     explicit: explicit?.kind === 'scalar' ? explicit.value !== false : (before?.explicit ?? true),
+    at: before?.at ?? item.at,
   };
 }
 

@@ -23,6 +23,8 @@ export interface StackSettings {
     readonly workdir?: string;
     /** Absolute folder that packages lie under in the image; where they were built when left out. */
     readonly installRoot?: string;
+    /** Groups of specs that an image and a push hold; those that no other group needs when left out. */
+    readonly groups?: readonly string[];
   };
 }
 
@@ -43,6 +45,7 @@ const shape: { readonly [key: string]: Shape } = {
     user: 'text',
     workdir: 'text',
     installRoot: 'text',
+    groups: 'texts',
   },
 };
 

@@ -15,6 +15,8 @@ export interface Root {
 export interface IncludedLock {
   /** Its folder, as the manifest of this one names it. */
   readonly path: string;
+  /** Whether this environment itself includes it, not one that it includes. */
+  readonly direct: boolean;
   readonly roots: readonly Root[];
 }
 
@@ -72,15 +74,16 @@ export function parseLock(text: string, file = 'spack.lock'): Lock {
     );
   }
   const found = new Map<string, ConcreteNode>();
-  const rootLists: { path: string | undefined; roots: readonly Root[] }[] = [];
+  const rootLists: RootList[] = [];
   collect(json, undefined, version, found, rootLists, fail);
   const { nodes, dagHash } = byDagHash(
     found,
     rootLists.flatMap(({ roots }) => roots),
   );
   checkEdges(nodes, fail);
-  const resolved = rootLists.map(({ path, roots }) => ({
+  const resolved = rootLists.map(({ path, direct, roots }) => ({
     path,
+    direct,
     roots: roots.map((root) => ({ ...root, hash: dagHash(root.hash) })),
   }));
   for (const root of resolved.flatMap(({ roots }) => roots)) {
@@ -93,7 +96,7 @@ export function parseLock(text: string, file = 'spack.lock'): Lock {
     specfileVersion: Number(meta['specfile-version'] ?? 1),
     spack: readSpack(json.spack, fail),
     roots: resolved[0]!.roots,
-    included: resolved.slice(1).map(({ path, roots }) => ({ path: path!, roots })),
+    included: resolved.slice(1).map(({ path, direct, roots }) => ({ path: path!, direct, roots })),
     nodes,
   };
 }
@@ -153,14 +156,22 @@ function placeOf(text: string, needle: string, file: string): Position | undefin
   return offset < 0 ? undefined : position(text, offset, file);
 }
 
+/** The roots of one environment in a lock; its path is undefined for the lock's own. */
+interface RootList {
+  readonly path: string | undefined;
+  readonly direct: boolean;
+  readonly roots: readonly Root[];
+}
+
 /** The nodes and roots of a lock and of what it includes, by the keys of the file. */
 function collect(
   json: Json,
   path: string | undefined,
   version: number,
   nodes: Map<string, ConcreteNode>,
-  rootLists: { path: string | undefined; roots: readonly Root[] }[],
+  rootLists: RootList[],
   fail: Fail,
+  direct = true,
 ): void {
   if (json.concrete_specs !== undefined && !isRecord(json.concrete_specs)) {
     fail('bad-lock', 'has concrete_specs that are no mapping by hash.', '"concrete_specs"');
@@ -172,6 +183,7 @@ function collect(
   if (!Array.isArray(roots)) fail('bad-lock', 'has roots that are no list.', '"roots"');
   rootLists.push({
     path,
+    direct,
     roots: (roots as Json[]).map((root): Root => {
       if (!isRecord(root) || typeof root.hash !== 'string') {
         return fail('bad-lock', 'has a root without a hash.', '"roots"');
@@ -196,7 +208,7 @@ function collect(
   if (!isRecord(included)) return;
   for (const [below, lock] of Object.entries(included)) {
     if (isRecord(lock) && !rootLists.some((list) => list.path === below)) {
-      collect(lock, below, version, nodes, rootLists, fail);
+      collect(lock, below, version, nodes, rootLists, fail, path === undefined);
     }
   }
 }

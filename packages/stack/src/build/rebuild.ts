@@ -8,6 +8,7 @@ import { StackError } from '../error.js';
 import { reportBuild } from '../report.js';
 import { requireSigner } from '../signer.js';
 import type { Stack } from '../stack.js';
+import { tellStale } from '../stale/staleness.js';
 import { survey } from '../survey.js';
 import { openWork } from '../work.js';
 import { type AccessOptions, openAccess, openTarget } from './access.js';
@@ -48,6 +49,7 @@ export async function rebuild(caller: Caller, stack: Stack, options: RebuildOpti
   const { signal, env } = caller;
   const environment = await stack.environment();
   const graph = await stack.graph();
+  await tellStale(caller, stack);
   const { node } = findJob(graph, options.hash ?? env.SPACK_JOB_SPEC_DAG_HASH);
   const { hash, name, version } = node;
   const ended = (outcome: string): Rebuilt => ({ hash, name, version, outcome });

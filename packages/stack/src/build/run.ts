@@ -14,15 +14,18 @@ import { Spack } from '@stackwright/spack';
 import type { ConcreteNode } from '@stackwright/spack-env';
 import prettyBytes from 'pretty-bytes';
 import { type Caller, type PhaseReport, timed } from '../caller.js';
+import { writeLock } from '../concretize.js';
 import { installRootOf } from '../configuration.js';
 import { StackError } from '../error.js';
+import { shipped } from '../groups.js';
 import { billOf, type ImageOptions, packagesOfImage, stackImage } from '../image.js';
 import type { MirrorPlace, StackMirrors } from '../mirrors.js';
 import { runPage } from '../page.js';
 import { planPipeline, writeFiles } from '../pipeline.js';
 import { childEnvironment, referredVariables } from '../secrets.js';
 import { createRunSigner } from '../signer.js';
-import { hasLock, refuseStale, type Stack } from '../stack.js';
+import { hasLock, type Stack } from '../stack.js';
+import { tellStale } from '../stale/staleness.js';
 import { locate, type Survey, survey } from '../survey.js';
 import { checkWhole } from '../whole.js';
 import { openWork, type WorkFolder } from '../work.js';
@@ -38,6 +41,8 @@ export interface RunOptions extends AccessOptions, ImageOptions {
   readonly rebuild?: boolean;
   /** Go on with what an interrupted or failed run installed. */
   readonly resume?: boolean;
+  /** Go on although the lock lacks roots of the manifest, or has others. */
+  readonly stale?: boolean;
 }
 
 /** What `run.json` holds. */
@@ -72,7 +77,7 @@ export async function runStack(caller: Caller, stack: Stack, options: RunOptions
   const self: Caller = { ...caller, progress: timed(caller.progress, times) };
   const work = await openWork(self, stack, options.work);
 
-  await self.progress.phase('Read the stack', (report) => readStack(self, stack, report));
+  await self.progress.phase('Read the stack', (report) => readStack(self, stack, options, report));
   const graph = await stack.graph();
   const access = await openAccess(self, stack, work, options);
   try {
@@ -106,7 +111,13 @@ export async function runStack(caller: Caller, stack: Stack, options: RunOptions
   }
 }
 
-async function readStack({ env, signal }: Caller, stack: Stack, report: PhaseReport): Promise<void> {
+async function readStack(
+  caller: Caller,
+  stack: Stack,
+  options: RunOptions,
+  report: PhaseReport,
+): Promise<void> {
+  const { env, signal } = caller;
   const environment = await stack.environment();
   if (!(await hasLock(stack.folder))) {
     const spack = await Spack.require(`concretize ${stack.name}, which has no spack.lock`, {
@@ -114,10 +125,10 @@ async function readStack({ env, signal }: Caller, stack: Stack, report: PhaseRep
       signal,
     });
     report.line(`no spack.lock yet: Spack ${spack.version} concretizes, which can take minutes`);
-    await spack.concretize(stack.folder, { signal, onLine: report.update });
+    await writeLock(caller, stack, spack, { onLine: report.update });
   }
   const lock = await stack.lock();
-  refuseStale(environment, lock, stack.folder);
+  await tellStale(caller, stack, { refuse: true, stale: options.stale });
   report.result(`${stack.name}, ${lock.roots.length} roots, ${lock.nodes.size} specs`);
 }
 
@@ -138,7 +149,7 @@ async function checkMirrors(
   });
   const found = await checkWhole(looked, nodes, {
     staging,
-    inImage: new Set(packagesOfImage(stack, await stack.lock(), options).map((node) => node.hash)),
+    inImage: new Set(packagesOfImage(stack, await shipped(stack), options).map((node) => node.hash)),
     signal,
     onProgress: (done, all) => report.update(`checksum ${done} of ${all}`),
   });

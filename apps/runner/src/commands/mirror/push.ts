@@ -13,12 +13,13 @@ import {
 import { openBase } from '@stackwright/image';
 import { parseReference } from '@stackwright/oci';
 import { findSpackPrefix, paddedRoot } from '@stackwright/spack';
-import { childEnvironment, findSigner, readLock, type SignerOptions, stackFolder } from '@stackwright/stack';
+import { childEnvironment, findSigner, type SignerOptions, shippedOf } from '@stackwright/stack';
 import prettyBytes from 'pretty-bytes';
 import { callerOf } from '../../caller.js';
 import type { Define } from '../../command.js';
 import { type Context, note, printJson } from '../../context.js';
 import { RunnerError } from '../../exit.js';
+import { groupOption } from '../../options.js';
 import {
   count,
   failures,
@@ -32,6 +33,7 @@ import {
 interface Options extends StoreOptions, SignerOptions {
   readonly tree: string;
   readonly stack: readonly string[];
+  readonly group: readonly string[];
   readonly force?: boolean;
   readonly unsigned?: boolean;
   readonly index: boolean;
@@ -51,6 +53,7 @@ export const define: Define = (command, context) => {
     .argument('[packages...]', 'installed prefixes, names or /HASHes; all of the tree when left out')
     .requiredOption('--tree <dir>', "Spack's install tree (config:install_tree:root)")
     .addOption(repeatable('--stack <dir>', "what is in this stack's lock (repeatable)"))
+    .addOption(groupOption('of the stack only this group').default([], 'those that no other group needs'))
     .option('--unsigned', 'push without signing')
     .option('--force', 'push packages even if the mirror has them')
     .option('--no-index', 'do not update the index')
@@ -77,7 +80,7 @@ async function run(
     });
   }
   const tree = await readInstallTree(await paddedRoot(resolve(context.cwd, options.tree)));
-  const { prefixes, roots } = await choose(context, tree, packages, options.stack);
+  const { prefixes, roots } = await choose(context, tree, packages, options);
   // Its path stands in each package's metadata.
   const env = childEnvironment(context.env);
   const spackRoot = options.spackRoot ?? (await findSpackPrefix({ env, signal: context.signal })) ?? '';
@@ -161,6 +164,10 @@ function imagesOf(
 }
 
 function assertApplicable(url: string, options: Options): void {
+  if (options.group.length > 0 && options.stack.length === 0)
+    throw new RunnerError('usage', '--group names a group of a stack, and no stack is given.', {
+      hint: 'Add --stack DIR.',
+    });
   const [inapplicable] = (
     isOciUrl(url)
       ? ([
@@ -187,12 +194,12 @@ async function choose(
   context: Context,
   tree: InstallTree,
   packages: readonly string[],
-  stacks: readonly string[],
+  { stack: stacks, group }: Options,
 ): Promise<{ prefixes: string[]; roots: string[] }> {
   const chosen = new Set<string>();
   const roots = new Set<string>();
   for (const stack of stacks) {
-    const lock = await readLock(await stackFolder(context, stack));
+    const lock = await shippedOf(callerOf(context), stack, group);
     for (const hash of lock.nodes.keys()) if (tree.installed.has(hash)) chosen.add(tree.prefixes.get(hash)!);
     for (const { hash } of lock.roots) if (tree.installed.has(hash)) roots.add(hash);
   }
