@@ -12,6 +12,7 @@ class PlainProgress implements Progress {
   async phase<T>(title: string, work: (report: PhaseReport) => Promise<T>): Promise<T> {
     const started = performance.now();
     let result = '';
+    let mark = '✓';
     const write = (text: string) => note(this.context, text);
     const value = await work({
       update() {},
@@ -19,11 +20,15 @@ class PlainProgress implements Progress {
       result: (text) => {
         result = text;
       },
+      failed: (text) => {
+        mark = '✗';
+        result = text;
+      },
     }).catch((error: unknown) => {
       write(`✗ ${title}`);
       throw error;
     });
-    write(`✓ ${title}${result ? `: ${result}` : ''} (${seconds(started)})`);
+    write(`${mark} ${title}${result ? `: ${result}` : ''} (${seconds(started)})`);
     return value;
   }
 }
@@ -46,6 +51,7 @@ class TerminalProgress implements Progress {
           rendererOptions: { outputBar: Number.POSITIVE_INFINITY, persistentOutput: true },
           task: async (_none, task) => {
             let result = '';
+            let bad = false;
             const of = await work({
               update: (text) => {
                 task.title = shown(this.context, `${title}: ${text}`);
@@ -56,9 +62,15 @@ class TerminalProgress implements Progress {
               result: (text) => {
                 result = text;
               },
+              failed: (text) => {
+                bad = true;
+                result = text;
+              },
             });
             task.title = shown(this.context, `${title}${result ? `: ${result}` : ''} (${seconds(started)})`);
             value = { of };
+            // Listr marks a task by what it throws; the phase itself has come to its end.
+            if (bad) throw new Error(title);
           },
         },
       ],
@@ -68,7 +80,11 @@ class TerminalProgress implements Progress {
         rendererOptions: { logger, collapseErrors: false, showErrorMessage: false, formatOutput: 'truncate' },
         registerSignalListeners: false,
       },
-    ).run();
+    )
+      .run()
+      .catch((error: unknown) => {
+        if (!value) throw error;
+      });
     return (value as { readonly of: T }).of;
   }
 }

@@ -106,9 +106,11 @@ describe('stackwright init', () => {
       cpSync(join(quickstart, 'spack.lock'), join(at, 'spack.lock'));
       if (mirror === undefined || mirror.startsWith('/')) {
         const env = { PATH: process.env.PATH, HOME: folder };
-        expect(await call(['generate', at, '--no-prune-dag', '--stale'], { cwd: folder, env })).toMatchObject({
-          code: 0,
-        });
+        expect(await call(['generate', at, '--no-prune-dag', '--stale'], { cwd: folder, env })).toMatchObject(
+          {
+            code: 0,
+          },
+        );
         const { findings } = JSON.parse((await call(['doctor', at, '--json'], { env })).stdout);
         const bad = findings.filter(
           ({ what, state }: { what: string; state: string }) =>

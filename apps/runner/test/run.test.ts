@@ -352,6 +352,36 @@ describe.skipIf(!spack)('stackwright run with real Spack (skipped without spack 
     ]);
   });
 
+  it('leaves an index, a page and run.json when it is interrupted', { timeout: 600_000 }, async () => {
+    const interrupted = join(folder, 'interrupted');
+    cpSync(stack, interrupted, { recursive: true });
+    const file = join(interrupted, 'spack.yaml');
+    writeFileSync(
+      file,
+      readFileSync(file, 'utf8').replace(join(folder, 'opt'), join(folder, 'opt-interrupted')),
+    );
+    const target = join(folder, 'interrupted-mirror');
+    const work = join(folder, 'w-interrupted');
+    const interrupt = new AbortController();
+    const running = call(['run', interrupted, '--mirror', target, '--work', work, '--jobs', '1'], {
+      env,
+      signal: interrupt.signal,
+    });
+    const pushed = async () => {
+      const mirror = await openV3Mirror(target).catch(() => undefined);
+      return mirror ? (await presentPackages(mirror)).size : 0;
+    };
+    while ((await pushed()) < 2) await new Promise((resolve) => setTimeout(resolve, 50));
+    interrupt.abort();
+    expect((await running).code).not.toBe(0);
+    const { state, jobs } = JSON.parse(readFileSync(join(work, 'run.json'), 'utf8'));
+    const done = jobs.filter((one: { state: string }) => one.state === 'done');
+    expect(state).toBe('interrupted');
+    expect(done.length).toBeGreaterThanOrEqual(2);
+    expect((await (await openV3Mirror(target)).index()).hashes.size).toBe(done.length);
+    expect(readFileSync(join(work, 'report.html'), 'utf8')).toContain('interrupted');
+  });
+
   it('stops what depends on a package that fails, keeps the rest, and says where the log is', {
     timeout: 600_000,
   }, async () => {
@@ -374,6 +404,21 @@ describe.skipIf(!spack)('stackwright run with real Spack (skipped without spack 
     expect(stderr).toMatch(/✗ hello@2\.0/);
     expect(stderr).toMatch(/⊘ greet-scripts@0\.9.*needs hello/);
     expect(stderr).toMatch(/✓ chorus@1\.1/);
+    // The phase came to its end, and not everything in it went well.
+    expect(stderr).toMatch(/^✗ Build 9 packages: 6 built with Spack .*, 1 failed/m);
+    const result = JSON.parse(readFileSync(join(folder, 'wb/run.json'), 'utf8'));
+    const job = (name: string) => result.jobs.find((one: { name: string }) => one.name === name);
+    expect(result).toMatchObject({ state: 'failed' });
+    expect(result.image).toBeUndefined();
+    expect(job('hello')).toMatchObject({ state: 'failed', reason: expect.stringContaining('Error') });
+    expect(readFileSync(job('hello').log, 'utf8')).toContain('no-such-target');
+    expect(job('greet-scripts')).toMatchObject({
+      state: 'blocked',
+      reason: expect.stringMatching(/^needs hello@2\.0\/\w+, which failed$/),
+    });
+    const page = readFileSync(join(folder, 'wb/report.html'), 'utf8');
+    expect(page).toContain('logs/hello-');
+    expect(page).toContain('which failed');
     expect((await (await openV3Mirror(target)).index()).hashes.size).toBe(6);
   });
 });

@@ -6,6 +6,8 @@ export interface PhaseReport {
   line(text: string): void;
   /** What came of the phase, for its last line. */
   result(text: string): void;
+  /** The same, where the phase came to its end but not everything in it went well. */
+  failed(text: string): void;
 }
 
 /** Shows the phases of long work one after the other. */
@@ -26,7 +28,7 @@ export interface Caller {
 
 /** Shows nothing. */
 export const silent: Progress = {
-  phase: (_title, work) => work({ update() {}, line() {}, result() {} }),
+  phase: (_title, work) => work({ update() {}, line() {}, result() {}, failed() {} }),
 };
 
 /** The same progress that also notes how many seconds each phase took, in order. */

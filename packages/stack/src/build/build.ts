@@ -4,6 +4,7 @@ import { installedPackage, type Mirror, type Signer } from '@stackwright/buildca
 import {
   duration,
   expectedDurations,
+  type Job,
   type Pruned,
   remember,
   runPlan,
@@ -44,11 +45,24 @@ export interface BuildResult {
   /** Seconds of each job that ran. */
   readonly seconds: ReadonlyMap<string, number>;
   readonly errors: ReadonlyMap<string, unknown>;
+  /** The failed job that each blocked job needs. */
+  readonly blockedBy: ReadonlyMap<string, Job>;
 }
+
+/** What nothing had to be built for. */
+export const nothingBuilt: BuildResult = {
+  outcomes: new Map(),
+  seconds: new Map(),
+  errors: new Map(),
+  blockedBy: new Map(),
+};
+
+/** Milliseconds that an interrupted run spends on the index. */
+const indexTime = 30_000;
 
 /**
  * Builds every job of a pruned graph with Spack, signs and pushes each binary as soon as it is there, and then brings
- * the mirror's index up to date, also when some failed: what was built is not built again.
+ * the mirror's index up to date, also when some failed or the run was interrupted: what was built is not built again.
  * @throws SpackError (`missing`) when there is no Spack; jobs that fail are in the result
  */
 export async function buildMissing(
@@ -76,6 +90,7 @@ export async function buildMissing(
   const secrets = secretsOf(caller.env);
   // Installed by an earlier run or by hand, and now only packed.
   const taken = new Set<string>();
+  const blockedBy = new Map<string, Job>();
   const began = performance.now();
   let ended = 0;
   let running = 0;
@@ -107,7 +122,10 @@ export async function buildMissing(
           );
         if (event.type === 'failed')
           report.line(`✗ ${title} failed: ${withoutSecrets(describeError(event.error), secrets)}`);
-        if (event.type === 'blocked') report.line(`⊘ ${title} not built: it needs ${event.by.node.name}`);
+        if (event.type === 'blocked') {
+          blockedBy.set(hash, event.by);
+          report.line(`⊘ ${title} not built: it needs ${event.by.node.name}`);
+        }
         const left = ended > 0 ? ((performance.now() - began) / 1000 / ended) * (total - ended) : 0;
         report.update(
           `${ended} of ${total}, ${running} running${left >= 1 ? `, about ${duration(left)} left` : ''}`,
@@ -126,13 +144,14 @@ export async function buildMissing(
   const done = [...result.outcomes.values()].filter((outcome) => outcome === 'done').length;
   if (done > 0) {
     report.update('updating the index');
-    await mirror.updateIndex({ signal });
+    // An interrupted run leaves an index, too.
+    await mirror.updateIndex({ signal: signal.aborted ? AbortSignal.timeout(indexTime) : signal });
   }
-  signal.throwIfAborted();
-  report.result(
-    `${builds.length} built with Spack ${site.spack.version}${taken.size > 0 ? `, ${taken.size} were installed` : ''}${result.errors.size > 0 ? `, ${result.errors.size} failed` : ''}`,
-  );
-  return result;
+  const text = `${builds.length} built with Spack ${site.spack.version}${taken.size > 0 ? `, ${taken.size} were installed` : ''}`;
+  if (signal.aborted) report.failed(`${text}, then interrupted`);
+  else if (result.errors.size > 0) report.failed(`${text}, ${result.errors.size} failed`);
+  else report.result(text);
+  return { ...result, blockedBy };
 }
 
 export interface BuildOneOptions {

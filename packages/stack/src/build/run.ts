@@ -1,4 +1,5 @@
 import { writeFile } from 'node:fs/promises';
+import { join, relative } from 'node:path';
 import { type AssembledImage, Staging, writeLayout } from '@stackwright/image';
 import {
   engines,
@@ -16,13 +17,13 @@ import prettyBytes from 'pretty-bytes';
 import { type Caller, type PhaseReport, timed } from '../caller.js';
 import { writeLock } from '../concretize.js';
 import { installRootOf } from '../configuration.js';
-import { StackError } from '../error.js';
+import { describeError, StackError } from '../error.js';
 import { shipped } from '../groups.js';
 import { billOf, type ImageOptions, packagesOfImage, stackImage } from '../image.js';
 import type { MirrorPlace, StackMirrors } from '../mirrors.js';
 import { runPage } from '../page.js';
 import { planPipeline, writeFiles } from '../pipeline.js';
-import { childEnvironment, referredVariables } from '../secrets.js';
+import { childEnvironment, referredVariables, secretsOf, withoutSecrets } from '../secrets.js';
 import { createRunSigner } from '../signer.js';
 import { hasLock, type Stack } from '../stack.js';
 import { tellStale } from '../stale/staleness.js';
@@ -30,7 +31,7 @@ import { locate, type Survey, survey } from '../survey.js';
 import { checkWhole } from '../whole.js';
 import { openWork, type WorkFolder } from '../work.js';
 import { type Access, type AccessOptions, openAccess, openTarget } from './access.js';
-import { type BuildResult, buildMissing } from './build.js';
+import { type BuildResult, buildMissing, nothingBuilt } from './build.js';
 
 export interface RunOptions extends AccessOptions, ImageOptions {
   /** Packages built at a time. */
@@ -45,9 +46,10 @@ export interface RunOptions extends AccessOptions, ImageOptions {
   readonly stale?: boolean;
 }
 
-/** What `run.json` holds. */
+/** What `run.json` holds: written at the end of a run, whatever it came to. */
 export interface RunSummary {
   readonly stack: string;
+  readonly state: 'done' | 'failed' | 'interrupted';
   readonly mirror: string;
   readonly jobs: readonly {
     readonly hash: string;
@@ -55,8 +57,13 @@ export interface RunSummary {
     readonly version: string;
     readonly state: JobState['state'];
     readonly seconds?: number;
+    /** Why it was reused, failed or not built. */
+    readonly reason?: string;
+    /** File with what Spack printed. */
+    readonly log?: string;
   }[];
-  readonly image: {
+  /** Absent where the run did not come to it. */
+  readonly image?: {
     readonly path: string;
     readonly tag: string;
     readonly digest: string;
@@ -66,13 +73,18 @@ export interface RunSummary {
   readonly report: string;
 }
 
+/** A run that came to its image. */
+export type FinishedRun = RunSummary & Required<Pick<RunSummary, 'image'>>;
+
 const tag = 'latest';
 
 /**
  * Takes a stack all the way on this machine: reads it, asks the mirrors, writes the pipeline, builds what is missing,
  * assembles the image, reports. Nothing but the work folder, the mirror and Spack's installation tree is written.
+ * Page and `run.json` are written also when packages failed or the run was interrupted.
+ * @throws StackError `build-failed` naming the packages; AbortError when the caller's signal fires
  */
-export async function runStack(caller: Caller, stack: Stack, options: RunOptions): Promise<RunSummary> {
+export async function runStack(caller: Caller, stack: Stack, options: RunOptions): Promise<FinishedRun> {
   const times: [string, number][] = [];
   const self: Caller = { ...caller, progress: timed(caller.progress, times) };
   const work = await openWork(self, stack, options.work);
@@ -93,19 +105,38 @@ export async function runStack(caller: Caller, stack: Stack, options: RunOptions
       result(await writePipelineOf(self, stack, access.mirrors, found, work)),
     );
     const { built, mirrors } = await buildWhatIsMissing(self, stack, work, access, found, pruned, options);
-    const states = jobStates(pruned, built);
-    const image = await imageAndPage(self, stack, work, options, {
-      target: access.target,
-      mirrors,
-      found,
-      staging,
-      built,
-      states,
-      times,
-    });
-    const summary = summarize(stack, work, access.target, graph, states, image);
-    await writeFile(work.result, `${JSON.stringify(summary, null, 2)}\n`);
-    return summary;
+    const states = jobStates(pruned, built, work, secretsOf(self.env));
+    const finish = async (image: AssembledImage | undefined): Promise<RunSummary> => {
+      const state = self.signal.aborted ? 'interrupted' : image ? 'done' : 'failed';
+      const summary = summarize(stack, work, access.target, graph, { state, states, built, image });
+      await writeFile(work.result, `${JSON.stringify(summary, null, 2)}\n`);
+      await writeFile(
+        work.report,
+        runPage({
+          title: `${stack.name}: ${state}`,
+          graph,
+          states,
+          durations: built.seconds,
+          image,
+          times,
+          facts: [`Mirror: ${access.target.push}`],
+        }),
+      );
+      return summary;
+    };
+    let image: AssembledImage | undefined;
+    try {
+      self.signal.throwIfAborted();
+      if (built.errors.size > 0) throw failureOf(built, graph, work);
+      image = await self.progress.phase('Assemble the image', (report) =>
+        makeImage(self, stack, work, options, { mirrors, found, staging }, report),
+      );
+    } catch (error) {
+      // The page is worth most after a failure.
+      await finish(undefined);
+      throw error;
+    }
+    return { ...(await finish(image)), image: describeImage(image, work) };
   } finally {
     await access.mirrors.close();
   }
@@ -212,10 +243,7 @@ async function buildWhatIsMissing(
 ): Promise<{ readonly built: BuildResult; readonly mirrors: StackMirrors }> {
   const missing = pruned.graph.jobs.size;
   if (missing === 0) {
-    return {
-      built: { outcomes: new Map(), seconds: new Map(), errors: new Map() },
-      mirrors: access.mirrors,
-    };
+    return { built: nothingBuilt, mirrors: access.mirrors };
   }
   return caller.progress.phase(`Build ${missing} package${missing === 1 ? '' : 's'}`, async (report) => {
     const target = await openTarget(caller, stack, work, options, access, found, createRunSigner);
@@ -245,47 +273,6 @@ async function buildWhatIsMissing(
   });
 }
 
-/** Assembles the image unless something failed, and writes the page in any case: it is worth most after a failure. */
-async function imageAndPage(
-  caller: Caller,
-  stack: Stack,
-  work: WorkFolder,
-  options: RunOptions,
-  run: {
-    readonly target: MirrorPlace;
-    readonly mirrors: StackMirrors;
-    readonly found: Survey;
-    readonly staging: Staging;
-    readonly built: BuildResult;
-    readonly states: ReadonlyMap<string, JobState>;
-    readonly times: readonly (readonly [string, number])[];
-  },
-): Promise<AssembledImage> {
-  const { target, mirrors, found, staging, built, states, times } = run;
-  const graph = await stack.graph();
-  let image: AssembledImage | undefined;
-  try {
-    if (built.errors.size > 0) throw failureOf(built, graph, work);
-    image = await caller.progress.phase('Assemble the image', (report) =>
-      makeImage(caller, stack, work, options, { mirrors, found, staging }, report),
-    );
-    return image;
-  } finally {
-    await writeFile(
-      work.report,
-      runPage({
-        title: `${stack.name}: ${image ? 'done' : 'failed'}`,
-        graph,
-        states,
-        durations: built.seconds,
-        image,
-        times,
-        facts: [`Mirror: ${target.push}`],
-      }),
-    );
-  }
-}
-
 async function makeImage(
   caller: Caller,
   stack: Stack,
@@ -310,21 +297,41 @@ async function makeImage(
   return image;
 }
 
-/** How each job of the whole graph stands at the end. */
-function jobStates({ full, decisions }: Pruned, built: BuildResult): Map<string, JobState> {
+/** How each job of the whole graph stands at the end, and why. */
+function jobStates(
+  { full, decisions }: Pruned,
+  built: BuildResult,
+  work: WorkFolder,
+  secrets: readonly string[],
+): Map<string, JobState> {
   const states = new Map<string, JobState>();
   for (const { hash, node } of full.jobs.values()) {
     const outcome = built.outcomes.get(hash);
-    const reason = decisions.get(hash)?.reason;
-    if (outcome) states.set(hash, { state: outcome, seconds: built.seconds.get(hash) });
+    const { action, reason } = decisions.get(hash) ?? {};
+    if (outcome) states.set(hash, { state: outcome, seconds: built.seconds.get(hash), note: noteOf(hash) });
     else if (node.external) states.set(hash, { state: 'skip', note: 'external' });
-    else
-      states.set(
-        hash,
-        decisions.get(hash)?.action === 'skip' ? { state: 'reused', note: reason } : { state: 'waiting' },
-      );
+    else states.set(hash, action === 'skip' ? { state: 'reused', note: reason } : { state: 'waiting' });
   }
   return states;
+
+  function noteOf(hash: string): string | undefined {
+    const needed = built.blockedBy.get(hash);
+    if (needed) return `needs ${describeNode(needed.node)}, which failed`;
+    const error = built.errors.get(hash);
+    if (error === undefined) return undefined;
+    const log = logOf(full.jobs.get(hash)?.node, work);
+    return `${withoutSecrets(firstError(error), secrets)}; log: ${relative(work.root, log)}`;
+  }
+}
+
+/** The line of an error that says most in one line. */
+function firstError(error: unknown): string {
+  const lines = describeError(error).split('\n');
+  return (lines.find((line) => /\berror\b/i.test(line) && !/failed:$/.test(line)) ?? lines[0] ?? '').trim();
+}
+
+function logOf(node: ConcreteNode | undefined, work: WorkFolder): string {
+  return node ? join(work.logs, `${node.name}-${node.hash}.txt`) : work.logs;
 }
 
 function failureOf({ errors, outcomes }: BuildResult, graph: JobGraph, work: WorkFolder): StackError {
@@ -349,18 +356,28 @@ function summarize(
   work: WorkFolder,
   target: MirrorPlace,
   graph: JobGraph,
-  states: ReadonlyMap<string, JobState>,
-  image: AssembledImage,
+  run: {
+    readonly state: RunSummary['state'];
+    readonly states: ReadonlyMap<string, JobState>;
+    readonly built: BuildResult;
+    readonly image: AssembledImage | undefined;
+  },
 ): RunSummary {
   return {
     stack: stack.name,
+    state: run.state,
     mirror: target.push,
     jobs: [...graph.jobs.values()].map(({ hash, node }) => {
-      const { state, seconds } = states.get(hash) ?? { state: 'waiting' as const };
-      return { hash, name: node.name, version: node.version, state, seconds };
+      const { state, seconds, note } = run.states.get(hash) ?? { state: 'waiting' as const };
+      const log = run.built.seconds.has(hash) ? logOf(node, work) : undefined;
+      return { hash, name: node.name, version: node.version, state, seconds, reason: note, log };
     }),
-    image: { path: work.image, tag, digest: image.manifest.descriptor.digest, layers: image.layers.length },
+    image: run.image && describeImage(run.image, work),
     pipeline: work.pipeline,
     report: work.report,
   };
+}
+
+function describeImage({ manifest, layers }: AssembledImage, work: WorkFolder): FinishedRun['image'] {
+  return { path: work.image, tag, digest: manifest.descriptor.digest, layers: layers.length };
 }
