@@ -57,7 +57,8 @@ export async function openSite(stack: Stack, work: WorkFolder, options: SiteOpti
   const keys = join(work.keys, 'spack');
   const env = { ...environmentWithoutSecrets(options.env, needsCredentials), SPACK_GNUPGHOME: keys };
   const { signal } = options;
-  const spack = await Spack.require(options.why, { env, signal });
+  const { spack: writer } = await stack.lock();
+  const spack = await Spack.require(options.why, { env, writer, signal });
   const root = await chooseRoot(work, options.installRoot);
   if (!options.resume) {
     await rm(work.logs, { recursive: true, force: true });
