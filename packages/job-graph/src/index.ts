@@ -22,6 +22,7 @@ export type { EngineName } from './engine/engines.js';
 export { engineNamed, engines } from './engine/engines.js';
 export type { PipelineInput, PipelineMirrors } from './engine/pipeline-input.js';
 export { relocateManifest } from './engine/relocated-manifest.js';
+export type { JobSetup } from './engine/setup.js';
 export type { StackPipelineOptions } from './engine/stack-pipeline.js';
 export { stackCi, stackPipeline } from './engine/stack-pipeline.js';
 export type { JobGraphErrorCode } from './error.js';

@@ -2,9 +2,10 @@ import { jobFolder, openStack, type RebuildOptions, rebuild } from '@stackwright
 import type { Define } from '../command.js';
 import { callerOf, print, printJson } from '../context.js';
 import { collect } from '../options.js';
+import { type SpackOptions, spackOptions, withSpack } from '../stack-options.js';
 
 export const define: Define = (command, context) => {
-  command
+  spackOptions(command)
     .argument('[stack]', 'folder with spack.yaml and spack.lock (in CI: $SPACK_CONCRETE_ENV_DIR)')
     .option('--hash <hash>', 'the package to build (in CI: $SPACK_JOB_SPEC_DAG_HASH)')
     .option('--mirror <url>', "build cache to read from and write to (default: the stack's own mirror)")
@@ -15,11 +16,13 @@ export const define: Define = (command, context) => {
     .option('--no-cdash', "do not report to the stack's CDash")
     .option('--work <folder>', 'folder for logs and state (default: .stackwright/STACK)')
     .option('--json', 'print what was done as JSON')
-    .action(async (argument: string | undefined, options: RebuildOptions & { json?: boolean }) => {
-      const caller = callerOf(context, { quiet: options.json });
-      const stack = await openStack(caller, argument ?? (await jobFolder(caller)));
-      const done = await rebuild(caller, stack, options);
-      if (options.json) printJson(context, done);
-      else print(context, `${done.name}@${done.version}/${done.hash.slice(0, 7)}: ${done.outcome}`);
-    });
+    .action(
+      async (argument: string | undefined, options: RebuildOptions & SpackOptions & { json?: boolean }) => {
+        const caller = callerOf(withSpack(context, options), { quiet: options.json });
+        const stack = await openStack(caller, argument ?? (await jobFolder(caller)));
+        const done = await rebuild(caller, stack, options);
+        if (options.json) printJson(context, done);
+        else print(context, `${done.name}@${done.version}/${done.hash.slice(0, 7)}: ${done.outcome}`);
+      },
+    );
 };

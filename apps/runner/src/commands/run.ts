@@ -4,9 +4,10 @@ import { InvalidArgumentError } from 'commander';
 import type { Define } from '../command.js';
 import { callerOf, note, print, printJson } from '../context.js';
 import { collect } from '../options.js';
+import { type SpackOptions, spackOptions, withSpack } from '../stack-options.js';
 
 export const define: Define = (command, context) => {
-  command
+  spackOptions(command)
     .argument('<stack>', 'folder with spack.yaml')
     .option(
       '--mirror <url>',
@@ -21,8 +22,8 @@ export const define: Define = (command, context) => {
     .option('--install-root <folder>', 'where packages lie in the image (default: where they were built)')
     .option('--work <folder>', 'folder for all files of the run (default: .stackwright/STACK)')
     .option('--json', 'print a summary as JSON')
-    .action(async (argument: string, options: RunOptions & { json?: boolean }) => {
-      const caller = callerOf(context, { quiet: options.json });
+    .action(async (argument: string, options: RunOptions & SpackOptions & { json?: boolean }) => {
+      const caller = callerOf(withSpack(context, options), { quiet: options.json });
       const summary = await runStack(caller, await openStack(caller, argument), options);
       if (options.json) return printJson(context, summary);
       const show = (path: string) =>

@@ -94,17 +94,13 @@ ${mirrorSection(stack)}
       - build-job:
           image: ${jobImage}
           script::
-            - npx --yes stackwright@${version()} rebuild
+            - stackwright rebuild
       - any-job:
-          variables:
-            SPACK_REF: ${spackRef}
           retry:
             max: 1
             when: [runner_system_failure, stuck_or_timeout_failure]
       - reindex-job:
           image: ${jobImage}
-          script::
-            - npx --yes stackwright@${version()} mirror index {index_target_mirror}
 `;
 }
 
