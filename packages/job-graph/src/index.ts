@@ -27,6 +27,8 @@ export type { StackPipelineOptions } from './engine/stack-pipeline.js';
 export { stackCi, stackPipeline } from './engine/stack-pipeline.js';
 export type { JobGraphErrorCode } from './error.js';
 export { JobGraphError } from './error.js';
+export type { PinnedAction } from './github/actions.js';
+export { githubActions } from './github/actions.js';
 export type { DownstreamOptions } from './gitlab/downstream.js';
 export { branchName, pushDownstream } from './gitlab/downstream.js';
 export type { Job, JobGraph, LooseJob } from './graph/graph.js';

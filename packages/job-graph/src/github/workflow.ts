@@ -11,6 +11,7 @@ import { waveNumber } from '../engine/waves.js';
 import { toYaml } from '../engine/yaml-text.js';
 import { badName } from '../error.js';
 import type { Job, JobGraph } from '../graph/graph.js';
+import { githubActions } from './actions.js';
 import { machineOf } from './place.js';
 
 export interface GithubOptions {
@@ -19,13 +20,6 @@ export interface GithubOptions {
   /** The folder with `spack.yaml` and `spack.lock`, relative to the repository. */
   readonly stack: string;
 }
-
-/** Actions by commit, as a tag could be moved to other code; the tag is what a reader knows. */
-const actions = {
-  checkout: ['actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1', 'v7.0.1'],
-  upload: ['actions/upload-artifact@043fb46d1a93c77aae656e7c1c64a875d1fc6a0a', 'v7.0.1'],
-  download: ['actions/download-artifact@3e5f45b2cfb9172054b4087a40e8e0b5a5461e7c', 'v8.0.1'],
-} as const;
 
 /** Handed to the step that builds, and to no other. */
 const secrets = [
@@ -163,7 +157,7 @@ function buildJob(input: PipelineInput, options: GithubOptions, job: Job, wave: 
       {
         name: 'Keep logs',
         if: 'always()',
-        uses: actions.upload[0],
+        uses: githubActions.upload.pinned,
         with: {
           name: `logs-${id}`,
           path: [paths.logs, paths.reproduction, paths.tests, paths.userData].join('\n'),
@@ -270,7 +264,7 @@ function literal(text: string): string {
 }
 
 function checkout(): Plain {
-  return { uses: actions.checkout[0], with: { 'persist-credentials': false } };
+  return { uses: githubActions.checkout.pinned, with: { 'persist-credentials': false } };
 }
 
 /** The destination mirror's folder where it lies in the repository, which jobs do not share by themselves. */
@@ -284,7 +278,7 @@ function sharedFolder({ mirrors, settings }: PipelineInput): string | undefined 
 function fetchBinaries(mirror: string): Plain {
   return {
     name: 'Fetch binaries of earlier jobs',
-    uses: actions.download[0],
+    uses: githubActions.download.pinned,
     with: { pattern: 'binary-*', path: mirror, 'merge-multiple': true },
   };
 }
@@ -302,7 +296,7 @@ function keepBinaries(mirror: string, id: string): Plain[] {
     },
     {
       name: 'Keep binaries',
-      uses: actions.upload[0],
+      uses: githubActions.upload.pinned,
       with: { name: `binary-${id}`, path: '.stackwright-new/', 'include-hidden-files': true },
     },
   ];
@@ -311,7 +305,7 @@ function keepBinaries(mirror: string, id: string): Plain[] {
 function keepMirror(mirror: string): Plain {
   return {
     name: 'Keep the mirror',
-    uses: actions.upload[0],
+    uses: githubActions.upload.pinned,
     with: { name: 'mirror', path: mirror, overwrite: true },
   };
 }
@@ -319,10 +313,10 @@ function keepMirror(mirror: string): Plain {
 /** Writes the tag behind each pinned action. */
 function withTags(text: string): string {
   let result = text;
-  for (const [action, tag] of Object.values(actions)) {
+  for (const { pinned, version } of Object.values(githubActions)) {
     result = result.replace(
-      new RegExp(`(uses: )"?${action.replace('/', '\\/')}"?$`, 'gm'),
-      `$1${action} # ${tag}`,
+      new RegExp(`(uses: )"?${pinned.replace('/', '\\/')}"?$`, 'gm'),
+      `$1${pinned} # ${version}`,
     );
   }
   return result;
