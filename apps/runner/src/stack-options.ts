@@ -23,6 +23,30 @@ export function stackOptions(command: Command): Command {
     );
 }
 
+/** Which Spack builds: the variables of these names, as options. */
+export interface SpackOptions {
+  readonly spackRepo?: string;
+  readonly spackRef?: string;
+}
+
+/** Adds the options that say which Spack builds. */
+export function spackOptions(command: Command): Command {
+  return command
+    .option('--spack-repo <url>', "repository to clone Spack from (SPACK_REPO; default: Spack's own)")
+    .option(
+      '--spack-ref <ref>',
+      'branch, tag or commit of Spack (SPACK_REF; default: the Spack that wrote spack.lock)',
+    );
+}
+
+/** The context in which the options stand for the variables. */
+export function withSpack(context: Context, { spackRepo, spackRef }: SpackOptions): Context {
+  const env = { ...context.env };
+  if (spackRepo !== undefined) env.SPACK_REPO = spackRepo;
+  if (spackRef !== undefined) env.SPACK_REF = spackRef;
+  return { ...context, env };
+}
+
 /** The library's options for what was given on the command line. */
 export function loadOptions(options: StackOptions, context: Context): LoadOptions {
   const { platform, os, target, spack } = options;

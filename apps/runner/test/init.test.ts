@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import {
   cpSync,
   existsSync,
@@ -10,8 +10,8 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { homedir, tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { readStackSettings } from '@stackwright/spack-env';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -24,6 +24,11 @@ beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'init-'));
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
+/** A program on PATH, or where `go install` puts it. */
+const findProgram = (name: string) =>
+  [...(process.env.PATH ?? '').split(delimiter), join(homedir(), 'go/bin')]
+    .map((path) => join(path, name))
+    .find((path) => existsSync(path));
 const run = (...args: string[]) => call(args, { cwd: folder });
 const read = (file: string) => readFileSync(join(folder, file), 'utf8');
 
@@ -87,6 +92,40 @@ describe('stackwright init', () => {
         .map((line) => line.split(';')[0]),
     ).toEqual(expect.arrayContaining(['generate', 'build', 'publish-image']));
   });
+
+  it('writes a GitHub workflow that gives pull requests no secret', async () => {
+    await run('init', 'site');
+    const text = read('site/.github/workflows/stack.yml');
+    type Job = { if: string; permissions: Record<string, string>; steps: { uses?: string; with?: object }[] };
+    const workflow = parse(text) as { permissions: object; concurrency: object; jobs: Record<string, Job> };
+    expect(workflow.permissions).toEqual({});
+    expect(workflow.concurrency).toHaveProperty('group');
+    const { check, publish } = workflow.jobs;
+    expect(check).toMatchObject({
+      if: "github.event_name == 'pull_request'",
+      permissions: { contents: 'read' },
+    });
+    expect(JSON.stringify(check)).not.toContain('secrets.');
+    expect(Object.values(check!.permissions)).not.toContain('write');
+    expect(publish!.if).toBe("github.event_name == 'push'");
+    expect(JSON.stringify(publish)).toContain('secrets.SPACK_SIGNING_KEY');
+    for (const { uses, with: given } of [...check!.steps, ...publish!.steps]) {
+      if (!uses) continue;
+      expect(uses).toMatch(/@[0-9a-f]{40}$/);
+      expect(given).toMatchObject({ 'persist-credentials': false });
+    }
+  });
+
+  const actionlint = findProgram('actionlint');
+  it.skipIf(!actionlint)(
+    'writes a GitHub workflow that passes actionlint (go install github.com/rhysd/actionlint/cmd/actionlint@latest)',
+    async () => {
+      await run('init', 'site');
+      const file = join(folder, 'site/.github/workflows/stack.yml');
+      const { stdout, status } = spawnSync(actionlint!, [file], { encoding: 'utf8' });
+      expect({ stdout, status }).toEqual({ stdout: '', status: 0 });
+    },
+  );
 
   it('writes a pipeline that can be generated, for every kind of mirror, with a key made as its README says', async () => {
     cpSync(quickstart, join(folder, 'concrete'), { recursive: true });

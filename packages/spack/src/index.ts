@@ -1,6 +1,9 @@
 export type { BuildEnvironmentOptions, BuildMirror } from './build-environment.js';
 export { writeBuildEnvironment } from './build-environment.js';
+export type { LockWriter, SpackChoice } from './choice.js';
+export { chooseSpack } from './choice.js';
 export { cloneSpack } from './clone.js';
+export type { SpackErrorCode } from './error.js';
 export { SpackError } from './error.js';
 export type { RunOptions, RunResult, SpackOptions } from './spack.js';
 export { findSpackPrefix, Spack } from './spack.js';

@@ -4,6 +4,7 @@ import { homedir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { execa } from 'execa';
+import { chooseSpack, type LockWriter, usualRepository } from './choice.js';
 import { cloneSpack } from './clone.js';
 import { SpackError } from './error.js';
 import { isThere } from './is-there.js';
@@ -11,6 +12,8 @@ import { isThere } from './is-there.js';
 export interface SpackOptions {
   /** The environment of the process that looks; `SPACK_ROOT` and `PATH` are read from it. */
   readonly env: NodeJS.ProcessEnv;
+  /** The Spack that wrote the lock that is worked on: it is cloned where `SPACK_REPO` is set and `SPACK_REF` is not. */
+  readonly writer?: LockWriter;
   readonly signal?: AbortSignal;
 }
 
@@ -55,7 +58,6 @@ export interface RunResult {
 const howToGetSpack =
   'Install Spack 1.x (git clone https://github.com/spack/spack, then put its bin/ on PATH or set SPACK_ROOT),\n' +
   'or have it cloned: set SPACK_REF (a branch, tag or commit) and, for another repository, SPACK_REPO.';
-const usualRepository = 'https://github.com/spack/spack';
 
 /** A Spack that was found and answered. */
 export class Spack {
@@ -64,6 +66,8 @@ export class Spack {
     readonly executable: string,
     /** For example `1.1.0`. */
     readonly version: string,
+    /** Where it is a git clone: as much of the commit as it says. */
+    readonly commit: string | undefined,
     /** What children get as their environment: the caller decides what is in it. */
     private readonly env: NodeJS.ProcessEnv,
   ) {}
@@ -83,43 +87,59 @@ export class Spack {
       reject: false,
       cancelSignal: signal,
     });
-    const version = /^v?(\d+\.\d+\S*)/.exec(asked.stdout ?? '')?.[1];
+    const [, version, commit] = /^v?(\d+\.\d+\S*)(?: \(([0-9a-f]+)\))?/.exec(asked.stdout ?? '') ?? [];
     if (asked.failed || !version) {
       throw new SpackError(
-        'missing',
+        'broken-spack',
         `${executable} does not run: ${lastLines(asked.stderr ?? '', 3) || asked.shortMessage}`,
         {
           hint: howToGetSpack,
         },
       );
     }
-    return new Spack(executable, version, env);
+    return new Spack(executable, version, commit, env);
   }
 
   /**
    * Like `find`, for when it can't be done without. Where `SPACK_REPO` or `SPACK_REF` is set and `SPACK_ROOT` is not, that
-   * Spack is cloned into `~/.cache/stackwright/spack`.
+   * Spack is cloned into `~/.cache/stackwright/spack`, unless the one on PATH is just what `SPACK_REF` names.
    * @param why completes "Spack is needed to …"
+   * @throws SpackError (`no-spack`, `no-choice`, `no-git`, `no-reference`, `broken-spack`)
    */
   static async require(why: string, options: SpackOptions): Promise<Spack> {
-    const { env, signal } = options;
-    const cloned =
-      !env.SPACK_ROOT && (env.SPACK_REPO || env.SPACK_REF)
-        ? await cloneSpack(
-            env.SPACK_REPO || usualRepository,
-            env.SPACK_REF || 'develop',
-            join(env.XDG_CACHE_HOME || join(env.HOME || homedir(), '.cache'), 'stackwright', 'spack'),
-            signal,
-          )
-        : undefined;
-    const found = await Spack.find(cloned ? { ...options, env: { ...env, SPACK_ROOT: cloned } } : options);
-    if (!found)
-      throw new SpackError(
-        'missing',
-        `Spack is needed to ${why}, and there is none on PATH or in SPACK_ROOT.`,
-        { hint: howToGetSpack },
-      );
-    return found;
+    const { env } = options;
+    const wanted = !env.SPACK_ROOT && (env.SPACK_REPO || env.SPACK_REF);
+    const found = wanted ? await Spack.wanted(options) : await Spack.find(options);
+    if (found) return found;
+    throw new SpackError(
+      'no-spack',
+      `Spack is needed to ${why}, and there is none on PATH or in SPACK_ROOT.`,
+      { hint: howToGetSpack },
+    );
+  }
+
+  /** The Spack that `SPACK_REPO` and `SPACK_REF` name. */
+  private static async wanted(options: SpackOptions): Promise<Spack | undefined> {
+    const { env, writer, signal } = options;
+    const { repo, ref } = await chooseSpack(env, writer, signal);
+    if (!ref) {
+      throw new SpackError('no-choice', `SPACK_REPO is ${repo}, and nothing says which Spack of it.`, {
+        hint: 'Set SPACK_REF to a branch, a tag or a commit.',
+      });
+    }
+    if (!repo) {
+      const there = await Spack.find(options).catch(() => undefined);
+      if (there?.is(ref)) return there;
+    }
+    const cache = env.XDG_CACHE_HOME || join(env.HOME || homedir(), '.cache');
+    const parent = join(cache, 'stackwright', 'spack');
+    const folder = await cloneSpack(repo ?? usualRepository, ref, parent, signal);
+    return Spack.find({ ...options, env: { ...env, SPACK_ROOT: folder } });
+  }
+
+  /** Whether this is what a tag or a whole commit hash names. */
+  private is(ref: string): boolean {
+    return ref === `v${this.version}` || (this.commit !== undefined && ref.startsWith(this.commit));
   }
 
   /** The folder that Spack itself lies in, with `lib/spack`. */
@@ -164,13 +184,9 @@ export class Spack {
     if (result.failed) {
       const output = log ? await tailOf(log) : result.all;
       throw new SpackError(
-        'failed',
+        'command-failed',
         `spack ${args.slice(0, 2).join(' ')} failed:\n${explain(String(output || result.shortMessage))}`,
-        {
-          log,
-          exitCode: result.exitCode,
-          ...(log ? { hint: `All of its output: ${log}` } : {}),
-        },
+        { log, exitCode: result.exitCode, hint: log && `All of its output: ${log}` },
       );
     }
     return { stdout: String(result.stdout ?? ''), seconds };

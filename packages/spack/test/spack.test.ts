@@ -16,8 +16,10 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import {
+  chooseSpack,
   cloneSpack,
   findSpackPrefix,
+  type LockWriter,
   paddedRoot,
   Spack,
   SpackError,
@@ -41,8 +43,10 @@ describe('Spack', () => {
     const env = { PATH: folder };
     expect(await Spack.find({ env })).toBeUndefined();
     await expect(Spack.require('build libgreet', { env })).rejects.toMatchObject({
+      code: 'no-spack',
       kind: 'missing',
-      message: expect.stringMatching(/build libgreet.*\n.*git clone/s),
+      message: expect.stringContaining('build libgreet'),
+      hint: expect.stringContaining('git clone'),
     });
   });
 
@@ -204,13 +208,49 @@ describe('cloneSpack', () => {
     expect(readdirSync(parent).sort()).toEqual([first, second].sort());
   });
 
+  it('gets a short commit, one that a branch points to and one in the history', async () => {
+    const parent = join(folder, 'short');
+    const [older, newer] = [commit('1.2.1'), commit('1.2.2')];
+    expect(await cloneSpack(repository, newer.slice(0, 9), parent)).toBe(join(parent, newer));
+    expect(await cloneSpack(repository, older.slice(0, 9), parent)).toBe(join(parent, older));
+    const env = { SPACK_REPO: repository, SPACK_REF: older.slice(0, 9) };
+    expect(await chooseSpack(env, undefined)).toEqual({ repo: repository, ref: older });
+    await expect(cloneSpack(repository, '0123456789', parent)).rejects.toMatchObject({
+      code: 'no-reference',
+      message: expect.stringContaining('0123456789'),
+    });
+  });
+
   it('is what SPACK_REPO and SPACK_REF ask for, unless SPACK_ROOT says where Spack is', async () => {
     commit('1.3.0');
     const env = { PATH: process.env.PATH, XDG_CACHE_HOME: join(folder, 'cache'), SPACK_REPO: repository };
-    expect((await Spack.require('test', { env })).version).toBe('1.3.0');
+    expect((await Spack.require('test', { env: { ...env, SPACK_REF: 'develop' } })).version).toBe('1.3.0');
     expect((await Spack.require('test', { env: { ...env, SPACK_REF: 'v1.1.0' } })).version).toBe('1.1.0');
     const root = await cloneSpack(repository, 'v1.1.0', join(folder, 'clones'));
     expect((await Spack.require('test', { env: { ...env, SPACK_ROOT: root } })).version).toBe('1.1.0');
+  });
+
+  it('is the Spack that wrote the lock where SPACK_REF is not set, and never just the newest', async () => {
+    const dev = commit('1.4.0.dev0');
+    commit('1.5.0.dev0');
+    const env = { PATH: process.env.PATH, XDG_CACHE_HOME: join(folder, 'cache'), SPACK_REPO: repository };
+    const version = async (writer: LockWriter) => (await Spack.require('test', { env, writer })).version;
+    expect(await version({ version: '1.1.0', commit: dev })).toBe('1.1.0');
+    expect(await version({ version: '1.4.0.dev0', commit: dev })).toBe('1.4.0.dev0');
+    await expect(Spack.require('test', { env })).rejects.toMatchObject({
+      code: 'no-choice',
+      kind: 'input',
+      hint: expect.stringContaining('SPACK_REF'),
+    });
+  });
+
+  it('is not needed where the Spack on PATH is the one that SPACK_REF names', async () => {
+    const sha = '2e907202bcc8209a6a62243aab50c179b524cc3b';
+    const bin = join(script('same', `echo "1.1.0 (${sha})"`), 'bin');
+    for (const ref of ['v1.1.0', sha]) {
+      const env = { PATH: `${bin}:/usr/bin:/bin`, HOME: folder, SPACK_REF: ref };
+      expect((await Spack.require('test', { env })).executable).toBe(join(bin, 'spack'));
+    }
   });
 
   it('says which reference there is not', async () => {

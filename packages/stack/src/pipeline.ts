@@ -6,6 +6,7 @@ import {
   type CiSection,
   externals,
   type Flags,
+  type JobSetup,
   type PipelineFile,
   type PipelineInput,
   type Pruner,
@@ -18,13 +19,16 @@ import {
   untouched,
   upToDate,
 } from '@stackwright/job-graph';
-import { readStackSettings } from '@stackwright/spack-env';
+import { chooseSpack } from '@stackwright/spack';
+import { type Lock, readStackSettings } from '@stackwright/spack-env';
 import { stringify } from 'yaml';
 import { affectedJobs } from './affected.js';
 import type { Caller } from './caller.js';
 import { binaryMirrors, requireDestination, type StackMirrors } from './mirrors.js';
+import { withoutSecrets } from './secrets.js';
 import type { Stack } from './stack.js';
 import { locate, type Survey, survey } from './survey.js';
+import { version } from './version.js';
 
 /** A pipeline before an engine's form is given to it. */
 export interface PlannedPipeline {
@@ -77,8 +81,26 @@ export async function planPipeline(
     ci,
     dynamic,
     needsRebuild: ({ hash }) => found.packages.get(hash)?.state !== 'usable',
+    setup: await jobSetup(caller, lock),
+    // What the user asks for here goes before what the stack says.
+    fixed: ['SPACK_REPO', 'SPACK_REF'].filter((name) => env[name]),
   });
   return { ci, input };
+}
+
+/** Which Spack and which stackwright the jobs use. */
+async function jobSetup({ env, signal, note }: Caller, { spack }: Lock): Promise<JobSetup> {
+  const { repo, ref } = await chooseSpack(env, spack, signal);
+  const secret = repo !== undefined && withoutSecrets(repo, []) !== repo;
+  if (secret) {
+    note(
+      'Warning: SPACK_REPO holds a password and is not written into the pipeline: set it as a masked variable.',
+    );
+  }
+  return {
+    stackwright: { version: version(), command: env.STACKWRIGHT_COMMAND || undefined },
+    spack: { repo: secret ? undefined : repo, ref },
+  };
 }
 
 /** In a pipeline of another repository nobody can need the job that generates. */

@@ -2,14 +2,15 @@ import { concretize, openStack } from '@stackwright/stack';
 import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
 import { print, printJson } from '../context.js';
+import { type SpackOptions, spackOptions, withSpack } from '../stack-options.js';
 
 export const define: Define = (command, context) => {
-  command
+  spackOptions(command)
     .argument('<stack>', 'folder with spack.yaml')
     .option('-f, --force', 'concretize again what is concrete already')
     .option('--json', 'print the roots as JSON')
-    .action(async (argument: string, options: { force?: boolean; json?: boolean }) => {
-      const caller = callerOf(context, { quiet: options.json });
+    .action(async (argument: string, options: { force?: boolean; json?: boolean } & SpackOptions) => {
+      const caller = callerOf(withSpack(context, options), { quiet: options.json });
       const stack = await openStack(caller, argument);
       const { roots, nodes } = await concretize(caller, stack, options);
       if (options.json) printJson(context, { roots });

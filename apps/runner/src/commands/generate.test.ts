@@ -171,8 +171,65 @@ describe('generate', () => {
     expect(show('jobs_scratch_dir/concrete_environment/spack.lock')).toContain('concrete_specs');
   });
 
+  describe('tells the jobs which Spack they use', () => {
+    const written = (env: Record<string, string>, ...args: string[]) =>
+      generate(['--no-prune-dag', ...args], env).then(({ pipeline, code, said }) => {
+        expect({ code, said }).toMatchObject({ code: 0 });
+        const { variables, ...jobs } = pipeline() as Record<string, { variables?: Record<string, string> }>;
+        return { said, own: jobs, variables: variables as Record<string, string> };
+      });
+
+    it('the one that wrote the lock, where nobody says', async () => {
+      const { variables } = await written({});
+      expect(variables).toMatchObject({ SPACK_REF: 'v1.1.0', STACKWRIGHT_VERSION: expect.any(String) });
+      expect(variables).not.toHaveProperty('SPACK_REPO');
+    });
+
+    it('the one of the variables, and of the options before them', async () => {
+      const env = { SPACK_REPO: 'https://git.example.org/spack', SPACK_REF: 'v1.0.0' };
+      expect((await written(env)).variables).toMatchObject(env);
+      const { variables } = await written(env, '--spack-ref', 'v1.2.2', '--spack-repo', '/srv/spack');
+      expect(variables).toMatchObject({ SPACK_REPO: '/srv/spack', SPACK_REF: 'v1.2.2' });
+    });
+
+    it('what is asked for here, whatever the stack says', async () => {
+      edit((text) =>
+        text.replace('          retry: 1', "          retry: 1\n          variables: {SPACK_REF: 'v1.0.0'}"),
+      );
+      const refs = ({ own }: Awaited<ReturnType<typeof written>>) => [
+        ...new Set(Object.values(own).map((job) => job.variables?.SPACK_REF)),
+      ];
+      expect(refs(await written({}))).toContain('v1.0.0');
+      expect(refs(await written({}, '--spack-ref', 'v1.2.2'))).toEqual([undefined]);
+    });
+
+    it('the whole of a short commit, which git finds', async () => {
+      const repository = join(root, 'spack');
+      mkdirSync(repository);
+      const inside = (...args: string[]) =>
+        execFileSync('git', ['-C', repository, '-c', 'user.name=t', '-c', 'user.email=t@t', ...args], {
+          encoding: 'utf8',
+        }).trim();
+      inside('init', '--quiet');
+      inside('commit', '--quiet', '--allow-empty', '-m', 'x');
+      const commit = inside('rev-parse', 'HEAD');
+      inside('commit', '--quiet', '--allow-empty', '-m', 'y');
+      const { variables } = await written({ SPACK_REPO: repository }, '--spack-ref', commit.slice(0, 8));
+      expect(variables.SPACK_REF).toBe(commit);
+      const none = await generate(['--spack-ref', '01234567'], { SPACK_REPO: repository });
+      expect(none).toMatchObject({ code: 3, said: expect.stringContaining('01234567') });
+    });
+
+    it('but no password of a repository', async () => {
+      const { said } = await written({ SPACK_REPO: 'https://me:hunter22@git.example.org/spack' });
+      expect(readFileSync(join(root, '.gitlab-ci.yml'), 'utf8')).not.toContain('git.example.org');
+      expect(said).toMatch(/SPACK_REPO holds a password/);
+      expect(said).not.toContain('hunter22');
+    });
+  });
+
   it.each([
-    ['github', '.github/workflows/stack.yml', /runs-on: ubuntu/],
+    ['github', '.github/workflows/stack.yml', /image: "?debian:12/],
     ['slurm', 'stack.slurm.sh', /^#!\/usr\/bin\/env bash/],
   ])('writes for %s', async (target, file, text) => {
     const { printed } = await generate(['--target', target, '--no-prune-dag', '--json']);
@@ -186,15 +243,24 @@ describe.skipIf(!hasRsync || !existsSync(cli))(
   'gitlab-ci-local (after a build; apt-get install rsync)',
   () => {
     it('runs the parent and the generated child pipeline of the quickstart stack to the end', async () => {
-      edit((text) => text.replace('- stackwright rebuild', '- echo "$SPACK_JOB_SPEC_PKG_NAME" >> "$BUILT"'));
-      // The index job is Spack's: here it only tells that it came last.
-      writeFileSync(join(root, 'spack'), '#!/bin/sh\necho "spack $*" >> "$BUILT"\n', { mode: 0o755 });
+      // Jobs bring the stackwright that this names; it builds nothing, and makes the index of the mirror really.
+      const program = join(root, 'stackwright');
+      writeFileSync(
+        program,
+        `#!/bin/sh
+echo "$1 $SPACK_JOB_SPEC_PKG_NAME $SPACK_REF" >> "$BUILT"
+if [ "$1" = mirror ]; then exec ${process.execPath} ${cli} "$@"; fi
+`,
+        { mode: 0o755 },
+      );
       const built = join(root, '..', `${root.split('/').at(-1)}-built.txt`);
       writeFileSync(
         join(root, '.gitlab-ci.yml'),
         `stages: [generate, build]
 variables:
   BUILT: ${built}
+  STACKWRIGHT_COMMAND: ${program}
+  SPACK_REF: v1.1.1
 generate:
   stage: generate
   script:
@@ -213,22 +279,24 @@ packages:
       git('remote', 'add', 'origin', 'https://gitlab.example.invalid/group/project.git');
       commit('one');
       const require = createRequire(import.meta.url);
-      const program = join(dirname(require.resolve('gitlab-ci-local/package.json')), 'dist/index.js');
+      const gitlab = join(dirname(require.resolve('gitlab-ci-local/package.json')), 'dist/index.js');
       await promisify(execFile)(
         process.execPath,
-        [program, '--force-shell-executor', '--ignore-predefined-vars', 'CI_PIPELINE_SOURCE'],
+        [gitlab, '--force-shell-executor', '--ignore-predefined-vars', 'CI_PIPELINE_SOURCE'],
         {
           cwd: root,
-          env: { ...process.env, PATH: `${root}:${process.env.PATH}`, CI: '' },
+          env: { ...process.env, CI: '' },
           maxBuffer: 1 << 26,
         },
       );
       const order = readFileSync(built, 'utf8').trim().split('\n');
       rmSync(built);
       expect(order).toHaveLength(10);
-      expect(order.indexOf('libgreet')).toBeLessThan(order.indexOf('hello'));
-      expect(order.indexOf('quickstart-suite')).toBeGreaterThan(order.indexOf('chorus'));
-      expect(order.at(-1)).toMatch(/^spack buildcache update-index/);
+      const at = (name: string) => order.indexOf(`rebuild ${name} v1.1.1`);
+      expect(Math.min(at('libgreet'), at('chorus'))).toBeGreaterThanOrEqual(0);
+      expect(at('libgreet')).toBeLessThan(at('hello'));
+      expect(at('quickstart-suite')).toBeGreaterThan(at('chorus'));
+      expect(order.at(-1)).toMatch(/^mirror /);
     }, 180_000);
   },
 );

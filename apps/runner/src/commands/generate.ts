@@ -5,9 +5,9 @@ import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
 import { type Context, note, printJson } from '../context.js';
 import { collect, groupOption } from '../options.js';
-import { loadOptions } from '../stack-options.js';
+import { loadOptions, type SpackOptions, spackOptions, withSpack } from '../stack-options.js';
 
-interface Options extends Omit<Flags, 'forwardVariables'> {
+interface Options extends Omit<Flags, 'forwardVariables'>, SpackOptions {
   readonly platform?: string;
   readonly os?: string;
   readonly target?: string;
@@ -19,7 +19,7 @@ interface Options extends Omit<Flags, 'forwardVariables'> {
 }
 
 export const define: Define = (command, context) => {
-  command
+  spackOptions(command)
     .argument('[stack]', 'folder with spack.yaml and spack.lock', '.')
     .addOption(new Option('--target <engine>', 'the engine to write for').choices(Object.keys(engines)))
     .option('--output-file <file>', 'where the pipeline goes (default for GitLab: .gitlab-ci.yml)')
@@ -37,7 +37,7 @@ export const define: Define = (command, context) => {
     .option('--platform <name>', 'read the stack as on this platform (linux, darwin, windows)')
     .option('--os <name>', 'read the stack as on this operating system (debian12, rhel9)')
     .option('--json', 'print what was written as JSON')
-    .action((stack: string, options: Options) => run(context, stack, options));
+    .action((stack: string, options: Options) => run(withSpack(context, options), stack, options));
   // Accepted so that command lines written for Spack work: the lock is concrete already.
   for (const flag of [
     '-f, --force',

@@ -3,9 +3,10 @@ import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
 import { print, printJson } from '../context.js';
 import { collect, groupOption } from '../options.js';
+import { type SpackOptions, spackOptions, withSpack } from '../stack-options.js';
 
 export const define: Define = (command, context) => {
-  command
+  spackOptions(command)
     .argument('[stack]', 'folder with spack.yaml and spack.lock (in CI: $SPACK_CONCRETE_ENV_DIR)')
     .addOption(groupOption('look for the package in this group and what it needs only'))
     .option('--hash <hash>', 'the package to build (in CI: $SPACK_JOB_SPEC_DAG_HASH)')
@@ -18,8 +19,11 @@ export const define: Define = (command, context) => {
     .option('--work <folder>', 'folder for logs and state (default: .stackwright/STACK)')
     .option('--json', 'print what was done as JSON')
     .action(
-      async (argument: string | undefined, options: RebuildOptions & { json?: boolean; group: string[] }) => {
-        const caller = callerOf(context, { quiet: options.json });
+      async (
+        argument: string | undefined,
+        options: RebuildOptions & SpackOptions & { json?: boolean; group: string[] },
+      ) => {
+        const caller = callerOf(withSpack(context, options), { quiet: options.json });
         const opened = await openStack(caller, argument ?? (await jobFolder(caller)));
         const stack = inGroups(opened, options.group);
         const done = await rebuild(caller, stack, options);

@@ -5,9 +5,10 @@ import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
 import { note, print, printJson } from '../context.js';
 import { collect, groupOption } from '../options.js';
+import { type SpackOptions, spackOptions, withSpack } from '../stack-options.js';
 
 export const define: Define = (command, context) => {
-  command
+  spackOptions(command)
     .argument('<stack>', 'folder with spack.yaml')
     .option(
       '--mirror <url>',
@@ -24,23 +25,25 @@ export const define: Define = (command, context) => {
     .option('--install-root <folder>', 'where packages lie in the image (default: where they were built)')
     .option('--work <folder>', 'folder for all files of the run (default: .stackwright/STACK)')
     .option('--json', 'print a summary as JSON')
-    .action(async (argument: string, options: RunOptions & { json?: boolean; group: string[] }) => {
-      const caller = callerOf(context, { quiet: options.json });
-      const stack = inGroups(await openStack(caller, argument), options.group);
-      const summary = await runStack(caller, stack, options);
-      if (options.json) return printJson(context, summary);
-      const show = (path: string) =>
-        path.startsWith(`${context.cwd}/`) ? path.slice(context.cwd.length + 1) : path;
-      note(context, '');
-      print(context, `image    oci:${show(summary.image.path)}:${summary.image.tag}`);
-      print(context, `digest   ${summary.image.digest}`);
-      print(
-        context,
-        `mirror   ${summary.mirror.startsWith('file://') ? show(summary.mirror.slice(7)) : summary.mirror}`,
-      );
-      print(context, `pipeline ${show(summary.pipeline)}`);
-      print(context, `report   ${show(summary.report)}`);
-    });
+    .action(
+      async (argument: string, options: RunOptions & SpackOptions & { json?: boolean; group: string[] }) => {
+        const caller = callerOf(withSpack(context, options), { quiet: options.json });
+        const stack = inGroups(await openStack(caller, argument), options.group);
+        const summary = await runStack(caller, stack, options);
+        if (options.json) return printJson(context, summary);
+        const show = (path: string) =>
+          path.startsWith(`${context.cwd}/`) ? path.slice(context.cwd.length + 1) : path;
+        note(context, '');
+        print(context, `image    oci:${show(summary.image.path)}:${summary.image.tag}`);
+        print(context, `digest   ${summary.image.digest}`);
+        print(
+          context,
+          `mirror   ${summary.mirror.startsWith('file://') ? show(summary.mirror.slice(7)) : summary.mirror}`,
+        );
+        print(context, `pipeline ${show(summary.pipeline)}`);
+        print(context, `report   ${show(summary.report)}`);
+      },
+    );
 };
 
 function positive(text: string): number {

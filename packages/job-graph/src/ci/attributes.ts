@@ -114,3 +114,9 @@ export function isList(value: Value | undefined): value is readonly Value[] {
 export function isMapping(value: Value | undefined): value is Attributes {
   return value instanceof Map;
 }
+
+/** A script's commands in one list. */
+export function commands(value: Value | undefined): string[] {
+  if (!isList(value)) return [];
+  return value.flatMap((item) => (isList(item) ? item.map(String) : [String(item)]));
+}

@@ -80,10 +80,23 @@ describe('jobAttributes', () => {
     expect(service('noop', ...sections).image).toBe('a');
   });
 
-  it('does not let the index job have another script', () => {
-    expect(service('reindex', { 'reindex-job': { script: ['mine'] } }).script).toEqual([
-      'spack buildcache update-index --keys {index_target_mirror}',
+  it('has our index job, and leaves one alone that the stack has a script for', () => {
+    const script = (section: object) => service('reindex', section).script;
+    expect(script({ 'reindex-job': { tags: ['x'] } })).toEqual([
+      'stackwright mirror index {index_target_mirror} --keys',
     ]);
+    expect(script({ 'reindex-job': { 'script:': ['mine'] } })).toEqual(['mine']);
+    expect(script({ 'reindex-job': { script: ['mine'] } })).toEqual(['mine']);
+  });
+
+  it('takes away variables that are fixed for the whole pipeline', () => {
+    const section = { 'pipeline-gen': [{ 'any-job': { variables: { SPACK_REF: 'old', A: '1' } } }] };
+    const { build, service } = inputOf(mini, section, { fixed: ['SPACK_REF'] }).attributes;
+    for (const own of [build.get(hashOf(mini, 'libgreet'))!, service.reindex]) {
+      const variables = toPlain(own.get('variables')!.value) as Record<string, string>;
+      expect(variables).not.toHaveProperty('SPACK_REF');
+      expect(variables.A).toBe('1');
+    }
   });
 
   it('activates the environment before a script that builds in it, and says so', () => {

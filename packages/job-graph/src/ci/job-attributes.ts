@@ -1,10 +1,10 @@
 import type { ConcreteNode } from '@stackwright/spack-env';
-import { commands } from '../engine/job-script.js';
 import type { Job } from '../graph/graph.js';
 import { architectureOf, compilerOf, variantsOf } from '../graph/node-text.js';
 import type { Pruned } from '../prune/prune.js';
 import {
   type Attributes,
+  commands,
   isList,
   isMapping,
   type Mode,
@@ -35,6 +35,8 @@ export interface AttributeOptions {
   readonly matches: (node: ConcreteNode, match: string) => boolean;
   /** What a dynamic mapping answered, by the section's place in `ci.sections` and the job's hash. */
   readonly dynamic?: ReadonlyMap<number, ReadonlyMap<string, Attributes>>;
+  /** Names of variables that no job has of its own: the whole pipeline's value counts. */
+  readonly fixed?: readonly string[];
 }
 
 const serviceKinds: readonly ServiceKind[] = ['copy', 'cleanup', 'noop', 'reindex', 'signing'];
@@ -49,7 +51,7 @@ export function jobAttributes(
   ci: CiSection,
   options: AttributeOptions,
 ): JobAttributes {
-  const steps = stepsOf(ci);
+  const steps = stepsOf(ci, options.fixed);
   const build = new Map<string, Attributes>();
   const shared = new Map<string, Attributes>();
   const notes = new Set<string>();
@@ -70,7 +72,8 @@ export function jobAttributes(
       const own = steps.flatMap(({ section }) =>
         section.type === 'job' && (section.kind === kind || section.kind === 'any') ? [section] : [],
       );
-      return [kind, own.reduce<Attributes>((old, change) => apply(old, change), new Map())];
+      const applied = own.reduce<Attributes>((old, change) => apply(old, change), new Map());
+      return [kind, kind === 'reindex' ? withIndexScript(applied) : applied];
     }),
   ) as Record<ServiceKind, Attributes>;
   return { build, service, notes: [...notes] };
@@ -88,10 +91,11 @@ interface Change {
   readonly merge?: Attributes | undefined;
 }
 
-function stepsOf(ci: CiSection): Step[] {
+function stepsOf(ci: CiSection, fixed: readonly string[] = []): Step[] {
   const own = (sections: readonly GenSection[]) => sections.map((section) => ({ section, place: -1 }));
   const given = ci.sections.map((section, place) => ({ section, place }));
-  return [...own(rules), ...given, ...own(defaults)].reverse();
+  const without = fixed.map((name) => section('any', undefined, { variables: { [`${name}:`]: null } }));
+  return [...own([...without, ...rules]), ...given, ...own(defaults)].reverse();
 }
 
 /** The changes for one job in order, and a key that is the same for jobs with the same changes. */
@@ -160,8 +164,20 @@ const defaults: readonly GenSection[] = [
   section('noop', { script: ['echo "All specs already up to date, nothing to rebuild."'] }),
 ];
 
+/** What the index job runs where its stack does not say. Spack installs only from a mirror that lists its keys. */
+export const indexCommand = 'stackwright mirror index {index_target_mirror} --keys';
+
+/**
+ * A reindex job does what its stack says. Otherwise it is ours: Spack's `update-index` reads every package anew, and does
+ * not fail when it could not read one. (Spack itself replaces every script of this job by its own.)
+ */
+function withIndexScript(attributes: Attributes): Attributes {
+  if (attributes.has('script')) return attributes;
+  const script: Value = [indexCommand];
+  return new Map([['script', { mode: 'replace' as Mode, value: script }], ...attributes]);
+}
+
 const rules: readonly GenSection[] = [
-  section('reindex', { 'script:': ['spack buildcache update-index --keys {index_target_mirror}'] }),
   section('cleanup', { 'script:': ['spack -d mirror destroy {mirror_prefix}/$CI_PIPELINE_ID'] }),
   section('signing', { tags: ['aws', 'protected', 'notary'] }),
   section('any', undefined, { tags: reservedTags }),

@@ -45,6 +45,8 @@ export interface Settings {
   readonly generateJob: { readonly job: string; readonly pipeline: string | undefined } | undefined;
   /** Whether this runs in a job of a CI server. */
   readonly inCi: boolean;
+  /** Whether this runs in a child pipeline of GitLab, which can have children of its own, and they none. */
+  readonly inChildPipeline: boolean;
   /** Names of dynamic mappings that match are not asked. */
   readonly skipDynamicMapping: RegExp | undefined;
 }
@@ -91,6 +93,7 @@ export function readSettings(env: NodeJS.ProcessEnv, flags: Flags, folder: strin
     ),
     generateJob: env.CI_JOB_NAME ? { job: env.CI_JOB_NAME, pipeline: env.CI_PIPELINE_ID } : undefined,
     inCi: Boolean(env.CI),
+    inChildPipeline: env.CI_PIPELINE_SOURCE === 'parent_pipeline',
     skipDynamicMapping: pattern(env.SPACK_CI_SKIP_DYNAMIC_MAPPING),
   };
 }

@@ -5,6 +5,7 @@ import { type Flags, readSettings } from '../ci/settings.js';
 import type { JobGraph } from '../graph/graph.js';
 import { externals, prune } from '../prune/prune.js';
 import type { PipelineInput } from './pipeline-input.js';
+import type { JobSetup } from './setup.js';
 
 /** Everything for a pipeline of a graph, with a `ci` section and as little else as can be. */
 export function inputOf(
@@ -16,6 +17,8 @@ export function inputOf(
     mirror?: string;
     folder?: string;
     buildGroup?: string;
+    setup?: JobSetup;
+    fixed?: readonly string[];
   } = {},
 ): PipelineInput {
   const pruned = prune(full, [externals]);
@@ -25,12 +28,16 @@ export function inputOf(
   return {
     pruned,
     ci: section,
-    attributes: jobAttributes(pruned, section, { matches: (node, match) => satisfies(node, match, nodes) }),
+    attributes: jobAttributes(pruned, section, {
+      matches: (node, match) => satisfies(node, match, nodes),
+      fixed: more.fixed,
+    }),
     settings: readSettings(more.env ?? {}, more.flags ?? {}, more.folder ?? '/project'),
     mirrors: { destination: { fetch: url, push: url } },
     cdash: more.buildGroup
       ? { buildGroup: more.buildGroup, buildStamp: `20260101-0000-${more.buildGroup}` }
       : undefined,
     needsRebuild: () => true,
+    setup: more.setup,
   };
 }

@@ -1,9 +1,12 @@
-import { type Attributes, isList, isMapping, toPlain, type Value } from '../ci/attributes.js';
+import { type Attributes, commands, isMapping, toPlain } from '../ci/attributes.js';
 import { JobGraphError } from '../error.js';
 import { type Job, shortName } from '../graph/graph.js';
+import { type JobSetup, type SetupLines, setupOf } from './setup.js';
 
 /** What a job does, as engines other than GitLab need it. */
 export interface JobScript {
+  /** What comes first: brings what the other commands call. */
+  readonly setup: SetupLines;
   readonly before: readonly string[];
   readonly script: readonly string[];
   readonly after: readonly string[];
@@ -14,20 +17,28 @@ export interface JobScript {
   readonly timeout: number | undefined;
 }
 
-/** A script's commands in one list. */
-export function commands(value: Value | undefined): string[] {
-  if (!isList(value)) return [];
-  return value.flatMap((item) => (isList(item) ? item.map(String) : [String(item)]));
+/** Where a job runs, and for what. */
+export interface JobPlace {
+  /** The folder of the environment, for `{env_dir}`. */
+  readonly environment: string;
+  /** What jobs are to bring by themselves; nothing when left out. */
+  readonly setup?: JobSetup;
+  /** Whose script it is, for messages. */
+  readonly job?: Job;
 }
 
 /** @throws JobGraphError (`input`) for attributes without a script, or with a timeout that is no time */
-export function jobScript(attributes: Attributes | undefined, environment: string, job?: Job): JobScript {
+export function jobScript(
+  attributes: Attributes | undefined,
+  { environment, setup, job }: JobPlace,
+): JobScript {
   const at = (key: string) => attributes?.get(key)?.value;
   const fill = (lines: readonly string[]) => lines.map((line) => line.replaceAll('{env_dir}', environment));
   if (at('script') === undefined) throw noScript(job);
   const image = at('image');
   const name = isMapping(image) ? image.get('name')?.value : image;
   return {
+    setup: setupOf(attributes, setup),
     before: commands(at('before_script')),
     script: fill(commands(at('script'))),
     after: commands(at('after_script')),

@@ -4,6 +4,7 @@ import { artifactPaths, type Settings } from '../ci/settings.js';
 import type { Job } from '../graph/graph.js';
 import type { Pruned } from '../prune/prune.js';
 import { cdashBuildName } from './cdash-name.js';
+import { type JobSetup, setupVariables } from './setup.js';
 
 /** The mirrors that a pipeline names. */
 export interface PipelineMirrors {
@@ -24,6 +25,8 @@ export interface PipelineInput {
   readonly needsRebuild: (job: Job) => boolean;
   /** The Spack that wrote the lock, and so the one that its jobs are to use. */
   readonly spack?: { readonly version: string; readonly commit?: string };
+  /** What jobs bring by themselves; nothing when left out. */
+  readonly setup?: JobSetup;
 }
 
 /** A part of a pipeline as plain data, as it is written in YAML or JSON. */
@@ -47,7 +50,11 @@ export function jobVariables(
 }
 
 /** What every job of a pipeline is told. */
-export function pipelineVariables({ settings, spack }: PipelineInput): Readonly<Record<string, string>> {
+export function pipelineVariables({
+  settings,
+  spack,
+  setup,
+}: PipelineInput): Readonly<Record<string, string>> {
   const paths = artifactPaths(settings);
   const python = (value: boolean) => (value ? 'True' : 'False');
   const variables: Record<string, string> = {
@@ -69,7 +76,10 @@ export function pipelineVariables({ settings, spack }: PipelineInput): Readonly<
     ...settings.forwarded,
   };
   if (settings.stackName) variables.SPACK_CI_STACK_NAME = settings.stackName;
-  return Object.fromEntries(
-    Object.entries(variables).map(([name, value]) => [name, value.replaceAll('\\', '/')]),
-  );
+  return {
+    ...Object.fromEntries(
+      Object.entries(variables).map(([name, value]) => [name, value.replaceAll('\\', '/')]),
+    ),
+    ...(setup && setupVariables(setup)),
+  };
 }

@@ -8,6 +8,7 @@ import type { Job } from '../graph/graph.js';
 import { matcherOf } from '../graph/matcher.js';
 import type { Pruned } from '../prune/prune.js';
 import type { PipelineInput, PipelineMirrors } from './pipeline-input.js';
+import type { JobSetup } from './setup.js';
 
 /** What a pipeline depends on beside the stack. */
 export interface StackPipelineOptions {
@@ -24,6 +25,10 @@ export interface StackPipelineOptions {
   readonly dynamic?: ReadonlyMap<number, ReadonlyMap<string, Attributes>>;
   /** Whether no mirror has the package. Every job needs a build where this is left out. */
   readonly needsRebuild?: (job: Job) => boolean;
+  /** What jobs bring by themselves; nothing when left out. */
+  readonly setup?: JobSetup;
+  /** Names of variables that the whole pipeline gets and that the `ci` section must not give other values. */
+  readonly fixed?: readonly string[];
 }
 
 /**
@@ -35,18 +40,19 @@ export function stackPipeline(
   lock: Lock,
   options: StackPipelineOptions,
 ): PipelineInput {
-  const { pruned, settings, mirrors, env, time, dynamic, needsRebuild = () => true } = options;
+  const { pruned, settings, mirrors, env, time, dynamic, needsRebuild = () => true, setup, fixed } = options;
   const ci = options.ci ?? stackCi(environment);
   const buildGroup = buildGroupOf(environment);
   return {
     pruned,
     ci,
-    attributes: jobAttributes(pruned, ci, { matches: matcherOf(lock), dynamic }),
+    attributes: jobAttributes(pruned, ci, { matches: matcherOf(lock), dynamic, fixed }),
     settings,
     mirrors,
     cdash: buildGroup ? { buildGroup, buildStamp: buildStamp(env, buildGroup, time) } : undefined,
     needsRebuild,
     spack: lock.spack,
+    setup,
   };
 }
 

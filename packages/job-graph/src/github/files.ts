@@ -5,10 +5,10 @@ import { JobGraphError } from '../error.js';
 import { callingWorkflow, type GithubOptions, githubWorkflow, waveWorkflow } from './workflow.js';
 
 /** GitHub does not start a workflow whose file is larger than 512 KB. */
-const maximumBytes = 512_000;
+export const maximumBytes = 512_000;
 
 /** GitHub calls no more than this many other workflows in one run. */
-const maximumCalls = 50;
+export const maximumCalls = 50;
 
 /**
  * A workflow, in as many files as GitHub's limit asks for: a workflow that is too large calls others, which stand

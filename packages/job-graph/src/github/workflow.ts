@@ -5,26 +5,21 @@ import { artifactPaths } from '../ci/settings.js';
 import { endScripts } from '../engine/end-scripts.js';
 import { type JobScript, jobScript } from '../engine/job-script.js';
 import { jobVariables, type PipelineInput, type Plain, pipelineVariables } from '../engine/pipeline-input.js';
+import { setupTexts } from '../engine/setup.js';
+import { shellWord } from '../engine/shell.js';
 import { waveNumber } from '../engine/waves.js';
 import { toYaml } from '../engine/yaml-text.js';
 import { badName } from '../error.js';
 import type { Job, JobGraph } from '../graph/graph.js';
+import { githubActions } from './actions.js';
+import { machineOf } from './place.js';
 
 export interface GithubOptions {
   /** The workflow's name, and what its concurrency group is called after. */
   readonly name: string;
   /** The folder with `spack.yaml` and `spack.lock`, relative to the repository. */
   readonly stack: string;
-  /** Labels of the runners; GitHub's own Ubuntu when left out and no tag names a hosted runner. */
-  readonly runsOn?: readonly string[];
 }
-
-/** Actions by commit, as a tag could be moved to other code; the tag is what a reader knows. */
-const actions = {
-  checkout: ['actions/checkout@11bd71901bbe5b1630ceea73d27597364c9af683', 'v4.2.2'],
-  upload: ['actions/upload-artifact@ea165f8d65b6e75b540449e92b4886f43607fa02', 'v4.6.2'],
-  download: ['actions/download-artifact@d3f86a106a0bac45b974a628896c90dbdf5c8093', 'v4.3.0'],
-} as const;
 
 /** Handed to the step that builds, and to no other. */
 const secrets = [
@@ -41,8 +36,6 @@ const open = `$${'{{'}`;
 function expression(text: string): string {
   return `${open} ${text} }}`;
 }
-
-const hosted = /^(ubuntu|windows|macos)-[\w.-]+$/;
 
 /**
  * A GitHub Actions workflow: a job a package, with `needs`; other workflows can call it. Binaries go from job to job
@@ -101,7 +94,11 @@ function head(input: PipelineInput, options: GithubOptions): Plain {
       workflow_dispatch: null,
     },
     permissions: { contents: 'read' },
-    env: environmentOf({ ...pipelineVariables(input), SPACK_CONCRETE_ENV_DIR: options.stack || '.' }),
+    env: environmentOf({
+      ...pipelineVariables(input),
+      SPACK_CONCRETE_ENV_DIR: options.stack || '.',
+      ...Object.fromEntries(setupTexts(input).map((text, at) => [setupVariable(at), text])),
+    }),
   };
 }
 
@@ -121,7 +118,11 @@ function buildJobs(input: PipelineInput, options: GithubOptions, wave: JobGraph)
 }
 
 function buildJob(input: PipelineInput, options: GithubOptions, job: Job, wave: JobGraph): Plain {
-  const script = jobScript(input.attributes.build.get(job.hash), options.stack || '.', job);
+  const script = jobScript(input.attributes.build.get(job.hash), {
+    environment: options.stack || '.',
+    setup: input.setup,
+    job,
+  });
   const paths = artifactPaths(input.settings);
   const mirror = sharedFolder(input);
   const needs = job.dependencies.flatMap((hash) => {
@@ -134,19 +135,20 @@ function buildJob(input: PipelineInput, options: GithubOptions, job: Job, wave: 
   return {
     name: literal(`${job.node.name}@${job.node.version} /${job.hash.slice(0, 7)}`),
     needs: needs.length > 0 ? needs : undefined,
-    ...placeOf(script, options),
+    ...machineOf(script, job.node).machine,
     'timeout-minutes': Math.ceil((script.timeout ?? 6 * 3600) / 60),
     permissions: permissions(input),
     env: environmentOf({ ...script.variables, ...jobVariables(input, job) }),
     steps: [
       checkout(),
+      ...setUp(input, script),
       ...(mirror && whole.dependencies.length > 0 ? [fetchBinaries(mirror)] : []),
       ...(mirror ? [{ name: 'Remember what is new', run: 'touch .stackwright-start' }] : []),
       {
         name: 'Build',
         shell: 'bash',
         env: secretValues(),
-        run: [...script.before, ...script.script].join('\n'),
+        run: [...sourced(input, script.setup.spack), ...script.before, ...script.script].join('\n'),
       },
       ...(script.after.length > 0
         ? [{ name: 'After', if: 'always()', shell: 'bash', run: script.after.join('\n') }]
@@ -155,7 +157,7 @@ function buildJob(input: PipelineInput, options: GithubOptions, job: Job, wave: 
       {
         name: 'Keep logs',
         if: 'always()',
-        uses: actions.upload[0],
+        uses: githubActions.upload.pinned,
         with: {
           name: `logs-${id}`,
           path: [paths.logs, paths.reproduction, paths.tests, paths.userData].join('\n'),
@@ -180,19 +182,54 @@ function endJobs(
       needs: builds.length > 0 ? builds : undefined,
       // Failed builds do not keep the others' binaries out of the index.
       if: expression('!cancelled()'),
-      ...placeOf(own, options),
+      ...machineOf(own, someNode(input)).machine,
       'timeout-minutes': 120,
       permissions: permissions(input),
       env: Object.keys(own.variables).length > 0 ? environmentOf(own.variables) : undefined,
       steps: [
         checkout(),
+        ...setUp(input, own),
         ...(mirror && builds.length > 0 ? [fetchBinaries(mirror)] : []),
-        { name: 'Run', shell: 'bash', env: secretValues(), run: [...own.before, ...own.script].join('\n') },
+        {
+          name: 'Run',
+          shell: 'bash',
+          env: secretValues(),
+          run: [...sourced(input, own.setup.spack), ...own.before, ...own.script].join('\n'),
+        },
         ...(mirror ? [keepMirror(mirror)] : []),
       ],
     };
   }
   return jobs;
+}
+
+/**
+ * The variable that holds a text of the jobs' setups. The texts stand once in a workflow, not in each of its jobs, which
+ * would not leave room for many of them.
+ */
+function setupVariable(at: number): string {
+  return `STACKWRIGHT_SETUP_${at}`;
+}
+
+function sourced(input: PipelineInput, texts: readonly string[]): string[] {
+  if (texts.length === 0) return [];
+  const all = setupTexts(input);
+  return texts.map((text) => `eval "$${setupVariable(all.indexOf(text))}"`);
+}
+
+/** A step of its own, which gets no secret, brings the programs that the job calls. */
+function setUp(input: PipelineInput, { setup: { tools, stackwright } }: JobScript): Plain[] {
+  const lines = sourced(input, [...tools, ...stackwright]);
+  if (lines.length === 0) return [];
+  if (stackwright.length > 0)
+    lines.push('ls -d "$tools"/bin "$tools"/node-*/bin 2>/dev/null >> "$GITHUB_PATH" || true');
+  return [{ name: 'Set up', shell: 'bash', run: lines.join('\n') }];
+}
+
+/** A job after all builds runs where packages are built. */
+function someNode({ pruned }: PipelineInput): Job['node'] | undefined {
+  const [job] = [...pruned.graph.jobs.values(), ...pruned.full.jobs.values()];
+  return job?.node;
 }
 
 function secretValues(): Plain {
@@ -204,15 +241,6 @@ function idOf({ node, hash }: Job): string {
   const safe = (text: string) => text.replace(/[^\w-]/g, '-');
   const name = safe(node.name);
   return `${/^[a-z_]/i.test(name) ? '' : '_'}${name.slice(0, 80)}-${safe(hash.slice(0, 12))}`;
-}
-
-function placeOf({ image, tags }: JobScript, { runsOn }: GithubOptions): Plain {
-  const own = tags.find((tag) => hosted.test(tag));
-  const labels = runsOn && runsOn.length > 0 ? runsOn : [own ?? 'ubuntu-24.04'];
-  return {
-    'runs-on': labels.length === 1 ? labels[0] : labels,
-    container: image ? { image } : undefined,
-  };
 }
 
 /** Only a mirror in GitHub's own registry needs more than to read the repository. */
@@ -236,7 +264,7 @@ function literal(text: string): string {
 }
 
 function checkout(): Plain {
-  return { uses: actions.checkout[0], with: { 'persist-credentials': false } };
+  return { uses: githubActions.checkout.pinned, with: { 'persist-credentials': false } };
 }
 
 /** The destination mirror's folder where it lies in the repository, which jobs do not share by themselves. */
@@ -250,7 +278,7 @@ function sharedFolder({ mirrors, settings }: PipelineInput): string | undefined 
 function fetchBinaries(mirror: string): Plain {
   return {
     name: 'Fetch binaries of earlier jobs',
-    uses: actions.download[0],
+    uses: githubActions.download.pinned,
     with: { pattern: 'binary-*', path: mirror, 'merge-multiple': true },
   };
 }
@@ -262,13 +290,13 @@ function keepBinaries(mirror: string, id: string): Plain[] {
       shell: 'bash',
       run: [
         'mkdir -p .stackwright-new',
-        `cd ${quote(mirror)}`,
+        `cd ${shellWord(mirror)}`,
         'find . -type f -newer "$GITHUB_WORKSPACE/.stackwright-start" -exec cp --parents -t "$GITHUB_WORKSPACE/.stackwright-new" {} +',
       ].join('\n'),
     },
     {
       name: 'Keep binaries',
-      uses: actions.upload[0],
+      uses: githubActions.upload.pinned,
       with: { name: `binary-${id}`, path: '.stackwright-new/', 'include-hidden-files': true },
     },
   ];
@@ -277,22 +305,18 @@ function keepBinaries(mirror: string, id: string): Plain[] {
 function keepMirror(mirror: string): Plain {
   return {
     name: 'Keep the mirror',
-    uses: actions.upload[0],
+    uses: githubActions.upload.pinned,
     with: { name: 'mirror', path: mirror, overwrite: true },
   };
-}
-
-function quote(text: string): string {
-  return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 /** Writes the tag behind each pinned action. */
 function withTags(text: string): string {
   let result = text;
-  for (const [action, tag] of Object.values(actions)) {
+  for (const { pinned, version } of Object.values(githubActions)) {
     result = result.replace(
-      new RegExp(`(uses: )"?${action.replace('/', '\\/')}"?$`, 'gm'),
-      `$1${action} # ${tag}`,
+      new RegExp(`(uses: )"?${pinned.replace('/', '\\/')}"?$`, 'gm'),
+      `$1${pinned} # ${version}`,
     );
   }
   return result;

@@ -5,6 +5,7 @@ import type { PipelineInput, Plain } from '../engine/pipeline-input.js';
 import { waveNumber, wavesOf } from '../engine/waves.js';
 import { toYaml } from '../engine/yaml-text.js';
 import type { JobGraph } from '../graph/graph.js';
+import { fitsMemory, limitWarnings } from './limits.js';
 import { assemblePipeline, type BuildJob, gitlabPipeline, type Pipeline } from './pipeline.js';
 
 /** GitLab refuses a child pipeline whose YAML is larger. */
@@ -16,21 +17,29 @@ export interface WrittenPipeline {
   readonly files: readonly PipelineFile[];
   /** The graph of each file's build jobs; one where there is one file. */
   readonly waves: readonly JobGraph[];
+  /** What a GitLab server with the usual settings would not take. */
+  readonly warnings: readonly string[];
 }
 
 /**
- * Writes a pipeline. What is too large for one file is first made smaller (what most jobs share goes into `default`)
+ * Writes a pipeline. What is too large for one file, or for GitLab's memory, is first made smaller (what most jobs share goes into `default`)
  * and then cut into waves: child pipelines under one parent, each with the jobs of some levels.
  * @param path where the pipeline's file goes, relative to the project's folder; waves go beside it
  */
 export function gitlabFiles(input: PipelineInput, path: string, limit = maximumBytes): WrittenPipeline {
   const whole = gitlabPipeline(input);
-  const { graph } = input.pruned;
-  const text = toYaml(assemblePipeline(whole));
-  if (bytes(text) <= limit) return { files: [{ path, text }], waves: [graph] };
-  const smaller = toYaml(assemblePipeline(withDefault(whole)));
-  if (bytes(smaller) <= limit) return { files: [{ path, text: smaller }], waves: [graph] };
-  return inWaves(input, whole, path, { limit, whole: bytes(smaller) });
+  const content = assemblePipeline(whole);
+  const text = toYaml(content);
+  if (bytes(text) <= limit && fitsMemory(content)) return oneFile(input, path, text, content);
+  const smaller = assemblePipeline(withDefault(whole));
+  const smallerText = toYaml(smaller);
+  if (bytes(smallerText) <= limit) return oneFile(input, path, smallerText, smaller);
+  return inWaves(input, whole, path, { limit, whole: bytes(smallerText) });
+}
+
+function oneFile(input: PipelineInput, path: string, text: string, content: Plain): WrittenPipeline {
+  const warnings = limitWarnings([{ path, content }], input.settings.inChildPipeline);
+  return { files: [{ path, text }], waves: [input.pruned.graph], warnings };
 }
 
 /** Moves what most build jobs have in common to `default`, which the other jobs then do not take. */
@@ -111,11 +120,14 @@ function inWaves(
     limit,
     write: (wave) => toYaml(assemblePipeline(pipelineOf(wave))),
   });
+  const contents = waves.map((wave) => assemblePipeline(pipelineOf(wave.graph)));
   const ends = new Map([...whole.services].filter(([name]) => !name.startsWith('joint-')));
   const texts = waves.map((wave) => wave.text);
   if (ends.size > 0) {
     const stages = whole.stages.filter((stage) => [...ends.values()].some((body) => body.stage === stage));
-    texts.push(toYaml(assemblePipeline({ ...whole, stages, builds: new Map(), services: ends, joints: [] })));
+    const last = assemblePipeline({ ...whole, stages, builds: new Map(), services: ends, joints: [] });
+    contents.push(last);
+    texts.push(toYaml(last));
   }
   const extension = extname(path);
   const stem = join(dirname(path), basename(path, extension));
@@ -123,8 +135,18 @@ function inWaves(
     path: `${stem}-wave-${waveNumber(at, texts.length)}${extension || '.yml'}`,
     text,
   }));
-  const parent = toYaml(assemblePipeline(parentOf(input, whole, files)));
-  return { files: [{ path, text: parent }, ...files], waves: waves.map((wave) => wave.graph) };
+  const parent = assemblePipeline(parentOf(input, whole, files));
+  return {
+    files: [{ path, text: toYaml(parent) }, ...files],
+    waves: waves.map((wave) => wave.graph),
+    warnings: limitWarnings(
+      [
+        { path, content: parent },
+        ...files.map((file, at) => ({ path: file.path, content: contents[at] ?? {} })),
+      ],
+      input.settings.inChildPipeline,
+    ),
+  };
 }
 
 /** How much of the written text is a job's own, in any unit. */

@@ -7,7 +7,8 @@ import { parse } from 'yaml';
 import { parseCi } from '../ci/ci-section.js';
 import { jobAttributes } from '../ci/job-attributes.js';
 import { buildStamp, type Flags, readSettings } from '../ci/settings.js';
-import type { Plain } from '../engine/pipeline-input.js';
+import type { PipelineInput, Plain } from '../engine/pipeline-input.js';
+import { setupTexts, setupVariables } from '../engine/setup.js';
 import { toYaml } from '../engine/yaml-text.js';
 import { graphOf, type Job, reach } from '../graph/graph.js';
 import { shared } from '../graph/graphs.test.support.js';
@@ -44,7 +45,7 @@ function generate(given: Case): Record<string, Plain> {
   const pruned = prune(graphOf(lock), pruners);
   const parsed = parseCi(ci);
   const buildGroup = cdash['build-group']!;
-  const pipeline = gitlabPipeline({
+  const input: PipelineInput = {
     pruned,
     ci: parsed,
     attributes: jobAttributes(pruned, parsed, {
@@ -55,8 +56,42 @@ function generate(given: Case): Record<string, Plain> {
     cdash: { buildGroup, buildStamp: buildStamp(given.env, buildGroup, new Date(0)) },
     needsRebuild: (job) => given.indexUnread || !has(job),
     spack: lock.spack,
-  });
-  return parse(toYaml(assemblePipeline(pipeline)));
+    setup: {
+      stackwright: { version: '0.1.0', command: 'node /opt/stackwright/cli.js' },
+      spack: { repo: 'https://git.example.org/spack', ref: 'v1.1.0' },
+    },
+  };
+  return withoutOurs(parse(toYaml(assemblePipeline(gitlabPipeline(input)))), input);
+}
+
+/**
+ * A pipeline of ours without the three things that Spack does not write: the variables of the setup, the setup at the
+ * start of each `before_script`, and our own command in the index job. Everything else is compared.
+ */
+function withoutOurs(pipeline: Record<string, Plain>, input: PipelineInput): Record<string, Plain> {
+  const texts = setupTexts(input);
+  const { push } = input.mirrors.destination;
+  const added = Object.keys(setupVariables(input.setup!));
+  const clean = ([name, part]: [string, Plain]): [string, Plain] => {
+    if (name === 'variables') {
+      for (const variable of added) expect(part).toHaveProperty(variable);
+      return [name, Object.fromEntries(Object.entries(part).filter(([key]) => !added.includes(key)))];
+    }
+    const { before_script: before, script, ...rest } = part;
+    if (!Array.isArray(script)) return [name, part];
+    const own = Array.isArray(before) ? before.filter((line) => !texts.includes(line)) : [];
+    const index = [`stackwright mirror index ${push} --keys`];
+    const same = name === 'rebuild-index' && JSON.stringify(script) === JSON.stringify(index);
+    return [
+      name,
+      {
+        ...rest,
+        script: same ? [`spack buildcache update-index --keys ${push}`] : script,
+        ...(own.length > 0 || (Array.isArray(before) && before.length === 0) ? { before_script: own } : {}),
+      },
+    ];
+  };
+  return Object.fromEntries(Object.entries(pipeline).map(clean));
 }
 
 /** Spack's pipeline, without the job that must be needed but does not exist: we leave such a need out. */

@@ -131,6 +131,47 @@ describe('a graph of 10,000 jobs with hubs', () => {
   });
 });
 
+describe('what a server with the usual settings does not take', () => {
+  const warnings = (full: JobGraph, job: object, more: object = {}, limit = 5_000_000) =>
+    gitlabFiles(
+      inputOf(full, { 'pipeline-gen': [{ 'build-job': job }] }, { env: { ...env, ...more } }),
+      'jobs.yml',
+      limit,
+    ).warnings;
+  const small = graph({ a: [] });
+
+  it('is nothing for a usual pipeline', () => {
+    expect(warnings(hubs(150), { tags: ['a'] })).toEqual([]);
+  });
+
+  it('is told: a job with more than 1 MiB of configuration', () => {
+    const [told, ...others] = warnings(small, { script: ['x'.repeat(1_100_000)] });
+    expect(told).toMatch(/job "a@1 \/a" has 1\.1 MiB of configuration/);
+    expect(others).toEqual([]);
+  });
+
+  it('is told: a file that takes more than 2 MiB of memory, though what jobs share goes into the default', () => {
+    expect(warnings(hubs(150), { before_script: ['x'.repeat(20_000)] })).toEqual([]);
+    const told = warnings(hubs(150), { variables: { LONG: 'x'.repeat(20_000) } });
+    expect(told).toEqual([expect.stringMatching(/3\.\d MiB of jobs\.yml in memory.*max_yaml_size_bytes/)]);
+  });
+
+  it('is told: lists in lists that are too deep', () => {
+    let deep: unknown = ['end'];
+    for (let level = 0; level < 100; level++) deep = [deep];
+    expect(warnings(small, { rules: deep })).toEqual([expect.stringContaining('max_yaml_depth')]);
+  });
+
+  it('is told: children of a child of a child pipeline', () => {
+    const child = { CI_PIPELINE_SOURCE: 'parent_pipeline' };
+    expect(warnings(hubs(60), {}, child)).toEqual([]);
+    expect(warnings(hubs(600), {}, {}, 200_000)).toEqual([]);
+    expect(warnings(hubs(600), {}, child, 200_000)).toEqual([
+      expect.stringContaining('one more than GitLab runs'),
+    ]);
+  });
+});
+
 describe('a file just above the limit', () => {
   it('gets a default that only build jobs take', () => {
     const input = inputOf(hubs(60), ci, { env });

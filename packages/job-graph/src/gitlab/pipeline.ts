@@ -1,7 +1,16 @@
-import { type Attributes, isList, merge, toAttributes, toPlain, type Value } from '../ci/attributes.js';
+import {
+  type Attributes,
+  commands,
+  isList,
+  merge,
+  toAttributes,
+  toPlain,
+  type Value,
+} from '../ci/attributes.js';
 import { type JobAttributes, reservedTags } from '../ci/job-attributes.js';
 import { artifactPaths, type Settings } from '../ci/settings.js';
-import { commands, noScript } from '../engine/job-script.js';
+import { indexCommands } from '../engine/end-scripts.js';
+import { noScript } from '../engine/job-script.js';
 import {
   jobVariables,
   mirrorLayout,
@@ -9,6 +18,7 @@ import {
   type Plain,
   pipelineVariables,
 } from '../engine/pipeline-input.js';
+import { setupOf } from '../engine/setup.js';
 import { JobGraphError } from '../error.js';
 import type { Job, JobGraph } from '../graph/graph.js';
 import { levels } from '../graph/order.js';
@@ -110,12 +120,12 @@ export function gitlabPipeline(input: PipelineInput): Pipeline {
 
 /** The jobs that come after all builds: copying, signing, cleaning up, the index. */
 function endJobs(input: PipelineInput, parent: readonly Plain[]): Map<string, Plain> {
-  const { settings, attributes, ci } = input;
+  const { settings, ci } = input;
   const jobs = new Map<string, Plain>();
   if (settings.pipelineType === 'COPY_ONLY') jobs.set('copy', copyJob(input, parent));
   const sign = signJob(input);
   if (sign) jobs.set('sign-pkgs', sign);
-  if (ci.temporaryStorage) jobs.set('cleanup', cleanupJob(attributes, ci.temporaryStorage));
+  if (ci.temporaryStorage) jobs.set('cleanup', cleanupJob(input, ci.temporaryStorage));
   if (ci.rebuildIndex) jobs.set('rebuild-index', indexJob(input));
   return jobs;
 }
@@ -172,9 +182,12 @@ function buildJob(input: PipelineInput, job: Job, shared: ReturnType<typeof shar
   body.script = memo.of('script', own.get('script')?.value, (value) =>
     commands(value).map((line) => line.replaceAll('{env_dir}', environment)),
   );
-  for (const key of ['before_script', 'after_script']) {
-    if (own.has(key)) body[key] = memo.of(key, own.get(key)?.value, commands);
+  const before = [...setupLines(own, input), ...commands(own.get('before_script')?.value)];
+  if (before.length > 0 || own.has('before_script')) {
+    body.before_script = memo.list('before_script', before);
   }
+  if (own.has('after_script'))
+    body.after_script = memo.of('after_script', own.get('after_script')?.value, commands);
   if (settings.pipelineType) {
     const extra = { COPY_ONLY: [], PROTECTED_BRANCH: ['protected'], PULL_REQUEST: ['public'] };
     body.tags = memo.of('tags', own.get('tags')?.value ?? [], (value) => [
@@ -206,6 +219,25 @@ class Memo {
     if (!made.has(value)) made.set(value, make(value ?? null));
     return made.get(value) as T;
   }
+
+  /** The same list for the same lines. */
+  list(key: string, lines: readonly string[]): readonly string[] {
+    return this.of(key, JSON.stringify(lines), () => lines);
+  }
+}
+
+/** What brings the programs that a job calls. */
+function setupLines(own: Attributes, { setup }: PipelineInput): readonly string[] {
+  const { tools, stackwright, spack } = setupOf(own, setup);
+  return [...tools, ...stackwright, ...spack];
+}
+
+/** A service job's `before_script`, after what brings the programs that the job calls; the rest as it is written. */
+function beforeScript(own: Attributes, input: PipelineInput): unknown {
+  const setup = setupLines(own, input);
+  const before = own.get('before_script')?.value;
+  if (setup.length === 0) return toPlain(before ?? null) ?? undefined;
+  return [...setup, ...(isList(before) ? before.map(toPlain) : [])];
 }
 
 function strings(value: Value): string[] {
@@ -243,11 +275,13 @@ function jointJob({ service }: JobAttributes, joint: Joint, needs: readonly Plai
   };
 }
 
-function signJob({ attributes, settings, mirrors }: PipelineInput): Plain | undefined {
+function signJob(input: PipelineInput): Plain | undefined {
+  const { attributes, settings, mirrors } = input;
   const own = attributes.service.signing;
   if (settings.pipelineType !== 'PROTECTED_BRANCH' || !own.has('script')) return undefined;
   return {
     ...bodyOf(own),
+    before_script: beforeScript(own, input),
     script: commands(own.get('script')!.value),
     variables: {
       ...(toPlain(own.get('variables')?.value ?? null) as Plain | null),
@@ -261,22 +295,23 @@ function signJob({ attributes, settings, mirrors }: PipelineInput): Plain | unde
   };
 }
 
-function indexJob({ attributes, mirrors }: PipelineInput): Plain {
-  const own = attributes.service.reindex;
+function indexJob(input: PipelineInput): Plain {
+  const own = input.attributes.service.reindex;
   return {
     ...bodyOf(own),
-    script: commands(own.get('script')!.value).map((line) =>
-      line.replaceAll('{index_target_mirror}', mirrors.destination.push),
-    ),
+    before_script: beforeScript(own, input),
+    script: indexCommands(input, commands(own.get('script')!.value)),
     ...atTheEnd,
     stage: 'stage-rebuild-index',
     retry: serviceRetry,
   };
 }
 
-function cleanupJob({ service }: JobAttributes, prefix: string): Plain {
+function cleanupJob(input: PipelineInput, prefix: string): Plain {
+  const { service } = input.attributes;
   return {
     ...bodyOf(service.cleanup),
+    before_script: beforeScript(service.cleanup, input),
     script: commands(service.cleanup.get('script')!.value).map((line) =>
       line.replaceAll('{mirror_prefix}', prefix),
     ),
@@ -286,7 +321,8 @@ function cleanupJob({ service }: JobAttributes, prefix: string): Plain {
   };
 }
 
-function copyJob({ attributes, mirrors }: PipelineInput, needs: readonly Plain[]): Plain {
+function copyJob(input: PipelineInput, needs: readonly Plain[]): Plain {
+  const { attributes, mirrors } = input;
   if (!mirrors.source) {
     throw new JobGraphError(
       'no-source-mirror',
@@ -297,6 +333,7 @@ function copyJob({ attributes, mirrors }: PipelineInput, needs: readonly Plain[]
   const own = attributes.service.copy;
   return {
     ...bodyOf(own),
+    before_script: beforeScript(own, input),
     stage: 'copy',
     needs,
     variables: {

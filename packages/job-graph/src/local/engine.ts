@@ -16,11 +16,10 @@ export const local: Engine = {
     const { graph } = input.pruned;
     const level = levels(graph);
     const jobs = [...graph.jobs.values()].map((job) => {
-      const { before, script, after, variables, timeout } = jobScript(
-        input.attributes.build.get(job.hash),
-        place.stack,
+      const { before, script, after, variables, timeout } = jobScript(input.attributes.build.get(job.hash), {
+        environment: place.stack,
         job,
-      );
+      });
       return {
         hash: job.hash,
         name: shortName(job.node),

@@ -3,6 +3,8 @@ import { artifactPaths } from '../ci/settings.js';
 import { endScripts } from '../engine/end-scripts.js';
 import { type JobScript, jobScript } from '../engine/job-script.js';
 import { jobVariables, type PipelineInput, pipelineVariables } from '../engine/pipeline-input.js';
+import { setupTexts } from '../engine/setup.js';
+import { shellWord } from '../engine/shell.js';
 import { badName, JobGraphError } from '../error.js';
 import { type Job, shortName } from '../graph/graph.js';
 
@@ -32,28 +34,43 @@ export function slurmScript(input: PipelineInput, options: SlurmOptions): string
     CI_PROJECT_DIR: options.folder,
   };
   const parts: string[] = [];
+  const stateFolder = `${options.folder}/.stackwright-slurm/${safe(options.name)}`;
+  const setups = setupTexts(input);
+  const setupFile = (text: string) => `${stateFolder}/setup-${setups.indexOf(text)}.sh`;
   for (const job of graph.jobs.values()) {
     if (!/^[\w-]+$/.test(job.hash)) throw badName('hash of a job', job.hash);
-    const script = jobScript(input.attributes.build.get(job.hash)!, options.stack, job);
+    const script = jobScript(input.attributes.build.get(job.hash)!, {
+      environment: options.stack,
+      setup: input.setup,
+      job,
+    });
     const variables = { ...script.variables, ...jobVariables(input, job) };
     parts.push(
-      submission(job.hash, `${job.node.name}@${job.node.version}`, job.dependencies, script, variables, job),
+      submission(
+        job.hash,
+        `${job.node.name}@${job.node.version}`,
+        job.dependencies,
+        script,
+        variables,
+        setupFile,
+        job,
+      ),
     );
   }
   for (const [name, script] of endScripts(input, options.stack)) {
     // After everything, whatever became of it.
-    parts.push(submission(name, name, ['any'], script, script.variables, undefined));
+    parts.push(submission(name, name, ['any'], script, script.variables, setupFile));
   }
   const exports = exportsOf(common).join('\n');
-  const folders = [paths.logs, paths.reproduction, paths.tests, paths.userData].map(quote).join(' ');
+  const folders = [paths.logs, paths.reproduction, paths.tests, paths.userData].map(shellWord).join(' ');
   return `#!/usr/bin/env bash
 # Builds the stack ${printable(options.name)} with Slurm: ${graph.jobs.size} jobs.
 # Usage: bash THIS [submit|status|cancel]. Written by stackwright generate; safe to run again.
 set -euo pipefail
 
-folder=${quote(options.folder)}
-state="$folder/.stackwright-slurm/"${quote(safe(options.name))}
-stack=${quote(safe(options.name))}
+folder=${shellWord(options.folder)}
+state=${shellWord(stateFolder)}
+stack=${shellWord(safe(options.name))}
 mkdir -p "$state"
 
 ${exports}
@@ -118,6 +135,7 @@ EOF
 
 submit() {
   mkdir -p ${folders}
+${setups.map((text) => `  printf '%s\\n' ${shellWord(text)} > ${shellWord(setupFile(text))}`).join('\n')}
 ${parts.join('\n')}
 }
 
@@ -125,7 +143,7 @@ show() { printf '%-16s %s\\n' "$(state_of "$1")" "$2"; }
 
 status() {
   :
-${[...graph.jobs.values()].map((job) => `  show ${quote(job.hash)} ${quote(printable(shortName(job.node)))}`).join('\n')}
+${[...graph.jobs.values()].map((job) => `  show ${shellWord(job.hash)} ${shellWord(printable(shortName(job.node)))}`).join('\n')}
 }
 
 cancel() {
@@ -151,11 +169,15 @@ function submission(
   needs: readonly string[],
   script: JobScript,
   variables: Readonly<Record<string, string>>,
-  job: Job | undefined,
+  setupFile: (text: string) => string,
+  job?: Job,
 ): string {
   const exports = exportsOf(variables);
-  const after = script.after.length > 0 ? [`trap ${quote(script.after.join('\n'))} EXIT`] : [];
-  const body = [...exports, ...after, ...script.before, ...script.script].join('\n');
+  const after = script.after.length > 0 ? [`trap ${shellWord(script.after.join('\n'))} EXIT`] : [];
+  const { tools, stackwright, spack } = script.setup;
+  // Read from files, as the same lines in a thousand jobs would be most of the script.
+  const setup = [...tools, ...stackwright, ...spack].map((text) => `. ${shellWord(setupFile(text))}`);
+  const body = [...exports, ...after, ...setup, ...script.before, ...script.script].join('\n');
   let mark = 'SCRIPT';
   while (body.split('\n').includes(mark)) mark += '_';
   const head = [
@@ -164,7 +186,7 @@ function submission(
     script.timeout === undefined ? '' : String(script.timeout),
     needs.join(' '),
     ...resources(script, job),
-  ].map(quote);
+  ].map(shellWord);
   return `  submit_job ${head.join(' ')} <<'${mark}'\n${body}\n${mark}`;
 }
 
@@ -172,7 +194,7 @@ function submission(
 function exportsOf(variables: Readonly<Record<string, string>>): string[] {
   return Object.entries(variables).map(([name, value]) => {
     if (!isVariableName(name)) throw badName('variable', name);
-    return `export ${name}=${quote(value)}`;
+    return `export ${name}=${shellWord(value)}`;
   });
 }
 
@@ -221,10 +243,6 @@ function memorySize(text: string): number {
   if (!number) return Number.NaN;
   const power = 'KMGT'.indexOf(prefix.toUpperCase()) + 1;
   return (Number(number) * (binary ? 1024 : 1000) ** (prefix ? power : 0)) / 1024 ** 2;
-}
-
-function quote(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 /** A name that can be a file's. */

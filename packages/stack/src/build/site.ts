@@ -66,7 +66,8 @@ export async function openSite(stack: Stack, work: WorkFolder, options: SiteOpti
     ...childEnvironment(options.env, [...needsCredentials, ...referredVariables(settings)]),
     SPACK_GNUPGHOME: keys,
   };
-  const spack = await Spack.require(options.why, { env, signal });
+  const { spack: writer } = await stack.lock();
+  const spack = await Spack.require(options.why, { env, writer, signal });
   const root = await chooseRoot(work, options.installRoot);
   if (!options.resume) {
     await rm(work.logs, { recursive: true, force: true });

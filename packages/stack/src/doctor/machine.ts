@@ -27,9 +27,10 @@ export async function checkMachine(caller: Caller): Promise<readonly Diagnosis[]
     tool('gcc', ['-dumpfullversion'], 'Spack needs a compiler to build', 'apt-get install gcc g++ make'),
     checking('Spack', async () => {
       if (!env.SPACK_ROOT && (env.SPACK_REPO || env.SPACK_REF)) {
-        const what = [env.SPACK_REF || 'develop', ...(env.SPACK_REPO ? [`of ${env.SPACK_REPO}`] : [])].join(
-          ' ',
-        );
+        const what = [
+          env.SPACK_REF || 'The Spack that wrote the lock',
+          ...(env.SPACK_REPO ? [`of ${env.SPACK_REPO}`] : []),
+        ].join(' ');
         return ok('Spack', `${what} will be cloned (SPACK_REF, SPACK_REPO)`);
       }
       const spack = await Spack.find({ env, signal });

@@ -1,3 +1,4 @@
+import { githubActions } from '@stackwright/job-graph';
 import { stringify } from 'yaml';
 import { version } from '../version.js';
 
@@ -94,17 +95,13 @@ ${mirrorSection(stack)}
       - build-job:
           image: ${jobImage}
           script::
-            - npx --yes stackwright@${version()} rebuild
+            - stackwright rebuild
       - any-job:
-          variables:
-            SPACK_REF: ${spackRef}
           retry:
             max: 1
             when: [runner_system_failure, stuck_or_timeout_failure]
       - reindex-job:
           image: ${jobImage}
-          script::
-            - npx --yes stackwright@${version()} mirror index {index_target_mirror}
 `;
 }
 
@@ -120,7 +117,8 @@ image:
 }
 
 function gitlab(): string {
-  return `# Variables to set in the project's settings, masked: SPACK_SIGNING_KEY, and the mirror's credentials.
+  return `# Variables to set in the project's settings, masked and protected, so that only protected branches and tags get them:
+# SPACK_SIGNING_KEY, and the mirror's credentials.
 stages: [generate, build, publish]
 
 default:
@@ -156,8 +154,12 @@ publish-image:
 
 function github({ name }: NewStack): string {
   // GitHub's own expressions, which a template string would take for its own.
-  const secret = (of: string) => `\${{ secrets.${of} }}`;
-  return `# Secrets to set: SPACK_SIGNING_KEY, and the mirror's credentials.
+  const expression = (text: string) => `\${{ ${text} }}`;
+  const secret = (of: string) => expression(`secrets.${of}`);
+  const { checkout } = githubActions;
+  return `# Pull requests are built without any secret: their packages stay in the job, and are not signed by your key.
+# Only the main branch and tags get the secrets: SPACK_SIGNING_KEY, and the mirror's credentials. Keep them in the
+# environment "release" (Settings, Environments), and allow it for the main branch and tags alone.
 name: ${name}
 on:
   push:
@@ -165,19 +167,45 @@ on:
     tags: ["rev-*"]
   pull_request:
 
-permissions:
-  contents: read
-  packages: write
-  statuses: write
+permissions: {}
+
+concurrency:
+  group: ${name}-${expression('github.ref')}
+  cancel-in-progress: ${expression("github.event_name == 'pull_request'")}
 
 jobs:
-  stack:
+  check:
+    if: github.event_name == 'pull_request'
     runs-on: ubuntu-24.04
     container: ${jobImage}
+    permissions:
+      contents: read
     env:
       SPACK_REF: ${spackRef}
     steps:
-      - uses: actions/checkout@v4
+      - uses: ${checkout.pinned} # ${checkout.version}
+        with:
+          persist-credentials: false
+      - name: Check the stack
+        run: npx --yes stackwright@${version()} check .
+      - name: Build what the mirror lacks, into a mirror of this job alone
+        run: npx --yes stackwright@${version()} run . --mirror .stackwright/pull-request
+
+  publish:
+    if: github.event_name == 'push'
+    runs-on: ubuntu-24.04
+    container: ${jobImage}
+    environment: release
+    permissions:
+      contents: read
+      packages: write
+      statuses: write
+    env:
+      SPACK_REF: ${spackRef}
+    steps:
+      - uses: ${checkout.pinned} # ${checkout.version}
+        with:
+          persist-credentials: false
       - name: Build what the mirror lacks
         run: npx --yes stackwright@${version()} run .
         env:
@@ -190,7 +218,6 @@ jobs:
         env:
           GITHUB_TOKEN: ${secret('GITHUB_TOKEN')}
       - name: Publish the image
-        if: github.event_name == 'push'
         run: npx --yes @stackwright/image-hook@${version()} .
         env:
           GITHUB_TOKEN: ${secret('GITHUB_TOKEN')}
