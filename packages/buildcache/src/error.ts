@@ -16,6 +16,12 @@ export type BuildcacheErrorCode =
   | 'dag-hash'
   /** A spec is broken, or of an unknown version. */
   | 'spec'
+  /** The name of an index view is not valid. */
+  | 'view-name'
+  /** An index view of this name exists. */
+  | 'view-exists'
+  /** The mirror has no index view of this name. */
+  | 'missing-view'
   /** The index is broken. */
   | 'index'
   /** The mirror has the old layout v2. */
@@ -80,6 +86,7 @@ const kinds: Partial<Record<BuildcacheErrorCode, ErrorKind>> = {
   'not-a-mirror': 'missing',
   'missing-package': 'missing',
   'missing-index': 'missing',
+  'missing-view': 'missing',
   'passphrase-missing': 'missing',
   'gpg-missing': 'missing',
   gpg: 'failed',

@@ -1,5 +1,6 @@
 export { goArchitecture } from './architecture.js';
 export { copyKeys } from './care/copy-keys.js';
+export { copyViews } from './care/copy-views.js';
 export type { MirrorFinding, VerifyMirrorOptions } from './care/verify.js';
 export { presentPackages, verifyMirror } from './care/verify.js';
 export type { BuildcacheErrorCode } from './error.js';
@@ -27,6 +28,7 @@ export type {
   PushOptions,
   PushResult,
   SignResult,
+  ViewUpdate,
 } from './mirror-writer.js';
 export { isOciUrl, OciMirror } from './oci/mirror.js';
 export { tagOf } from './oci/tag.js';

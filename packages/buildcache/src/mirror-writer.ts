@@ -87,7 +87,21 @@ export interface SignResult {
   readonly failed: readonly PackageFailure[];
 }
 
+/** Which packages an index view holds after it was written (Spack's `buildcache update-index --name VIEW`). */
+export interface ViewUpdate {
+  readonly name: string;
+  /**
+   * `create`: these packages, and the view must not exist; `append`: also those that it holds; `replace`: these alone;
+   * `refresh`: those that it holds, without the packages that the mirror no longer has.
+   */
+  readonly mode: 'create' | 'append' | 'replace' | 'refresh';
+  /** Dag hashes; what the mirror does not have is left out. Of no effect with `refresh`. */
+  readonly packages?: ReadonlySet<string>;
+}
+
 export interface IndexOptions {
+  /** Write this index view; the whole index when left out. */
+  readonly view?: ViewUpdate;
   /** Read every package anew instead of taking over what the current index says. */
   readonly full?: boolean;
   /** Leave out packages that cannot be read, and report them, instead of stopping at the first. */
@@ -172,7 +186,10 @@ export interface MirrorWriter {
   publishKey(armored: string, signal?: AbortSignal): Promise<string[]>;
   /** Writes the index of keys from what is there. Returns the fingerprints. */
   updateKeyIndex(signal?: AbortSignal): Promise<string[]>;
+  /** @throws BuildcacheError `view-exists`, `missing-view`; `unsupported` for a view where it is not `viewable` */
   updateIndex(options?: IndexOptions): Promise<IndexResult>;
+  /** Deletes an index view. Its packages stay. */
+  removeView(name: string, signal?: AbortSignal): Promise<void>;
   /** Finds what can go. Nothing is deleted. */
   planPrune(options?: PruneOptions): Promise<PrunePlan>;
   /** Deletes what the plan names. */
@@ -182,4 +199,5 @@ export interface MirrorWriter {
 /** A mirror of binary packages: of layout v3 or v2 in a store, or in a registry. */
 export interface Mirror extends MirrorReader, MirrorWriter {
   withPolicy(policy: SignaturePolicy): Mirror;
+  withView(view: string | undefined): Mirror;
 }

@@ -52,10 +52,21 @@ export interface MirrorReader {
   readonly canList: boolean;
   /** Whether it holds signatures and public keys: a registry does not. */
   readonly signable: boolean;
+  /** Whether it can have index views: a registry and a mirror of layout v2 cannot. */
+  readonly viewable: boolean;
+  /** The index view that is read instead of the whole index; undefined for the whole index. */
+  readonly view: string | undefined;
   /** The folder that holds it in layout v3, where it is one of this machine: its blobs can be linked. */
   readonly folder: string | undefined;
   /** The same mirror with other rules for signatures. */
   withPolicy(policy: SignaturePolicy): MirrorReader;
+  /**
+   * The same mirror, whose index is a view of this name (undefined: the whole index).
+   * @throws BuildcacheError `view-name`; `unsupported` where it is not `viewable`
+   */
+  withView(view: string | undefined): MirrorReader;
+  /** The names of the index views, sorted. Empty where the mirror cannot be listed. */
+  views(signal?: AbortSignal): Promise<string[]>;
   /**
    * Takes a package: its manifest, the signature checked by the policy, and its spec, which is checked to be that of the
    * package asked for. There is no other way to a manifest, so that nobody can forget this check.
@@ -70,7 +81,7 @@ export interface MirrorReader {
   /** Every package that is there, from a listing. */
   packages(signal?: AbortSignal): AsyncGenerator<PackageRef>;
   hasIndex(signal?: AbortSignal): Promise<boolean>;
-  /** Entries of the index, streamed. @throws BuildcacheError `missing-index`, `index`, `checksum` */
+  /** Entries of the index, streamed. @throws BuildcacheError `missing-index`, `missing-view`, `index`, `checksum` */
   indexEntries(signal?: AbortSignal): AsyncGenerator<ParsedEntry>;
   /** The whole index in memory: for graphs, which need all of it. */
   index(signal?: AbortSignal): Promise<MirrorIndex>;

@@ -30,7 +30,11 @@ export class V3Mirror extends V3Reader implements Mirror {
   }
 
   override withPolicy(policy: SignaturePolicy): V3Mirror {
-    return new V3Mirror(this.store, policy);
+    return new V3Mirror(this.store, policy, this.view);
+  }
+
+  override withView(view: string | undefined): V3Mirror {
+    return new V3Mirror(this.store, this.policy, view);
   }
 
   push(source: PackageSource, options?: PushOptions): Promise<Pushed> {
@@ -69,6 +73,10 @@ export class V3Mirror extends V3Reader implements Mirror {
 
   updateIndex(options?: IndexOptions): Promise<IndexResult> {
     return updateIndex(this, options);
+  }
+
+  async removeView(name: string, signal?: AbortSignal): Promise<void> {
+    await this.store.delete([this.withView(name).indexKey], { signal });
   }
 
   planPrune(options?: PruneOptions): Promise<PrunePlan> {

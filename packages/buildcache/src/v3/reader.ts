@@ -29,10 +29,12 @@ import {
   type DatabaseVersion,
   databaseType,
   isDatabaseType,
+  isViewName,
   mediaType,
   packageOfKey,
   specTypes,
   v3,
+  viewOfKey,
 } from './layout.js';
 import {
   type BlobRecord,
@@ -97,13 +99,22 @@ const smallLimit = 64 * 1024 * 1024;
 /** A mirror of layout v3 in some store, to read. */
 export class V3Reader implements MirrorReader {
   readonly signable = true;
+  readonly viewable = true;
   readonly url: string;
 
+  /** @throws BuildcacheError `view-name` */
   constructor(
     readonly store: ObjectStore,
     readonly policy: SignaturePolicy,
+    readonly view: string | undefined = undefined,
   ) {
     this.url = store.url;
+    if (view !== undefined && !isViewName(view)) {
+      throw new BuildcacheError('view-name', `${JSON.stringify(view)} cannot name an index view.`, {
+        mirror: this.url,
+        hint: 'Use letters, digits, "_", ".", "+" and "-".',
+      });
+    }
   }
 
   get canList(): boolean {
@@ -115,7 +126,26 @@ export class V3Reader implements MirrorReader {
   }
 
   withPolicy(policy: SignaturePolicy): V3Reader {
-    return new V3Reader(this.store, policy);
+    return new V3Reader(this.store, policy, this.view);
+  }
+
+  withView(view: string | undefined): V3Reader {
+    return new V3Reader(this.store, this.policy, view);
+  }
+
+  async views(signal?: AbortSignal): Promise<string[]> {
+    if (!this.store.canList) return [];
+    const names: string[] = [];
+    for await (const { key } of this.store.list(v3.indexes, { signal, keysOnly: true })) {
+      const name = viewOfKey(key);
+      if (name !== undefined) names.push(name);
+    }
+    return names.sort();
+  }
+
+  /** The key of the manifest of the index, or of the view that is read instead. */
+  get indexKey(): string {
+    return this.view === undefined ? v3.index : v3.view(this.view);
   }
 
   async package(ref: PackageRef, signal?: AbortSignal): Promise<MirrorPackage<V3Manifest>> {
@@ -221,7 +251,7 @@ export class V3Reader implements MirrorReader {
 
   /** The index's manifest; undefined for a mirror without index. */
   async indexManifest(signal?: AbortSignal): Promise<IndexManifest | undefined> {
-    const found = await this.#published(v3.index, signal);
+    const found = await this.#published(this.indexKey, signal);
     if (!found) return undefined;
     const { data } = found.manifest;
     const databases = new Map<DatabaseVersion, Descriptor>();
@@ -233,9 +263,9 @@ export class V3Reader implements MirrorReader {
     const others = data.filter((one) => !known.includes(one.mediaType));
     if (databases.size > 0 || others.some((one) => isDatabaseType(one.mediaType)))
       return { databases, others, etag: found.etag };
-    const where = `${this.url}/${v3.index}`;
+    const where = `${this.url}/${this.indexKey}`;
     throw new BuildcacheError('manifest', `${where}: the manifest names no index.`, {
-      key: v3.index,
+      key: this.indexKey,
     });
   }
 
@@ -258,12 +288,7 @@ export class V3Reader implements MirrorReader {
       const newest = databaseVersions.find((version) => databases.has(version));
       const database = version ?? newest;
       const blob = database && databases.get(database);
-      if (!blob) {
-        throw new BuildcacheError('missing-index', `${this.url} has no index.`, {
-          mirror: this.url,
-          hint: 'Write one with: stackwright mirror index URL',
-        });
-      }
+      if (!blob) throw await this.#missingIndex(signal);
       try {
         return await this.blob(blob, 'the index', signal);
       } catch (error) {
@@ -309,6 +334,24 @@ export class V3Reader implements MirrorReader {
 
   close(): Promise<void> {
     return this.store.close();
+  }
+
+  async #missingIndex(signal?: AbortSignal): Promise<BuildcacheError> {
+    if (this.view === undefined) {
+      return new BuildcacheError('missing-index', `${this.url} has no index.`, {
+        mirror: this.url,
+        hint: 'Write one with: stackwright mirror index URL',
+      });
+    }
+    const others = await this.views(signal);
+    return new BuildcacheError('missing-view', `${this.url} has no index view "${this.view}".`, {
+      mirror: this.url,
+      key: this.indexKey,
+      hint:
+        others.length > 0
+          ? `It has: ${others.join(', ')}.`
+          : 'Write it with: stackwright mirror index URL --view NAME SPEC…',
+    });
   }
 
   #missingBlob(what: string, key: string): BuildcacheError {
