@@ -67,7 +67,9 @@ describe('an index view', () => {
     });
     for (const name of ['../spec', '/x', 'a//b', '.', 'index.manifest.json', 'a b', ''])
       expect(() => mirror.withView(name)).toThrow(expect.objectContaining({ code: 'view-name' }));
-    expect(mirror.withView('develop/e4s').indexKey).toBe('v3/manifests/index/develop/e4s/index.manifest.json');
+    expect(mirror.withView('develop/e4s').indexKey).toBe(
+      'v3/manifests/index/develop/e4s/index.manifest.json',
+    );
   });
 
   it('loses what is pruned, and its blobs are no orphans', async () => {
@@ -88,7 +90,9 @@ describe('an index view', () => {
     await mirror.updateIndex({ view: { name: 'v', mode: 'create', packages: hashes(one, two) } });
     await mirror.store.delete([v3.spec(one)]);
     await mirror.updateIndex();
-    const expected = [{ code: 'index-stale', message: expect.stringContaining('index view "v" names one@1.0') }];
+    const expected = [
+      { code: 'index-stale', message: expect.stringContaining('index view "v" names one@1.0') },
+    ];
     expect((await verifyMirror(mirror)).findings).toMatchObject(expected);
     expect(await verifyMirror(mirror.withView('v'))).toMatchObject({ packages: 1, findings: expected });
     await mirror.updateIndex({ view: { name: 'v', mode: 'refresh' } });
