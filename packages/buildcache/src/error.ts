@@ -8,6 +8,8 @@ export type BuildcacheErrorCode =
   | 'missing-blob'
   /** The mirror has no index. */
   | 'missing-index'
+  /** A spec is of a version that a newer Spack wrote and that is not known here. */
+  | 'newer'
   /** A manifest is broken, or of an unknown version. */
   | 'manifest'
   /** The package that was found is not the one that was asked for. */

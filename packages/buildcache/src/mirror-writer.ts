@@ -124,6 +124,8 @@ export interface IndexResult {
   /** Taken over from the index before. */
   readonly kept: number;
   readonly broken: readonly { readonly package: string; readonly reason: string }[];
+  /** Packages of a newer Spack, whose specs cannot be read here. The databases of that Spack are left as they are. */
+  readonly newer: readonly string[];
   /** `unchanged` when the index said all this already. */
   readonly outcome: 'written' | 'unchanged';
   /** Why the index before was not taken over, when it was not. */

@@ -100,7 +100,8 @@ async function verifyPackage(
     }
   } catch (error) {
     if (!(error instanceof BuildcacheError)) throw error;
-    findings.push({ what, code: error.code, message: error.message, severity: 'error' });
+    const severity = error.code === 'newer' ? 'warning' : 'error';
+    findings.push({ what, code: error.code, message: error.message, severity });
   }
   return findings;
 }

@@ -91,16 +91,20 @@ async function attemptUpdate(
   if (news.hasNewer && !made.has(9)) await make(9);
 
   const newest = made.get(9) ?? made.get(8)!;
-  const { broken, note } = newest;
+  const { note } = newest;
+  const broken = newest.broken.filter((one) => !one.newer);
+  const newer = newest.broken.filter((one) => one.newer).map((one) => one.package);
+  const readable = listed.size - newest.broken.length;
   const kept = newest.known.kept.size;
   const written = [...made.values()].some((one) => one.written);
   if (written && !(await commit(mirror, made, current, etag, options))) return undefined;
   return {
-    packages: listed.size - broken.length,
-    added: listed.size - broken.length - kept,
+    packages: readable,
+    added: readable - kept,
     removed: newest.known.gone.length,
     kept,
-    broken,
+    broken: broken.map(({ package: name, reason }) => ({ package: name, reason })),
+    newer,
     outcome: written ? 'written' : 'unchanged',
     note: written ? note : undefined,
   };
@@ -142,7 +146,7 @@ async function restrict(
 /** A database of one version, as it is to be. */
 interface Database {
   readonly known: Known;
-  readonly broken: IndexResult['broken'];
+  readonly broken: readonly Unreadable[];
   readonly note: string | undefined;
   /** The blob: the new one, or the one that says all this already. */
   readonly blob: Descriptor;
@@ -237,16 +241,25 @@ async function compare(file: string, listed: ReadonlyMap<string, unknown>, where
   return { kept, gone, without };
 }
 
+/** A package that has no entry because its spec could not be read. */
+interface Unreadable {
+  readonly hash: string;
+  readonly package: string;
+  readonly reason: string;
+  /** It is of a newer Spack, which is no fault of the package. */
+  readonly newer: boolean;
+}
+
 /** Reads what is new into the spool. Returns what could not be read. */
 async function readPackages(
   mirror: V3Reader,
   keys: readonly string[],
   news: Spool,
   options: IndexOptions,
-): Promise<{ hash: string; package: string; reason: string }[]> {
+): Promise<Unreadable[]> {
   const reader = mirror.withPolicy({ kind: 'unsigned' });
   const specs = new SpecNodes();
-  const broken: { hash: string; package: string; reason: string }[] = [];
+  const broken: Unreadable[] = [];
   let done = 0;
   let stopped: unknown;
   const read = async (key: string) => {
@@ -261,8 +274,9 @@ async function readPackages(
     } catch (error) {
       // Deleted since it was listed: then it does not belong into the index.
       if (hasCode(error, 'missing-package') || isNotFound(error) || error instanceof BuildcacheError) {
-        broken.push({ hash: ref.hash, package: describe(ref), reason: (error as Error).message });
-        if (!options.skipBroken && !hasCode(error, 'missing-package')) stopped ??= error;
+        const newer = hasCode(error, 'newer');
+        broken.push({ hash: ref.hash, package: describe(ref), reason: (error as Error).message, newer });
+        if (!options.skipBroken && !newer && !hasCode(error, 'missing-package')) stopped ??= error;
       } else stopped ??= error;
     }
     options.onProgress?.(++done, keys.length);

@@ -37,6 +37,11 @@ export function specType(version: number): string {
 
 export const specTypes: readonly string[] = [5, 6].map(specType);
 
+/** Whether a blob is a spec, of a version that is known or not. */
+export function isSpecType(type: string): boolean {
+  return /^application\/vnd\.spack\.spec\.v\d+\+json$/.test(type);
+}
+
 /** Versions of databases that can be read and written: Spack up to 1.2 reads 8 only. */
 export type DatabaseVersion = 8 | 9;
 

@@ -1,7 +1,7 @@
 import { type Descriptor, mediaTypes } from '@stackwright/oci';
 import { type ObjectInfo, type ObjectStore, readObject, StorageError } from '@stackwright/storage';
 import { BuildcacheError } from '../error.js';
-import { checksumOf, digestOfChecksum, mediaType } from './layout.js';
+import { checksumOf, digestOfChecksum, isSpecType, mediaType, specTypes } from './layout.js';
 
 /** What a manifest says of one blob (v3 layout). */
 export interface BlobRecord {
@@ -111,6 +111,21 @@ export function findRecord(manifest: Manifest, types: readonly string[], where: 
     key: where,
     hint: 'Update Stackwright if a newer Spack wrote it; else push the package again.',
   });
+}
+
+/** The record of a package's spec. @throws BuildcacheError `newer` for one of an unknown version, `manifest` */
+export function findSpec(manifest: Manifest, where: string): BlobRecord {
+  const known = manifest.data.some((one) => specTypes.includes(one.mediaType));
+  const newer = manifest.data.find((one) => isSpecType(one.mediaType));
+  if (known || !newer) return findRecord(manifest, specTypes, where);
+  throw new BuildcacheError(
+    'newer',
+    `${where}: the spec is of type ${newer.mediaType}, which is not known.`,
+    {
+      key: where,
+      hint: 'A newer Spack wrote it. Update Stackwright.',
+    },
+  );
 }
 
 function parseRecord(raw: unknown, index: number, refuse: (why: string) => never): BlobRecord {

@@ -32,7 +32,6 @@ import {
   isViewName,
   mediaType,
   packageOfKey,
-  specTypes,
   v3,
   viewOfKey,
 } from './layout.js';
@@ -40,6 +39,7 @@ import {
   type BlobRecord,
   blobOf,
   findRecord,
+  findSpec,
   type Manifest,
   parseManifest,
   readManifest,
@@ -182,7 +182,7 @@ export class V3Reader implements MirrorReader {
     const manifest = parseManifest(checked.text, where);
     return new V3Manifest(ref, key, text, read.info.etag, checked.fingerprint, {
       tarball: findRecord(manifest, [mediaType.tarball], where),
-      spec: findRecord(manifest, specTypes, where),
+      spec: findSpec(manifest, where),
     });
   }
 

@@ -36,7 +36,7 @@ export const define: Define = (command, context) => {
     .option('--full', 'read every package anew, not only those that the index lacks')
     .option('--skip-broken', 'leave out packages that cannot be read (exit code 1 all the same)')
     .option('--keys', 'also write the index of the public keys')
-    .option('--json', 'print {"packages","added","removed","kept","broken","outcome"}')
+    .option('--json', 'print {"packages","added","removed","kept","broken","newer","outcome"}')
     .addHelpText(
       'after',
       '\n--view alone drops from the view what the mirror no longer has. With a stack or\nspecs and without --view, SPACK_CI_BUILDCACHE_VIEW names a view to add them to\nafter the whole index was written.',
@@ -75,6 +75,7 @@ async function run(context: Context, url: string, specs: readonly string[], opti
     for (const result of results) {
       if (result.note) note(context, result.note);
       for (const one of result.broken) note(context, `left out ${one.package}: ${one.reason}`);
+      for (const one of result.newer) note(context, `left out ${one}: a newer Spack wrote it`);
       const { packages, added, removed } = result;
       const where = update && result === results.at(-1) ? `the index view "${update.name}"` : 'the index';
       note(
