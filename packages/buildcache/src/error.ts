@@ -14,6 +14,8 @@ export type BuildcacheErrorCode =
   | 'manifest'
   /** The package that was found is not the one that was asked for. */
   | 'wrong-package'
+  /** The statement in a manifest contradicts the package or its tarball, or is broken. */
+  | 'statement'
   /** A node's dag hash does not follow from its content. */
   | 'dag-hash'
   /** A spec is broken, or of an unknown version. */

@@ -27,6 +27,7 @@ export type {
   Pushed,
   PushOptions,
   PushResult,
+  SignOptions,
   SignResult,
   ViewUpdate,
 } from './mirror-writer.js';
@@ -70,6 +71,8 @@ export { KeySigner, Trust, verifySigned } from './sign/signature.js';
 export { trustOf } from './sign/trust.js';
 export type { SpecDocument } from './spec-document.js';
 export { parseSpecDocument } from './spec-document.js';
+export type { StatedTarball, Statement } from './statement.js';
+export { checkStatedTarball, statedPrefixes } from './statement.js';
 export type { PullOptions } from './unpack/pull.js';
 export { pullPackage } from './unpack/pull.js';
 export type { NewPlaces } from './unpack/relocate.js';

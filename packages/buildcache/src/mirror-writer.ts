@@ -17,6 +17,8 @@ export interface PushOptions {
   readonly signer?: Signer;
   /** Push also what is there already. */
   readonly force?: boolean;
+  /** The time that the manifest says it was signed at; now when left out. */
+  readonly time?: Date;
   readonly signal?: AbortSignal;
   /** Where large tarballs wait until their checksum is known; the system's temporary folder when left out. */
   readonly temporary?: string;
@@ -66,6 +68,8 @@ export interface CopyOptions {
   /** Leave out packages that nobody trusted has signed, instead of failing on them. */
   readonly onlyTrusted?: boolean;
   readonly parallel?: number;
+  /** The time that manifests which are signed anew say they were signed at; now when left out. */
+  readonly time?: Date;
   /** In a registry: as for a push. */
   readonly base?: PushAllOptions['base'];
   readonly signal?: AbortSignal;
@@ -80,9 +84,11 @@ export interface CopyResult {
   readonly failed: readonly PackageFailure[];
 }
 
+export type SignOptions = Pick<CopyOptions, 'parallel' | 'time' | 'signal' | 'onProgress'>;
+
 export interface SignResult {
   readonly signed: readonly PackageRef[];
-  /** Signed by this key before. */
+  /** Signed by this key before, with a statement. */
   readonly present: readonly PackageRef[];
   readonly failed: readonly PackageFailure[];
 }
@@ -178,12 +184,11 @@ export interface MirrorWriter {
   pushAll(sources: readonly PackageSource[], options?: PushAllOptions): Promise<PushResult>;
   /** Copies packages of another mirror into this one, each verified by the other's policy. */
   copyFrom(from: MirrorReader, refs: readonly PackageRef[], options?: CopyOptions): Promise<CopyResult>;
-  /** Signs packages anew: each is verified by this mirror's policy first. */
-  sign(
-    refs: readonly PackageRef[],
-    signer: Signer,
-    options?: Pick<CopyOptions, 'parallel' | 'signal' | 'onProgress'>,
-  ): Promise<SignResult>;
+  /**
+   * Signs packages anew: each is verified by this mirror's policy first. A manifest that has no statement which a trusted
+   * key has signed gets one, for which its tarball is read and checked.
+   */
+  sign(refs: readonly PackageRef[], signer: Signer, options?: SignOptions): Promise<SignResult>;
   /** Publishes public keys (armored) and brings the index of keys up to date. Returns their fingerprints. */
   publishKey(armored: string, signal?: AbortSignal): Promise<string[]>;
   /** Writes the index of keys from what is there. Returns the fingerprints. */

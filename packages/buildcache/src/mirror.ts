@@ -6,6 +6,7 @@ import type { ParsedEntry } from './index/database.js';
 import type { PackageRef } from './package-ref.js';
 import type { Trust, VerifyOptions } from './sign/signature.js';
 import type { SpecDocument } from './spec-document.js';
+import type { Statement } from './statement.js';
 
 /**
  * Whose packages are taken: `trusted`, those signed by a key of `trust`; `unsigned`, all, checked by checksum only.
@@ -26,6 +27,8 @@ export interface PackageManifest extends PackageRef {
   /** The fingerprint of the trusted key that signed it; undefined when signatures were not looked at. */
   readonly signedBy: string | undefined;
   readonly signed: boolean;
+  /** What the manifest says of its package beyond what Spack writes. Worth no more than the signature over it. */
+  readonly statement: Statement | undefined;
 }
 
 /** A package of a mirror whose manifest and spec have been read and checked together. */
@@ -70,8 +73,8 @@ export interface MirrorReader {
   /**
    * Takes a package: its manifest, the signature checked by the policy, and its spec, which is checked to be that of the
    * package asked for. There is no other way to a manifest, so that nobody can forget this check.
-   * @throws BuildcacheError `missing-package`, `missing-blob`, `manifest`, `signature-…`, `key-…`, `checksum`, `length`,
-   *   `spec`, `wrong-package`, `dag-hash`
+   * @throws BuildcacheError `missing-package`, `missing-blob`, `manifest`, `newer`, `signature-…`, `key-…`, `checksum`,
+   *   `length`, `spec`, `wrong-package`, `dag-hash`, `statement`
    */
   package(ref: PackageRef, signal?: AbortSignal): Promise<MirrorPackage>;
   /** Whether a package is there; says nothing of its blobs. */

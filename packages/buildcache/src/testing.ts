@@ -1,10 +1,14 @@
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { dagHashOf, readNode } from '@stackwright/spack-env';
-import type { PackageSource } from './mirror-writer.js';
+import type { PackageSource, PackedLayer } from './mirror-writer.js';
+import { packedBytes } from './pack/pack.js';
 import type { TarItem } from './pack/tar.js';
+import { layoutJson, v3 } from './v3/layout.js';
+import { formatManifest, packageManifest } from './v3/manifest.js';
+import { specBlob } from './v3/spec-blob.js';
 
 /** The repository's own small mirror, signed, made by Spack 1.1.0. */
 export const quickstart = fileURLToPath(new URL('../../../stacks/quickstart', import.meta.url));
@@ -100,6 +104,23 @@ export function madePackage(
       };
     },
   };
+}
+
+/** Puts a package into a mirror as somebody would who does not use this library: unchecked, unsigned, without statement. */
+export async function forge(folder: string, source: PackageSource): Promise<void> {
+  const chunks: Buffer[] = [];
+  let packed: PackedLayer | undefined;
+  for await (const chunk of packedBytes(source.items(), (done) => (packed = done))) chunks.push(chunk);
+  const spec = specBlob(source.specText, source.name);
+  const write = (key: string, bytes: Buffer | string) => {
+    mkdirSync(dirname(join(folder, key)), { recursive: true });
+    writeFileSync(join(folder, key), bytes);
+  };
+  const tarball = packed?.descriptor ?? spec.descriptor;
+  write(v3.blob(tarball.digest), Buffer.concat(chunks));
+  write(v3.blob(spec.descriptor.digest), spec.bytes);
+  write(v3.spec(source), formatManifest(packageManifest(tarball, spec.descriptor)));
+  write(v3.layout, layoutJson);
 }
 
 /** A dag hash made of a name: always the same, and valid. */

@@ -1,6 +1,8 @@
 import { BuildcacheError } from '../error.js';
+import { readCheckedFacts } from '../layer-facts.js';
 import type { MirrorReader } from '../mirror.js';
 import { describe, type PackageRef } from '../package-ref.js';
+import { checkStatedTarball } from '../statement.js';
 
 /** One thing that is wrong with a mirror. */
 export interface MirrorFinding {
@@ -93,10 +95,10 @@ async function verifyPackage(
       });
     }
     if (!options.shallow) {
-      const stream = await mirror.tarball(manifest, options.signal);
-      await new Promise<void>((resolve, reject) => {
-        stream.once('end', resolve).once('error', reject).resume();
-      });
+      const open = () => mirror.tarball(manifest, options.signal);
+      if (manifest.statement)
+        checkStatedTarball(manifest.statement, await readCheckedFacts(open, what, options.signal), what);
+      else for await (const _ of await open());
     }
   } catch (error) {
     if (!(error instanceof BuildcacheError)) throw error;

@@ -28,6 +28,7 @@ export class OciManifest implements PackageManifest {
   readonly tarball: Descriptor;
   readonly signed = false;
   readonly signedBy = undefined;
+  readonly statement = undefined;
   /** Of the uncompressed tarball. */
   readonly diffId: Digest;
   /** Its folders on search paths; undefined where the image does not tell. */

@@ -29,6 +29,7 @@ class V2Manifest implements PackageManifest {
   /** What a signature vouches for in layout v2 is not what it would vouch for in another layout. */
   readonly signed = false;
   readonly signedBy = undefined;
+  readonly statement = undefined;
 
   constructor(
     readonly name: string,

@@ -14,6 +14,7 @@ import type {
   Pushed,
   PushOptions,
   PushResult,
+  SignOptions,
   SignResult,
 } from '../mirror-writer.js';
 import type { PackageRef } from '../package-ref.js';
@@ -55,11 +56,7 @@ export class V3Mirror extends V3Reader implements Mirror {
     return copyPackages(from, this, refs, options);
   }
 
-  sign(
-    refs: readonly PackageRef[],
-    signer: Signer,
-    options?: Pick<CopyOptions, 'parallel' | 'signal' | 'onProgress'>,
-  ): Promise<SignResult> {
+  sign(refs: readonly PackageRef[], signer: Signer, options?: SignOptions): Promise<SignResult> {
     return signPackages(this, refs, signer, options);
   }
 

@@ -25,6 +25,7 @@ import { describe, type PackageRef } from '../package-ref.js';
 import { fingerprintOf, parseKeyIndex, readPublicKeys } from '../sign/key.js';
 import { isSigned, signedText, verifySigned } from '../sign/signature.js';
 import { parseSpecDocument, unpackSpec } from '../spec-document.js';
+import { checkStatedPackage, type Statement } from '../statement.js';
 import {
   type DatabaseVersion,
   databaseType,
@@ -58,6 +59,7 @@ export class V3Manifest implements PackageManifest {
     readonly text: string,
     readonly etag: string | undefined,
     readonly signedBy: string | undefined,
+    readonly statement: Statement | undefined,
     private readonly records: { readonly tarball: BlobRecord; readonly spec: BlobRecord },
   ) {
     this.name = ref.name;
@@ -180,7 +182,9 @@ export class V3Reader implements MirrorReader {
         ? await verifySigned(text, this.policy.trust, where, this.policy)
         : { text: signedText(text, where), fingerprint: undefined };
     const manifest = parseManifest(checked.text, where);
-    return new V3Manifest(ref, key, text, read.info.etag, checked.fingerprint, {
+    const { stackwright: statement } = manifest;
+    if (statement) checkStatedPackage(statement, ref, this.url, key);
+    return new V3Manifest(ref, key, text, read.info.etag, checked.fingerprint, statement, {
       tarball: findRecord(manifest, [mediaType.tarball], where),
       spec: findSpec(manifest, where),
     });
