@@ -102,7 +102,7 @@ class KeptParts implements ByteSource {
       const { offset, size } = dynamicSection(this.#joinedHead()) ?? { offset: 0, size: 0 };
       this.#section = { offset, bytes: Buffer.alloc(Math.min(size, keptHead)) };
       // It may start in the head.
-      this.#joinedHead().copy(this.#section.bytes, 0, offset);
+      if (offset < this.#joinedHead().length) this.#joinedHead().copy(this.#section.bytes, 0, offset);
     }
     const { offset, bytes } = this.#section;
     const from = Math.max(offset, this.#at);
