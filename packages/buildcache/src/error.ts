@@ -8,14 +8,24 @@ export type BuildcacheErrorCode =
   | 'missing-blob'
   /** The mirror has no index. */
   | 'missing-index'
+  /** A spec is of a version that a newer Spack wrote and that is not known here. */
+  | 'newer'
   /** A manifest is broken, or of an unknown version. */
   | 'manifest'
   /** The package that was found is not the one that was asked for. */
   | 'wrong-package'
+  /** The statement in a manifest contradicts the package or its tarball, or is broken. */
+  | 'statement'
   /** A node's dag hash does not follow from its content. */
   | 'dag-hash'
   /** A spec is broken, or of an unknown version. */
   | 'spec'
+  /** The name of an index view is not valid. */
+  | 'view-name'
+  /** An index view of this name exists. */
+  | 'view-exists'
+  /** The mirror has no index view of this name. */
+  | 'missing-view'
   /** The index is broken. */
   | 'index'
   /** The mirror has the old layout v2. */
@@ -80,6 +90,7 @@ const kinds: Partial<Record<BuildcacheErrorCode, ErrorKind>> = {
   'not-a-mirror': 'missing',
   'missing-package': 'missing',
   'missing-index': 'missing',
+  'missing-view': 'missing',
   'passphrase-missing': 'missing',
   'gpg-missing': 'missing',
   gpg: 'failed',

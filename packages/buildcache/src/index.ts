@@ -1,5 +1,6 @@
 export { goArchitecture } from './architecture.js';
 export { copyKeys } from './care/copy-keys.js';
+export { copyViews } from './care/copy-views.js';
 export type { MirrorFinding, VerifyMirrorOptions } from './care/verify.js';
 export { presentPackages, verifyMirror } from './care/verify.js';
 export type { BuildcacheErrorCode } from './error.js';
@@ -26,7 +27,9 @@ export type {
   Pushed,
   PushOptions,
   PushResult,
+  SignOptions,
   SignResult,
+  ViewUpdate,
 } from './mirror-writer.js';
 export { isOciUrl, OciMirror } from './oci/mirror.js';
 export { tagOf } from './oci/tag.js';
@@ -68,6 +71,8 @@ export { KeySigner, Trust, verifySigned } from './sign/signature.js';
 export { trustOf } from './sign/trust.js';
 export type { SpecDocument } from './spec-document.js';
 export { parseSpecDocument } from './spec-document.js';
+export type { StatedTarball, Statement } from './statement.js';
+export { checkStatedTarball, statedPrefixes } from './statement.js';
 export type { PullOptions } from './unpack/pull.js';
 export { pullPackage } from './unpack/pull.js';
 export type { NewPlaces } from './unpack/relocate.js';

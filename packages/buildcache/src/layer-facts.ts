@@ -2,9 +2,10 @@ import { createHash } from 'node:crypto';
 import { dirname } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { Digest } from '@stackwright/oci';
-import { BuildcacheError } from './error.js';
-import type { TarEntry } from './pack/tar.js';
-import { type InspectedPrefix, inspectedFolders } from './search-path.js';
+import { BuildcacheError, hasCode } from './error.js';
+import type { TarEntry, TarItem } from './pack/tar.js';
+import { inspectedFolders } from './search-path.js';
+import { ElfScan, type PackageLibraries } from './unpack/elf-scan.js';
 import { tarEntries } from './unpack/unpack.js';
 
 /** What has to be known of a package's tarball before it can be a layer; constant for a digest, so it is remembered. */
@@ -19,27 +20,42 @@ export interface LayerFacts {
   readonly distribution: string;
   /** Folders directly or deeper below the prefix that search paths look for, relative to it, sorted. */
   readonly folders: readonly string[];
+  readonly libraries: PackageLibraries;
 }
 
 // Far above any real one; a file of this name that is larger is not what Spack wrote.
 const longestDistribution = 64 * 1024 * 1024;
 const distributionName = '/.spack/binary_distribution';
 
-/** Finds what search paths need to know while a package's entries go by. */
+/** What a package's entries tell while they go by. */
+export type ScannedLayer = Omit<LayerFacts, 'diffId' | 'size'>;
+
+/** Finds facts of a package while its entries go by, to be packed or to be read. */
 export class LayerScan {
   readonly #folders = new Set<string>();
   /** Folders that hold what is no folder. */
   readonly #holders = new Set<string>();
+  readonly #elf = new ElfScan();
   #prefix: string | undefined;
+  #distribution = '';
 
-  see({ name, type }: TarEntry): void {
-    if (type === 'folder') this.#folders.add(name);
-    else this.#holders.add(dirname(name));
-    if (name.endsWith(distributionName)) this.#prefix = name.slice(0, -distributionName.length);
+  /** The same entries, looked at on their way. */
+  async *watch(items: AsyncIterable<TarItem>): AsyncGenerator<TarItem> {
+    for await (const { entry, content } of items) {
+      if (entry.name.endsWith(distributionName)) {
+        if (entry.size <= longestDistribution)
+          yield { entry, content: this.#takeDistribution(entry, content) };
+        else yield { entry, content };
+      } else {
+        if (entry.type === 'folder') this.#folders.add(entry.name);
+        else this.#holders.add(dirname(entry.name));
+        yield { entry, content: this.#elf.watch({ entry, content }) };
+      }
+    }
   }
 
   /** @throws BuildcacheError `tarball` when these were not the entries of an installed package */
-  result(what: string): InspectedPrefix {
+  result(what: string): ScannedLayer {
     const prefix = this.#prefix;
     if (prefix === undefined) {
       throw new BuildcacheError(
@@ -52,7 +68,23 @@ export class LayerScan {
     const folders = Object.keys(inspectedFolders).filter(
       (sub) => sub === '.' || this.#folders.has(`${prefix}/${sub}`),
     );
-    return { prefix: `/${prefix}`, folders };
+    return {
+      prefix: `/${prefix}`,
+      folders,
+      distribution: this.#distribution,
+      libraries: this.#elf.result(),
+    };
+  }
+
+  async *#takeDistribution({ name }: TarEntry, content: TarItem['content']): AsyncGenerator<Buffer> {
+    this.#holders.add(dirname(name));
+    const chunks: Buffer[] = [];
+    for await (const chunk of content) {
+      chunks.push(Buffer.from(chunk));
+      yield chunk;
+    }
+    this.#prefix = name.slice(0, -distributionName.length);
+    this.#distribution = Buffer.concat(chunks).toString('utf8');
   }
 
   /** A layer must not bring along files of the base image or of another package. */
@@ -88,15 +120,27 @@ export async function readLayerFacts(
     size += bytes.length;
   };
   const scan = new LayerScan();
-  let distribution = '';
-  for await (const { entry, content } of tarEntries(compressed, { what, signal, onBytes, layer: true })) {
-    if (entry.name.endsWith(distributionName) && entry.size > longestDistribution) continue;
-    scan.see(entry);
-    if (!entry.name.endsWith(distributionName)) continue;
-    const chunks: Buffer[] = [];
-    for await (const chunk of content) chunks.push(chunk);
-    distribution = Buffer.concat(chunks).toString('utf8');
+  const entries = tarEntries(compressed, { what, signal, onBytes, layer: true });
+  for await (const { content } of scan.watch(entries)) for await (const _ of content);
+  return { diffId: `sha256:${uncompressed.digest('hex')}`, size, ...scan.result(what) };
+}
+
+/**
+ * The same of a tarball that can be opened again. Where it is damaged, the error is that of its checksum: a flipped byte
+ * breaks the archive long before its end is reached, and the checksum explains it better.
+ * @param open gives the bytes, checked against what its manifest says while they stream
+ */
+export async function readCheckedFacts(
+  open: () => Promise<Readable>,
+  what: string,
+  signal?: AbortSignal,
+): Promise<LayerFacts> {
+  try {
+    return await readLayerFacts(await open(), what, signal);
+  } catch (error) {
+    if (!hasCode(error, 'compression', 'tarball')) throw error;
+    signal?.throwIfAborted();
+    for await (const _ of await open());
+    throw error;
   }
-  const { prefix, folders } = scan.result(what);
-  return { diffId: `sha256:${uncompressed.digest('hex')}`, size, prefix, distribution, folders };
 }

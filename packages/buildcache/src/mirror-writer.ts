@@ -17,6 +17,8 @@ export interface PushOptions {
   readonly signer?: Signer;
   /** Push also what is there already. */
   readonly force?: boolean;
+  /** The time that the manifest says it was signed at; now when left out. */
+  readonly time?: Date;
   readonly signal?: AbortSignal;
   /** Where large tarballs wait until their checksum is known; the system's temporary folder when left out. */
   readonly temporary?: string;
@@ -66,6 +68,8 @@ export interface CopyOptions {
   /** Leave out packages that nobody trusted has signed, instead of failing on them. */
   readonly onlyTrusted?: boolean;
   readonly parallel?: number;
+  /** The time that manifests which are signed anew say they were signed at; now when left out. */
+  readonly time?: Date;
   /** In a registry: as for a push. */
   readonly base?: PushAllOptions['base'];
   readonly signal?: AbortSignal;
@@ -80,14 +84,30 @@ export interface CopyResult {
   readonly failed: readonly PackageFailure[];
 }
 
+export type SignOptions = Pick<CopyOptions, 'parallel' | 'time' | 'signal' | 'onProgress'>;
+
 export interface SignResult {
   readonly signed: readonly PackageRef[];
-  /** Signed by this key before. */
+  /** Signed by this key before, with a statement. */
   readonly present: readonly PackageRef[];
   readonly failed: readonly PackageFailure[];
 }
 
+/** Which packages an index view holds after it was written (Spack's `buildcache update-index --name VIEW`). */
+export interface ViewUpdate {
+  readonly name: string;
+  /**
+   * `create`: these packages, and the view must not exist; `append`: also those that it holds; `replace`: these alone;
+   * `refresh`: those that it holds, without the packages that the mirror no longer has.
+   */
+  readonly mode: 'create' | 'append' | 'replace' | 'refresh';
+  /** Dag hashes; what the mirror does not have is left out. Of no effect with `refresh`. */
+  readonly packages?: ReadonlySet<string>;
+}
+
 export interface IndexOptions {
+  /** Write this index view; the whole index when left out. */
+  readonly view?: ViewUpdate;
   /** Read every package anew instead of taking over what the current index says. */
   readonly full?: boolean;
   /** Leave out packages that cannot be read, and report them, instead of stopping at the first. */
@@ -110,6 +130,8 @@ export interface IndexResult {
   /** Taken over from the index before. */
   readonly kept: number;
   readonly broken: readonly { readonly package: string; readonly reason: string }[];
+  /** Packages of a newer Spack, whose specs cannot be read here. The databases of that Spack are left as they are. */
+  readonly newer: readonly string[];
   /** `unchanged` when the index said all this already. */
   readonly outcome: 'written' | 'unchanged';
   /** Why the index before was not taken over, when it was not. */
@@ -162,17 +184,19 @@ export interface MirrorWriter {
   pushAll(sources: readonly PackageSource[], options?: PushAllOptions): Promise<PushResult>;
   /** Copies packages of another mirror into this one, each verified by the other's policy. */
   copyFrom(from: MirrorReader, refs: readonly PackageRef[], options?: CopyOptions): Promise<CopyResult>;
-  /** Signs packages anew: each is verified by this mirror's policy first. */
-  sign(
-    refs: readonly PackageRef[],
-    signer: Signer,
-    options?: Pick<CopyOptions, 'parallel' | 'signal' | 'onProgress'>,
-  ): Promise<SignResult>;
+  /**
+   * Signs packages anew: each is verified by this mirror's policy first. A manifest that has no statement which a trusted
+   * key has signed gets one, for which its tarball is read and checked.
+   */
+  sign(refs: readonly PackageRef[], signer: Signer, options?: SignOptions): Promise<SignResult>;
   /** Publishes public keys (armored) and brings the index of keys up to date. Returns their fingerprints. */
   publishKey(armored: string, signal?: AbortSignal): Promise<string[]>;
   /** Writes the index of keys from what is there. Returns the fingerprints. */
   updateKeyIndex(signal?: AbortSignal): Promise<string[]>;
+  /** @throws BuildcacheError `view-exists`, `missing-view`; `unsupported` for a view where it is not `viewable` */
   updateIndex(options?: IndexOptions): Promise<IndexResult>;
+  /** Deletes an index view. Its packages stay. */
+  removeView(name: string, signal?: AbortSignal): Promise<void>;
   /** Finds what can go. Nothing is deleted. */
   planPrune(options?: PruneOptions): Promise<PrunePlan>;
   /** Deletes what the plan names. */
@@ -182,4 +206,5 @@ export interface MirrorWriter {
 /** A mirror of binary packages: of layout v3 or v2 in a store, or in a registry. */
 export interface Mirror extends MirrorReader, MirrorWriter {
   withPolicy(policy: SignaturePolicy): Mirror;
+  withView(view: string | undefined): Mirror;
 }

@@ -6,6 +6,7 @@ import type { ParsedEntry } from './index/database.js';
 import type { PackageRef } from './package-ref.js';
 import type { Trust, VerifyOptions } from './sign/signature.js';
 import type { SpecDocument } from './spec-document.js';
+import type { Statement } from './statement.js';
 
 /**
  * Whose packages are taken: `trusted`, those signed by a key of `trust`; `unsigned`, all, checked by checksum only.
@@ -26,6 +27,8 @@ export interface PackageManifest extends PackageRef {
   /** The fingerprint of the trusted key that signed it; undefined when signatures were not looked at. */
   readonly signedBy: string | undefined;
   readonly signed: boolean;
+  /** What the manifest says of its package beyond what Spack writes. Worth no more than the signature over it. */
+  readonly statement: Statement | undefined;
 }
 
 /** A package of a mirror whose manifest and spec have been read and checked together. */
@@ -52,15 +55,26 @@ export interface MirrorReader {
   readonly canList: boolean;
   /** Whether it holds signatures and public keys: a registry does not. */
   readonly signable: boolean;
+  /** Whether it can have index views: a registry and a mirror of layout v2 cannot. */
+  readonly viewable: boolean;
+  /** The index view that is read instead of the whole index; undefined for the whole index. */
+  readonly view: string | undefined;
   /** The folder that holds it in layout v3, where it is one of this machine: its blobs can be linked. */
   readonly folder: string | undefined;
   /** The same mirror with other rules for signatures. */
   withPolicy(policy: SignaturePolicy): MirrorReader;
   /**
+   * The same mirror, whose index is a view of this name (undefined: the whole index).
+   * @throws BuildcacheError `view-name`; `unsupported` where it is not `viewable`
+   */
+  withView(view: string | undefined): MirrorReader;
+  /** The names of the index views, sorted. Empty where the mirror cannot be listed. */
+  views(signal?: AbortSignal): Promise<string[]>;
+  /**
    * Takes a package: its manifest, the signature checked by the policy, and its spec, which is checked to be that of the
    * package asked for. There is no other way to a manifest, so that nobody can forget this check.
-   * @throws BuildcacheError `missing-package`, `missing-blob`, `manifest`, `signature-…`, `key-…`, `checksum`, `length`,
-   *   `spec`, `wrong-package`, `dag-hash`
+   * @throws BuildcacheError `missing-package`, `missing-blob`, `manifest`, `newer`, `signature-…`, `key-…`, `checksum`,
+   *   `length`, `spec`, `wrong-package`, `dag-hash`, `statement`
    */
   package(ref: PackageRef, signal?: AbortSignal): Promise<MirrorPackage>;
   /** Whether a package is there; says nothing of its blobs. */
@@ -70,7 +84,7 @@ export interface MirrorReader {
   /** Every package that is there, from a listing. */
   packages(signal?: AbortSignal): AsyncGenerator<PackageRef>;
   hasIndex(signal?: AbortSignal): Promise<boolean>;
-  /** Entries of the index, streamed. @throws BuildcacheError `missing-index`, `index`, `checksum` */
+  /** Entries of the index, streamed. @throws BuildcacheError `missing-index`, `missing-view`, `index`, `checksum` */
   indexEntries(signal?: AbortSignal): AsyncGenerator<ParsedEntry>;
   /** The whole index in memory: for graphs, which need all of it. */
   index(signal?: AbortSignal): Promise<MirrorIndex>;

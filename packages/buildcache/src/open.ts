@@ -12,6 +12,8 @@ import { V3Mirror } from './v3/mirror.js';
 export interface OpenMirrorOptions extends OpenOptions {
   /** `unsigned` when left out. */
   readonly policy?: SignaturePolicy;
+  /** The index view that is read instead of the whole index; an empty name counts as none. */
+  readonly view?: string;
   /** Refuse an address where no mirror is; else a new, empty one is no error. */
   readonly existing?: boolean;
   /** For a registry; else those that `docker login` and its kin left. */
@@ -22,15 +24,16 @@ export interface OpenMirrorOptions extends OpenOptions {
 /**
  * Opens a mirror of any kind by its URL: what `openV3Mirror` takes, and `oci://REGISTRY/REPOSITORY` (`oci+http://`
  * without TLS), with the credentials given or those that `docker login` and its kin left.
- * @throws BuildcacheError as `openV3Mirror`
+ * @throws BuildcacheError as `openV3Mirror`; `unsupported` for a `view` of a registry
  */
 export async function openMirror(url: string, options: OpenMirrorOptions = {}): Promise<Mirror> {
   if (!isOciUrl(url)) return openV3Mirror(url, options);
   const { policy, login, env, existing, signal } = options;
-  const mirror = OciMirror.open(url, {
+  const opened = OciMirror.open(url, {
     policy,
     credentials: async (registry) => login ?? storedCredentials(registry, env),
   });
+  const mirror = opened.withView(options.view || undefined);
   if (existing && !(await holdsSomething(mirror, signal))) {
     throw new BuildcacheError('not-a-mirror', `${mirror.url} is no mirror: it has no package.`, {
       mirror: mirror.url,
@@ -46,7 +49,8 @@ export async function openToRead(url: string, options: OpenMirrorOptions = {}): 
     return await openMirror(url, { ...options, existing: true });
   } catch (error) {
     if (!hasCode(error, 'layout')) throw error;
-    return new V2Mirror(await openStore(url, options), options.policy ?? { kind: 'unsigned' });
+    const mirror = new V2Mirror(await openStore(url, options), options.policy ?? { kind: 'unsigned' });
+    return mirror.withView(options.view || undefined);
   }
 }
 
@@ -63,7 +67,7 @@ async function holdsSomething(mirror: OciMirror, signal?: AbortSignal): Promise<
  */
 export async function openV3Mirror(url: string, options: OpenMirrorOptions = {}): Promise<V3Mirror> {
   const store = await openStore(url, options);
-  const mirror = new V3Mirror(store, options.policy ?? { kind: 'unsigned' });
+  const mirror = new V3Mirror(store, options.policy ?? { kind: 'unsigned' }, options.view || undefined);
   // Read, not asked for with HEAD: only then do servers say what is wrong with a bucket or a credential.
   const has = async (key: string) => {
     try {

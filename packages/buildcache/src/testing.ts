@@ -1,7 +1,12 @@
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { PackageSource, PackedLayer } from './mirror-writer.js';
+import { packedBytes } from './pack/pack.js';
+import { layoutJson, v3 } from './v3/layout.js';
+import { formatManifest, packageManifest } from './v3/manifest.js';
+import { specBlob } from './v3/spec-blob.js';
 
 export { madeHash, madePackage } from '@stackwright/testing';
 
@@ -33,4 +38,21 @@ export function copyOf(folder: string): string {
   const copy = join(temporaryFolder(), 'mirror');
   cpSync(folder, copy, { recursive: true });
   return copy;
+}
+
+/** Puts a package into a mirror as somebody would who does not use this library: unchecked, unsigned, without statement. */
+export async function forge(folder: string, source: PackageSource): Promise<void> {
+  const chunks: Buffer[] = [];
+  let packed: PackedLayer | undefined;
+  for await (const chunk of packedBytes(source.items(), (done) => (packed = done))) chunks.push(chunk);
+  const spec = specBlob(source.specText, source.name);
+  const write = (key: string, bytes: Buffer | string) => {
+    mkdirSync(dirname(join(folder, key)), { recursive: true });
+    writeFileSync(join(folder, key), bytes);
+  };
+  const tarball = packed?.descriptor ?? spec.descriptor;
+  write(v3.blob(tarball.digest), Buffer.concat(chunks));
+  write(v3.blob(spec.descriptor.digest), spec.bytes);
+  write(v3.spec(source), formatManifest(packageManifest(tarball, spec.descriptor)));
+  write(v3.layout, layoutJson);
 }

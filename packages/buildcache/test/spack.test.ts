@@ -91,6 +91,10 @@ describe.skipIf(spackMissing)(
       async (scheme, lacking) => {
         if (lacking) return console.warn(`skipped over ${scheme}: ${lacking}`);
         const env = real.environment(scheme, urls[scheme]!);
+        const ours = await openV3Mirror(mirror);
+        // What Spack has to put up with: every manifest says more than Spack would write.
+        for await (const ref of ours.packages())
+          expect((await ours.package(ref)).manifest.statement).toMatchObject({ version: 1 });
         const listed = await spack(env, 'buildcache', 'list', '-aL');
         for await (const { hash } of (await openV3Mirror(mirror)).packages()) expect(listed).toContain(hash);
         await spack(env, 'install', '--cache-only');
@@ -100,6 +104,12 @@ describe.skipIf(spackMissing)(
         expect(execFileSync(join(hello!, 'bin', 'hello')).toString()).toContain('hello');
       },
     );
+
+    it('signs manifests that gpg accepts', async () => {
+      const home = ['--homedir', join(base, 'gpg'), '--batch', '--verify'];
+      for await (const { info } of (await openV3Mirror(mirror)).packages())
+        execFileSync('gpg', [...home, join(mirror, info.key)], { stdio: 'ignore' });
+    });
 
     it('does not install what somebody else has signed', async () => {
       const folder = copyOf(mirror);

@@ -18,6 +18,7 @@ const built = (root: string, prefix: string, relative = 'hello') => ({
       size: 1,
       prefix,
       folders: [],
+      libraries: { interpreters: [], needed: [], provided: [] },
       distribution: `{sbang_install_path: ${root}/bin/sbang, buildpath: ${root}, spackprefix: /spack, relative_prefix: ${relative}, hash_to_prefix: {${hash}: ${prefix}}}`,
     },
   },

@@ -156,6 +156,7 @@ export class StackMirrors {
     return openMirror(place.fetch, {
       ...connectionOptions(place.connection?.fetch, env),
       policy: await policyFor(place, this.trust),
+      view: place.connection?.fetch.view,
       signal,
     });
   }

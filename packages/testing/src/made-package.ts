@@ -35,7 +35,9 @@ export function madePackage(
   const arch = { platform: 'linux', platform_os: 'debian12', target: 'x86_64' };
   const own = { name, version: '1.0', arch, namespace: 'made', parameters: {} };
   const hash =
-    options.hash ?? (version === 4 ? undefined : dagHashOf(readNode('', own), version)) ?? madeHash(name);
+    options.hash ??
+    (version === 4 ? undefined : dagHashOf(readNode(madeHash(name), own), version)) ??
+    madeHash(name);
   const dependencies = (options.needs ?? []).map((other) => ({
     name: other,
     hash: madeHash(other),

@@ -157,6 +157,69 @@ describe('stackwright mirror', () => {
     expect(Object.fromEntries(outcomes)).toMatchObject({ chorus: 'copied', libchorus: 'left-out' });
   });
 
+  it('index views are written, read, carried by copy and sync, and repaired by prune', async () => {
+    await run(['mirror', 'copy', mirror, 'a', ...trust]);
+    const packages = async (where: string, ...view: string[]) => {
+      const { code, out, err } = await run(['mirror', 'list', where, ...view, '--json']);
+      expect({ code, err }).toMatchObject({ code: 0 });
+      return JSON.parse(out).packages.map((one: { name: string }) => one.name);
+    };
+    const small = ['--view', 'small'];
+    expect(await run(['mirror', 'index', 'a', 'hello', ...small])).toMatchObject({
+      code: 0,
+      err: expect.stringContaining('3 packages in the index view "small", 3 new'),
+    });
+    expect(await packages('a', ...small)).toEqual(['gcc-runtime', 'hello', 'libgreet']);
+    expect(await packages('a')).toHaveLength(9);
+    expect(await run(['mirror', 'index', 'a', 'chorus', ...small])).toMatchObject({
+      code: 2,
+      err: expect.stringMatching(/view "small" already[\s\S]*--append/),
+    });
+    await run(['mirror', 'index', 'a', 'chorus', ...small, '--append']);
+    const added = await packages('a', ...small);
+    expect(added).toEqual(expect.arrayContaining(['chorus', 'hello']));
+    await run(['mirror', 'index', 'a', 'hello', ...small, '--force']);
+    expect(await packages('a', ...small)).toEqual(['gcc-runtime', 'hello', 'libgreet']);
+    expect((await run(['mirror', 'verify', 'a', ...small, ...trust])).err).toContain('3 packages verified');
+    await run(['mirror', 'pull', 'a', ...small, ...trust, '--to', 'tree']);
+    expect(readdirSync(join(cwd, 'tree'), { recursive: true }).join()).not.toContain('chorus');
+
+    await run(['mirror', 'copy', 'a', 'b', ...trust]);
+    expect(await packages('b', ...small)).toHaveLength(3);
+    await run(['mirror', 'copy', 'a', 'c', ...small, ...trust]);
+    expect(await packages('c')).toEqual(['gcc-runtime', 'hello', 'libgreet']);
+    await run(['mirror', 'index', 'b', 'chorus', '--view', 'own']);
+    await run(['mirror', 'sync', 'a', 'b', ...trust]);
+    expect(await run(['mirror', 'list', 'b', '--view', 'own'])).toMatchObject({
+      code: 3,
+      err: expect.stringMatching(/no index view "own"[\s\S]*It has: small/),
+    });
+
+    writeFileSync(
+      join(cwd, 'keep'),
+      `${JSON.parse((await run(['mirror', 'list', 'b', 'libgreet', '--json'])).out).packages[0].hash}\n`,
+    );
+    await run(['mirror', 'prune', 'b', '--keep', 'keep', '--grace', '0s', '--delete']);
+    expect(await packages('b', ...small)).toEqual(await packages('b'));
+    expect(await run(['mirror', 'verify', 'b', ...trust])).toMatchObject({ code: 0, out: '' });
+  });
+
+  it('index adds a stack to the view that SPACK_CI_BUILDCACHE_VIEW names', async () => {
+    await run(['mirror', 'copy', mirror, 'a', ...trust, '--no-index']);
+    const env = { SPACK_CI_BUILDCACHE_VIEW: 'ci' };
+    const { err } = await run(['mirror', 'index', 'a', '--stack', quickstart], env);
+    expect(err).toMatch(/9 packages in the index, [\s\S]*9 packages in the index view "ci"/);
+    expect((await run(['mirror', 'index', 'a', '--stack', quickstart], env)).code).toBe(0);
+    expect(await run(['mirror', 'index', 'a', 'hello'])).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('--view'),
+    });
+    expect(await run(['mirror', 'index', 'a', '--view', 'v', '--force'])).toMatchObject({ code: 2 });
+    expect((await run(['mirror', 'index', 'oci+http://127.0.0.1:1/a/b', '--view', 'v', 'x'])).code).not.toBe(
+      0,
+    );
+  });
+
   it('sync makes a folder hold exactly what was asked for, and nothing is lost when it cannot', async () => {
     await run(['mirror', 'copy', mirror, 'folder', '--unsigned']);
     const { code, out } = await run(['mirror', 'sync', mirror, 'folder', 'hello', ...trust, '--json']);

@@ -1,6 +1,7 @@
 import type { ConcreteNode } from '@stackwright/spack-env';
 import { isNotFound, type ObjectInfo, StorageError } from '@stackwright/storage';
 import pLimit from 'p-limit';
+import { hasCode } from '../error.js';
 import { updateIndex } from '../index/reindex.js';
 import type { IndexResult, ManifestNames, PruneOptions, PrunePlan } from '../mirror-writer.js';
 import { describe, type PackageRef } from '../package-ref.js';
@@ -92,6 +93,13 @@ export async function prune(
     plan.packages.map((ref) => v3.spec(ref)),
     { signal },
   );
+  const views = going.size > 0 ? await mirror.views(signal) : [];
+  const refresh = (name: string) =>
+    updateIndex(mirror, { view: { name, mode: 'refresh' }, ...settings }).catch((error: unknown) => {
+      // A view that somebody deleted meanwhile needs no repair.
+      if (!hasCode(error, 'missing-view')) throw error;
+    });
+  for (const name of views) await refresh(name);
   // Whoever wrote the index between these two steps saw the packages that are gone now.
   if (indexed) await updateIndex(mirror, settings);
   await mirror.store.delete(await orphansLeft(mirror, plan, signal), { signal });

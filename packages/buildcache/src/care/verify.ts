@@ -1,6 +1,8 @@
 import { BuildcacheError } from '../error.js';
+import { readCheckedFacts } from '../layer-facts.js';
 import type { MirrorReader } from '../mirror.js';
 import { describe, type PackageRef } from '../package-ref.js';
+import { checkStatedTarball } from '../statement.js';
 
 /** One thing that is wrong with a mirror. */
 export interface MirrorFinding {
@@ -29,8 +31,9 @@ export async function verifyMirror(
   options: VerifyMirrorOptions = {},
 ): Promise<{ packages: number; findings: MirrorFinding[] }> {
   const { signal } = options;
-  const present = await presentPackages(mirror, signal);
-  const chosen = options.packages ?? [...present.values()];
+  const present = await presentPackages(mirror.withView(undefined), signal);
+  const inView = mirror.view === undefined ? present : await presentPackages(mirror, signal);
+  const chosen = options.packages ?? [...inView.values()].filter(({ hash }) => present.has(hash));
   const findings: MirrorFinding[] = [];
   let done = 0;
   const waiting = chosen.values();
@@ -42,17 +45,24 @@ export async function verifyMirror(
     }
   };
   await Promise.all(Array.from({ length: options.parallel ?? 8 }, verifyOn));
-  if (!options.packages) findings.push(...(await verifyIndex(mirror, present, signal)));
+  if (!options.packages) {
+    findings.push(...(await verifyIndex(mirror, present, signal)));
+    const views = mirror.view === undefined ? await mirror.views(signal) : [];
+    for (const view of views) findings.push(...(await verifyIndex(mirror.withView(view), present, signal)));
+  }
   return { packages: chosen.length, findings };
 }
 
-/** What the mirror holds, from a listing; from the index where it cannot be listed. */
+/**
+ * What the mirror holds, from a listing; from the index where it cannot be listed. Where it was opened with a view: what
+ * the view holds.
+ */
 export async function presentPackages(
   mirror: MirrorReader,
   signal?: AbortSignal,
 ): Promise<Map<string, PackageRef>> {
   const present = new Map<string, PackageRef>();
-  if (mirror.canList) {
+  if (mirror.canList && mirror.view === undefined) {
     for await (const { name, version, hash } of mirror.packages(signal))
       present.set(hash, { name, version, hash });
     return present;
@@ -85,14 +95,15 @@ async function verifyPackage(
       });
     }
     if (!options.shallow) {
-      const stream = await mirror.tarball(manifest, options.signal);
-      await new Promise<void>((resolve, reject) => {
-        stream.once('end', resolve).once('error', reject).resume();
-      });
+      const open = () => mirror.tarball(manifest, options.signal);
+      if (manifest.statement)
+        checkStatedTarball(manifest.statement, await readCheckedFacts(open, what, options.signal), what);
+      else for await (const _ of await open());
     }
   } catch (error) {
     if (!(error instanceof BuildcacheError)) throw error;
-    findings.push({ what, code: error.code, message: error.message, severity: 'error' });
+    const severity = error.code === 'newer' ? 'warning' : 'error';
+    findings.push({ what, code: error.code, message: error.message, severity });
   }
   return findings;
 }
@@ -103,7 +114,9 @@ async function verifyIndex(
   signal?: AbortSignal,
 ): Promise<MirrorFinding[]> {
   const findings: MirrorFinding[] = [];
-  const missing = new Set(present.keys());
+  const named = mirror.view === undefined ? 'the index' : `the index view "${mirror.view}"`;
+  // A view holds what it was given; the whole index has to hold everything.
+  const missing = new Set(mirror.view === undefined ? present.keys() : []);
   try {
     for await (const { node, inBuildcache } of mirror.indexEntries(signal)) {
       missing.delete(node.hash);
@@ -111,7 +124,7 @@ async function verifyIndex(
         findings.push({
           what: describe(node),
           code: 'index-stale',
-          message: `The index names ${describe(node)}, which the mirror lacks.`,
+          message: `${named.replace('the', 'The')} names ${describe(node)}, which the mirror lacks.`,
           severity: 'error',
         });
       }
@@ -119,11 +132,11 @@ async function verifyIndex(
   } catch (error) {
     if (!(error instanceof BuildcacheError)) throw error;
     const severity = error.code === 'missing-index' ? 'warning' : 'error';
-    return [{ what: 'the index', code: error.code, message: error.message, severity }];
+    return [{ what: named, code: error.code, message: error.message, severity }];
   }
   if (missing.size > 0) {
     findings.push({
-      what: 'the index',
+      what: named,
       code: 'index-incomplete',
       message: `The index lacks ${missing.size} of ${present.size} packages. Bring it up to date with: stackwright mirror index`,
       severity: 'warning',

@@ -8,7 +8,7 @@ import type { Descriptor, Digest } from '@stackwright/oci';
 import { isNotFound, isPreconditionFailed } from '@stackwright/storage';
 import { BuildcacheError, hasCode } from '../error.js';
 import { checkRoot } from '../identity.js';
-import type { IndexOptions, IndexResult } from '../mirror-writer.js';
+import type { IndexOptions, IndexResult, ViewUpdate } from '../mirror-writer.js';
 import { describe } from '../package-ref.js';
 import { type DatabaseVersion, databaseType, packageOfKey, specType, v3 } from '../v3/layout.js';
 import { blobOf, formatManifest, recordOf } from '../v3/manifest.js';
@@ -34,7 +34,8 @@ const tries = 30;
  * The new index replaces the old one only if nobody else has meanwhile, else all is done again on top of theirs.
  * Memory: some hundred bytes a package; the index itself passes through a temporary file.
  */
-export async function updateIndex(mirror: V3Reader, options: IndexOptions = {}): Promise<IndexResult> {
+export async function updateIndex(reader: V3Reader, options: IndexOptions = {}): Promise<IndexResult> {
+  const mirror = reader.withView(options.view?.name);
   const folder = await mkdtemp(join(tmpdir(), 'stackwright-index-'));
   const news = new Spool(join(folder, 'nodes'));
   try {
@@ -76,8 +77,9 @@ async function attemptUpdate(
     if (hasCode(error, 'manifest', 'signature-wrong')) return undefined;
     throw error;
   });
-  const etag = current?.etag ?? (await mirror.store.head(v3.index, { signal }))?.etag;
+  const etag = current?.etag ?? (await mirror.store.head(mirror.indexKey, { signal }))?.etag;
   const listed = await listPackages(mirror, signal);
+  if (options.view) await restrict(listed, mirror, options.view, current, signal);
   for (const hash of options.exclude ?? []) listed.delete(hash);
 
   const made = new Map<DatabaseVersion, Database>();
@@ -89,25 +91,62 @@ async function attemptUpdate(
   if (news.hasNewer && !made.has(9)) await make(9);
 
   const newest = made.get(9) ?? made.get(8)!;
-  const { broken, note } = newest;
+  const { note } = newest;
+  const broken = newest.broken.filter((one) => !one.newer);
+  const newer = newest.broken.filter((one) => one.newer).map((one) => one.package);
+  const readable = listed.size - newest.broken.length;
   const kept = newest.known.kept.size;
   const written = [...made.values()].some((one) => one.written);
   if (written && !(await commit(mirror, made, current, etag, options))) return undefined;
   return {
-    packages: listed.size - broken.length,
-    added: listed.size - broken.length - kept,
+    packages: readable,
+    added: readable - kept,
     removed: newest.known.gone.length,
     kept,
-    broken,
+    broken: broken.map(({ package: name, reason }) => ({ package: name, reason })),
+    newer,
     outcome: written ? 'written' : 'unchanged',
     note: written ? note : undefined,
   };
 }
 
+/** Leaves in `listed` what an index view is to hold. */
+async function restrict(
+  listed: Map<string, string>,
+  mirror: V3Reader,
+  { name, mode, packages = new Set() }: ViewUpdate,
+  current: IndexManifest | undefined,
+  signal?: AbortSignal,
+): Promise<void> {
+  if (mode === 'create' && current) {
+    throw new BuildcacheError('view-exists', `${mirror.url} has an index view "${name}" already.`, {
+      mirror: mirror.url,
+      key: mirror.indexKey,
+      hint: 'Add to it with --append, or replace it with --force.',
+    });
+  }
+  if (mode === 'refresh' && !current) {
+    throw new BuildcacheError('missing-view', `${mirror.url} has no index view "${name}" that can be read.`, {
+      mirror: mirror.url,
+      key: mirror.indexKey,
+      hint: 'Write it with: stackwright mirror index URL --view NAME SPEC…',
+    });
+  }
+  const wanted = new Set(mode === 'refresh' ? [] : packages);
+  if (mode === 'append' || mode === 'refresh') {
+    for (const version of current?.databases.keys() ?? []) {
+      const stream = await mirror.indexStream(signal, version);
+      for await (const entries of databaseBatches(stream, `${mirror.url}: the index view ${name}`))
+        for (const entry of entries) if (entryState(entry, mirror.url).inBuildcache) wanted.add(entry.hash);
+    }
+  }
+  for (const hash of listed.keys()) if (!wanted.has(hash)) listed.delete(hash);
+}
+
 /** A database of one version, as it is to be. */
 interface Database {
   readonly known: Known;
-  readonly broken: IndexResult['broken'];
+  readonly broken: readonly Unreadable[];
   readonly note: string | undefined;
   /** The blob: the new one, or the one that says all this already. */
   readonly blob: Descriptor;
@@ -202,16 +241,25 @@ async function compare(file: string, listed: ReadonlyMap<string, unknown>, where
   return { kept, gone, without };
 }
 
+/** A package that has no entry because its spec could not be read. */
+interface Unreadable {
+  readonly hash: string;
+  readonly package: string;
+  readonly reason: string;
+  /** It is of a newer Spack, which is no fault of the package. */
+  readonly newer: boolean;
+}
+
 /** Reads what is new into the spool. Returns what could not be read. */
 async function readPackages(
   mirror: V3Reader,
   keys: readonly string[],
   news: Spool,
   options: IndexOptions,
-): Promise<{ hash: string; package: string; reason: string }[]> {
+): Promise<Unreadable[]> {
   const reader = mirror.withPolicy({ kind: 'unsigned' });
   const specs = new SpecNodes();
-  const broken: { hash: string; package: string; reason: string }[] = [];
+  const broken: Unreadable[] = [];
   let done = 0;
   let stopped: unknown;
   const read = async (key: string) => {
@@ -226,8 +274,9 @@ async function readPackages(
     } catch (error) {
       // Deleted since it was listed: then it does not belong into the index.
       if (hasCode(error, 'missing-package') || isNotFound(error) || error instanceof BuildcacheError) {
-        broken.push({ hash: ref.hash, package: describe(ref), reason: (error as Error).message });
-        if (!options.skipBroken && !hasCode(error, 'missing-package')) stopped ??= error;
+        const newer = hasCode(error, 'newer');
+        broken.push({ hash: ref.hash, package: describe(ref), reason: (error as Error).message, newer });
+        if (!options.skipBroken && !newer && !hasCode(error, 'missing-package')) stopped ??= error;
       } else stopped ??= error;
     }
     options.onProgress?.(++done, keys.length);
@@ -398,7 +447,7 @@ async function commit(
   }
   await preparePush(mirror, undefined, signal);
   try {
-    await store.put(v3.index, Buffer.from(formatManifest({ version: 3, data })), {
+    await store.put(mirror.indexKey, Buffer.from(formatManifest({ version: 3, data })), {
       contentType: 'application/json',
       precondition: etag ? { match: etag } : { absent: true },
       signal,

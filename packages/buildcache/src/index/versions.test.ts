@@ -64,8 +64,8 @@ describe('packages of spec file 6', () => {
     const file = join(folder, v3.spec(fresh));
     writeFileSync(file, readFileSync(file, 'utf8').replace('spec.v6', 'spec.v7'));
     await expect(mirror.package(fresh)).rejects.toMatchObject({
-      code: 'manifest',
-      message: expect.stringContaining('no blob of type application/vnd.spack.spec.v5+json or'),
+      code: 'newer',
+      message: expect.stringContaining('the spec is of type application/vnd.spack.spec.v7+json'),
       hint: expect.stringContaining('Update Stackwright'),
     });
   });

@@ -67,6 +67,11 @@ export class OciMirror extends OciReader implements Mirror {
     return new OciMirror(this.repository, this.url, policy);
   }
 
+  override withView(view: string | undefined): OciMirror {
+    super.withView(view);
+    return this;
+  }
+
   async push(source: PackageSource, options?: PushOptions): Promise<Pushed> {
     const { pushed, failed } = await this.pushAll([source], options);
     const [done] = pushed;
@@ -94,8 +99,13 @@ export class OciMirror extends OciReader implements Mirror {
     throw this.#unsigned();
   }
 
-  updateIndex(options?: IndexOptions): Promise<IndexResult> {
+  async updateIndex(options?: IndexOptions): Promise<IndexResult> {
+    this.withView(options?.view?.name);
     return updateOciIndex(this, options);
+  }
+
+  async removeView(name: string): Promise<void> {
+    this.withView(name);
   }
 
   async planPrune({ keep, olderThan, signal }: PruneOptions = {}): Promise<PrunePlan> {

@@ -2,7 +2,6 @@ import { Readable } from 'node:stream';
 import { LayerScan } from '../layer-facts.js';
 import type { PackageSource, PackedLayer, PushAllOptions, Pushed, PushResult } from '../mirror-writer.js';
 import { buffered } from '../pack/buffered.js';
-import type { TarItem } from '../pack/tar.js';
 import { describe, type PackageRef } from '../package-ref.js';
 import { parseSpecDocument } from '../spec-document.js';
 import { publish, type Upload } from './publish.js';
@@ -29,13 +28,13 @@ export async function pushToRegistry(
       document: async () => parseSpecDocument(source.specText, describe(source)),
       put: () => {
         const scan = new LayerScan();
-        return buffered(scanned(source.items(), scan), options, async (packed, content) => {
+        return buffered(scan.watch(source.items()), options, async (packed, content) => {
           const { descriptor, diffId } = packed;
           const open = () => (content instanceof Uint8Array ? Readable.from([content]) : content.open());
           await mirror.repository.putBlob(descriptor, open, { signal: options.signal });
           tarballs.set(source.hash, packed);
-          const inspected = scan.result(describe(source));
-          return { descriptor, diffId, inspected };
+          const { prefix, folders } = scan.result(describe(source));
+          return { descriptor, diffId, inspected: { prefix, folders } };
         });
       },
     };
@@ -53,11 +52,4 @@ export async function pushToRegistry(
     return outcome ? [result({ name, version, hash }, outcome)] : [];
   });
   return { pushed, failed, combinedLayers };
-}
-
-async function* scanned(items: AsyncIterable<TarItem>, scan: LayerScan): AsyncGenerator<TarItem> {
-  for await (const item of items) {
-    scan.see(item.entry);
-    yield item;
-  }
 }

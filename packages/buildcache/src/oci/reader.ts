@@ -15,6 +15,7 @@ import {
 } from '../mirror.js';
 import { describe, type PackageRef } from '../package-ref.js';
 import type { InspectedPrefix } from '../search-path.js';
+import { noViews } from '../unsupported.js';
 import { specBlob } from '../v3/spec-blob.js';
 import { inspectedIn, type OciPackage, parseOciManifest, parseOciPackage } from './package.js';
 import { hashOfTag, indexTag, refOfTag, tagOf } from './tag.js';
@@ -27,6 +28,7 @@ export class OciManifest implements PackageManifest {
   readonly tarball: Descriptor;
   readonly signed = false;
   readonly signedBy = undefined;
+  readonly statement = undefined;
   /** Of the uncompressed tarball. */
   readonly diffId: Digest;
   /** Its folders on search paths; undefined where the image does not tell. */
@@ -54,6 +56,8 @@ export class OciManifest implements PackageManifest {
 export class OciReader implements MirrorReader {
   readonly canList = true;
   readonly signable = false;
+  readonly viewable = false;
+  readonly view = undefined;
   readonly folder = undefined;
 
   constructor(
@@ -65,6 +69,15 @@ export class OciReader implements MirrorReader {
 
   withPolicy(policy: SignaturePolicy): OciReader {
     return new OciReader(this.repository, this.url, policy);
+  }
+
+  withView(view: string | undefined): OciReader {
+    if (view !== undefined) throw noViews(this.url, 'is in a registry, which has no index views');
+    return this;
+  }
+
+  async views(): Promise<string[]> {
+    return [];
   }
 
   /**

@@ -47,6 +47,7 @@ export async function updateOciIndex(mirror: OciReader, options: IndexOptions = 
         removed: had.size - kept,
         kept,
         broken: made.broken,
+        newer: [],
         outcome: written ? 'written' : 'unchanged',
       };
     }

@@ -1,4 +1,5 @@
 import { createReadStream, existsSync, readFileSync } from 'node:fs';
+import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ConcreteNode } from '@stackwright/spack-env';
 import { BuildcacheError } from '../error.js';
@@ -56,7 +57,20 @@ export async function readInstallTree(root: string): Promise<InstallTree> {
     installed.add(hash);
     if (record.explicit) explicit.add(hash);
   }
-  return { root: root.replace(/\/+$/, ''), prefixes, installed, explicit };
+  return { root: await rootOf(root, prefixes, installed), prefixes, installed, explicit };
+}
+
+/** The root as the database's own paths begin: it may be given through a symbolic link. */
+async function rootOf(
+  given: string,
+  prefixes: ReadonlyMap<string, string>,
+  installed: ReadonlySet<string>,
+): Promise<string> {
+  const root = given.replace(/\/+$/, '');
+  const real = await realpath(root);
+  const holds = (folder: string) =>
+    [...installed].some((hash) => prefixes.get(hash)?.startsWith(`${folder}/`));
+  return !holds(root) && holds(real) ? real : root;
 }
 
 /** Reads an installed prefix's own spec. @throws BuildcacheError `install-tree` */

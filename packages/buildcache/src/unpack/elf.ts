@@ -11,6 +11,16 @@ export interface ElfPaths {
   readonly searchPaths: readonly CString[];
 }
 
+/** The libraries that an ELF file asks for, and what it is itself called. */
+export interface ElfLibraries {
+  /** PT_INTERP: the dynamic loader of a program. */
+  readonly interpreter: string | undefined;
+  /** DT_NEEDED. */
+  readonly needed: readonly string[];
+  /** DT_SONAME: the name under which other files ask for this library. */
+  readonly soname: string | undefined;
+}
+
 /** A file's bytes, in memory or not. `slice` gives fewer bytes where the file ends. */
 export interface ByteSource {
   readonly length: number;
@@ -21,22 +31,68 @@ export interface ByteSource {
 const tableLimit = 16 * 1024 * 1024;
 
 const programTypes = { load: 1, dynamic: 2, interpreter: 3 } as const;
-const tags = { end: 0, stringTable: 5, rpath: 15, runpath: 29, stringTableSize: 10 } as const;
+const tags = { end: 0, needed: 1, stringTable: 5, soname: 14, rpath: 15, runpath: 29 } as const;
 
 /**
  * Finds interpreter, RPATH and RUNPATH of an executable or shared library (System V ABI, chapter 5), 32 and 64 bit,
  * either byte order. Undefined for everything else, and for files whose tables point outside of them.
  */
 export function elfPaths(file: Buffer | ByteSource): ElfPaths | undefined {
+  return orUndefined(() => {
+    const source = sourceOf(file);
+    const tables = readTables(source);
+    return tables && pathsOf(source, tables);
+  });
+}
+
+/** The libraries of an executable or shared library; undefined as for `elfPaths`. */
+export function elfLibraries(file: Buffer | ByteSource): ElfLibraries | undefined {
+  return orUndefined(() => {
+    const source = sourceOf(file);
+    const tables = readTables(source);
+    return tables && librariesOf(source, tables);
+  });
+}
+
+/** Where the dynamic section lies in the file, from the head of it: what has to be kept of a file that passes by. */
+export function dynamicSection(head: Buffer): { readonly offset: number; readonly size: number } | undefined {
+  return orUndefined(() => {
+    const dynamic = readPrograms(sourceOf(head))?.programs.find((one) => one.type === programTypes.dynamic);
+    return dynamic && { offset: dynamic.offset, size: dynamic.fileSize };
+  });
+}
+
+function sourceOf(file: Buffer | ByteSource): ByteSource {
+  return Buffer.isBuffer(file) ? { length: file.length, slice: file.subarray.bind(file) } : file;
+}
+
+/** What a table outside of the file ends. */
+function orUndefined<T>(read: () => T): T | undefined {
   try {
-    return read(Buffer.isBuffer(file) ? { length: file.length, slice: file.subarray.bind(file) } : file);
+    return read();
   } catch (error) {
     if (error instanceof RangeError) return undefined;
     throw error;
   }
 }
 
-function read(file: ByteSource): ElfPaths | undefined {
+interface Program {
+  readonly type: number;
+  readonly offset: number;
+  readonly address: number;
+  readonly fileSize: number;
+}
+
+/** The parts of an ELF file that say what it needs to run. */
+interface Tables {
+  readonly programs: readonly Program[];
+  /** Tag and value of each entry of the dynamic section. */
+  readonly dynamic: readonly (readonly [tag: number, value: number])[];
+  /** Where the dynamic strings start in the file. */
+  readonly strings: number | undefined;
+}
+
+function readPrograms(file: ByteSource) {
   const header = file.slice(0, 64);
   if (header.length < 52 || header.readUInt32BE(0) !== 0x7f454c46) return undefined;
   const wide = header[4] === 2;
@@ -59,35 +115,60 @@ function read(file: ByteSource): ElfPaths | undefined {
       : { type: u32(one, 0), offset: u32(one, 4), address: u32(one, 8), fileSize: u32(one, 16) };
   });
 
-  const interpreter = programs.find((one) => one.type === programTypes.interpreter);
-  const dynamic = programs.find((one) => one.type === programTypes.dynamic);
-  const searchPaths: CString[] = [];
-  if (dynamic) {
-    const step = wide ? 16 : 8;
-    const entries = slice(file, dynamic.offset, dynamic.fileSize);
-    const found: number[] = [];
-    let strings: number | undefined;
+  return { programs, word, step: wide ? 16 : 8 };
+}
+
+function readTables(file: ByteSource): Tables | undefined {
+  const read = readPrograms(file);
+  if (!read) return undefined;
+  const { programs, word, step } = read;
+  const section = programs.find((one) => one.type === programTypes.dynamic);
+  const dynamic: [number, number][] = [];
+  if (section) {
+    const entries = slice(file, section.offset, section.fileSize);
     for (let at = 0; at + step <= entries.length; at += step) {
       const tag = word(entries, at);
       if (tag === tags.end) break;
-      if (tag === tags.stringTable) strings = word(entries, at + step / 2);
-      if (tag === tags.rpath || tag === tags.runpath) found.push(word(entries, at + step / 2));
-    }
-    const segment =
-      strings === undefined
-        ? undefined
-        : programs.find(
-            (one) =>
-              one.type === programTypes.load &&
-              strings >= one.address &&
-              strings < one.address + one.fileSize,
-          );
-    if (segment && strings !== undefined) {
-      const base = strings - segment.address + segment.offset;
-      for (const offset of new Set(found)) searchPaths.push(stringAt(file, base + offset));
+      dynamic.push([tag, word(entries, at + step / 2)]);
     }
   }
-  return { interpreter: interpreter ? stringAt(file, interpreter.offset) : undefined, searchPaths };
+  const address = dynamic.findLast(([tag]) => tag === tags.stringTable)?.[1];
+  const segment =
+    address === undefined
+      ? undefined
+      : programs.find(
+          (one) =>
+            one.type === programTypes.load && address >= one.address && address < one.address + one.fileSize,
+        );
+  const strings = segment && address !== undefined ? address - segment.address + segment.offset : undefined;
+  return { programs, dynamic, strings };
+}
+
+function pathsOf(file: ByteSource, { programs, dynamic, strings }: Tables): ElfPaths {
+  const interpreter = programs.find((one) => one.type === programTypes.interpreter);
+  const found = dynamic
+    .filter(([tag]) => tag === tags.rpath || tag === tags.runpath)
+    .map(([, value]) => value);
+  return {
+    interpreter: interpreter ? stringAt(file, interpreter.offset) : undefined,
+    searchPaths:
+      strings === undefined ? [] : [...new Set(found)].map((offset) => stringAt(file, strings + offset)),
+  };
+}
+
+function librariesOf(file: ByteSource, { programs, dynamic, strings }: Tables): ElfLibraries {
+  const interpreter = programs.find((one) => one.type === programTypes.interpreter);
+  const named = (wanted: number) =>
+    strings === undefined
+      ? []
+      : dynamic
+          .filter(([tag]) => tag === wanted)
+          .map(([, offset]) => stringAt(file, strings + offset).value.toString('latin1'));
+  return {
+    interpreter: interpreter && stringAt(file, interpreter.offset).value.toString('latin1'),
+    needed: named(tags.needed),
+    soname: named(tags.soname)[0],
+  };
 }
 
 /** @throws RangeError when the file has less than that */

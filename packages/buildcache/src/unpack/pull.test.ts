@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { openV3Mirror, type PackageSource, presentPackages, pullPackage, type TarItem } from '../index.js';
 import {
+  forge,
   madeHash,
   madePackage,
   quickstartMirror,
@@ -48,7 +49,7 @@ describe('pulling a package', () => {
   ])('refuses one that says it belongs to %j, and writes nothing', async (relative, code) => {
     const folder = temporaryFolder();
     const mirror = await openV3Mirror(join(folder, 'mirror'));
-    await mirror.push(placed('evil', relative));
+    await forge(join(folder, 'mirror'), placed('evil', relative));
     const pulled = pullPackage(mirror, made('evil'), { to: join(folder, 'tree') });
     await expect(pulled).rejects.toMatchObject({ code, message: expect.stringContaining('evil@1.0') });
     expect(readdirSync(folder).filter((name) => name !== 'tree')).toEqual(['mirror']);

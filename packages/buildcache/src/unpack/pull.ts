@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
 import { mkdir, mkdtemp, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -7,6 +8,7 @@ import { pipeline } from 'node:stream/promises';
 import { BuildcacheError, hasCode } from '../error.js';
 import type { MirrorReader, PackageManifest } from '../mirror.js';
 import { describe, type PackageRef } from '../package-ref.js';
+import { checkStatedPlace } from '../statement.js';
 import { extractEntries, readBuildInfo, relocatedEntries, tarEntries } from './unpack.js';
 
 export interface PullOptions {
@@ -35,7 +37,11 @@ export async function pullPackage(
   const { open, dispose } = await spooled(mirror, manifest, options);
   try {
     const reading = { what, signal };
-    const { info, prefix } = await readBuildInfo(await open(), reading);
+    const uncompressed = createHash('sha256');
+    const onBytes = manifest.statement && ((bytes: Buffer) => void uncompressed.update(bytes));
+    const { info, prefix } = await readBuildInfo(await open(), { ...reading, onBytes });
+    if (manifest.statement)
+      checkStatedPlace(manifest.statement, { digest: `sha256:${uncompressed.digest('hex')}`, prefix }, what);
     if (prefix !== join(info.root, info.relativePrefix)) {
       throw new BuildcacheError(
         'tar-path',

@@ -4,9 +4,11 @@ import { type Digest, mediaTypes } from '@stackwright/oci';
 import type { ObjectStore } from '@stackwright/storage';
 import pLimit from 'p-limit';
 import { BuildcacheError } from '../error.js';
+import { readLayerFacts } from '../layer-facts.js';
 import type { SignaturePolicy } from '../mirror.js';
 import { describe, type PackageRef } from '../package-ref.js';
 import type { Signer } from '../sign/signature.js';
+import { statementOf } from '../statement.js';
 import { isThere } from '../v3/copy.js';
 import { mediaType, v3 } from '../v3/layout.js';
 import { formatManifest, packageManifest } from '../v3/manifest.js';
@@ -80,7 +82,11 @@ async function migratePackage(
   const tarball = { mediaType: mediaTypes.layerGzip, digest, size: info.size };
   const spec = specBlob(v3SpecText(document), describe(ref));
   if (
-    await isThere(to, { ...ref, tarball, spec: spec.descriptor, signed: false, signedBy: undefined }, options)
+    await isThere(
+      to,
+      { ...ref, tarball, spec: spec.descriptor, signed: false, signedBy: undefined, statement: undefined },
+      options,
+    )
   )
     return { ref, outcome: 'present' };
   await checkTarball(from, tarballKey, digest, describe(ref), signal);
@@ -98,7 +104,9 @@ async function migratePackage(
     await putBlob(to, tarball, { size: tarball.size, open }, mediaType.tarball, signal);
   }
   await putBlob(to, spec.descriptor, spec.bytes, spec.descriptor.mediaType, signal);
-  const manifest = formatManifest(packageManifest(tarball, spec.descriptor));
+  const body = (await to.store.get(v3.blob(digest), { signal })).body;
+  const statement = statementOf(ref, await readLayerFacts(body, describe(ref), signal));
+  const manifest = formatManifest(packageManifest(tarball, spec.descriptor, statement));
   await preparePush(to, options.signer, signal);
   const text = options.signer ? await options.signer.sign(manifest, signal) : manifest;
   await to.store.put(v3.spec(ref), Buffer.from(text), { contentType: 'application/json', signal });

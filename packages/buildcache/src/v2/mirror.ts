@@ -18,7 +18,7 @@ import type { Mirror } from '../mirror-writer.js';
 import { describe, type PackageRef } from '../package-ref.js';
 import { readPublicKeys } from '../sign/key.js';
 import { parseSpecDocument } from '../spec-document.js';
-import { unsupported } from '../unsupported.js';
+import { noViews, unsupported } from '../unsupported.js';
 import { specBlob } from '../v3/spec-blob.js';
 import { readV2Package, type V2Package, v2Keys, v2Packages, v3SpecText } from './package.js';
 
@@ -29,6 +29,7 @@ class V2Manifest implements PackageManifest {
   /** What a signature vouches for in layout v2 is not what it would vouch for in another layout. */
   readonly signed = false;
   readonly signedBy = undefined;
+  readonly statement = undefined;
 
   constructor(
     readonly name: string,
@@ -47,6 +48,8 @@ export class V2Mirror implements Mirror {
   readonly folder = undefined;
   readonly writable = false;
   readonly signable = true;
+  readonly viewable = false;
+  readonly view = undefined;
   #packages: Promise<ReadonlyMap<string, V2Package>> | undefined;
 
   constructor(
@@ -58,6 +61,15 @@ export class V2Mirror implements Mirror {
 
   withPolicy(policy: SignaturePolicy): V2Mirror {
     return new V2Mirror(this.store, policy);
+  }
+
+  withView(view: string | undefined): V2Mirror {
+    if (view !== undefined) throw noViews(this.url, 'has the old layout v2, which has no index views');
+    return this;
+  }
+
+  async views(): Promise<string[]> {
+    return [];
   }
 
   async package(ref: PackageRef, signal?: AbortSignal): Promise<MirrorPackage<V2Manifest>> {
@@ -156,6 +168,10 @@ export class V2Mirror implements Mirror {
   }
 
   async updateIndex(): Promise<never> {
+    throw this.#readOnly();
+  }
+
+  async removeView(): Promise<never> {
     throw this.#readOnly();
   }
 

@@ -2,12 +2,21 @@ import { Readable } from 'node:stream';
 import { isPreconditionFailed } from '@stackwright/storage';
 import pLimit from 'p-limit';
 import { BuildcacheError, isUnvouched } from '../error.js';
+import { readCheckedFacts } from '../layer-facts.js';
 import type { MirrorPackage, MirrorReader, PackageManifest } from '../mirror.js';
-import type { CopyOptions, CopyOutcome, CopyResult, PackageFailure, SignResult } from '../mirror-writer.js';
+import type {
+  CopyOptions,
+  CopyOutcome,
+  CopyResult,
+  PackageFailure,
+  SignOptions,
+  SignResult,
+} from '../mirror-writer.js';
 import { describe, type PackageRef } from '../package-ref.js';
 import { type Signer, signedText } from '../sign/signature.js';
+import { checkStatedTarball, type Statement, statementOf, timeOf } from '../statement.js';
 import { mediaType, v3 } from './layout.js';
-import { formatManifest, packageManifest } from './manifest.js';
+import { formatManifest, packageManifest, withStatement } from './manifest.js';
 import { preparePush, putBlob } from './push.js';
 import { V3Manifest, type V3Reader } from './reader.js';
 
@@ -61,18 +70,43 @@ async function copyPackage(
   await putBlob(to, manifest.tarball, tarball, mediaType.tarball, signal);
   await putBlob(to, manifest.spec, taken.specBytes, manifest.spec.mediaType, signal);
   await preparePush(to, options.signer, signal);
-  const text = await manifestText(manifest, options);
+  const near = to.folder === undefined ? from : to;
+  const text = await manifestText(manifest, near, options);
   await to.store.put(v3.spec(ref), Buffer.from(text), { contentType: 'application/json', signal });
   return 'copied';
 }
 
 /** The manifest as it is written: that of the source where it has one, signed anew if asked. */
-async function manifestText(manifest: PackageManifest, { signer, signal }: CopyOptions): Promise<string> {
+async function manifestText(
+  manifest: PackageManifest,
+  mirror: MirrorReader,
+  { signer, time, signal }: CopyOptions,
+): Promise<string> {
   const text =
     manifest instanceof V3Manifest
       ? manifest.text
       : formatManifest(packageManifest(manifest.tarball, manifest.spec));
-  return signer ? signer.sign(signedText(text, describe(manifest)), signal) : text;
+  if (!signer) return text;
+  const plain = signedText(text, describe(manifest));
+  return signer.sign(withStatement(plain, await statementFor(manifest, mirror, time, signal)), signal);
+}
+
+/**
+ * The statement to sign: the one that a trusted key has signed before, with the time of now; else one that is made of the
+ * tarball, which is read and checked.
+ */
+async function statementFor(
+  manifest: PackageManifest,
+  mirror: MirrorReader,
+  time: Date | undefined,
+  signal?: AbortSignal,
+): Promise<Statement> {
+  if (manifest.statement && manifest.signedBy !== undefined)
+    return { ...manifest.statement, time: timeOf(time) };
+  const what = describe(manifest);
+  const facts = await readCheckedFacts(() => mirror.tarball(manifest, signal), what, signal);
+  if (manifest.statement) checkStatedTarball(manifest.statement, facts, what);
+  return statementOf(manifest, facts, time);
 }
 
 /** Whether the same manifest, with its blobs, is there already. */
@@ -85,6 +119,7 @@ export async function isThere(
   try {
     const { manifest: there } = await to.withPolicy({ kind: 'unsigned' }).package(manifest, signal);
     if (there.tarball.digest !== manifest.tarball.digest || (signed && !there.signed)) return false;
+    if (signer && !there.statement) return false;
     const blob = await to.store.head(v3.blob(there.tarball.digest), { signal });
     return blob?.size === there.tarball.size;
   } catch (error) {
@@ -109,7 +144,7 @@ export async function signPackages(
   mirror: V3Reader,
   refs: readonly PackageRef[],
   signer: Signer,
-  options: Pick<CopyOptions, 'parallel' | 'signal' | 'onProgress'> = {},
+  options: SignOptions = {},
 ): Promise<SignResult> {
   const { signal } = options;
   const limit = pLimit(options.parallel ?? 8);
@@ -123,9 +158,9 @@ export async function signPackages(
         try {
           signal?.throwIfAborted();
           const { manifest } = await mirror.package(ref, signal);
-          if (manifest.signedBy === signer.fingerprint && manifest.signed) present.push(ref);
+          if (manifest.signedBy === signer.fingerprint && manifest.statement) present.push(ref);
           else {
-            const text = await signer.sign(signedText(manifest.text, describe(ref)), signal);
+            const text = await manifestText(manifest, mirror, { ...options, signer });
             await mirror.store.put(manifest.key, Buffer.from(text), {
               contentType: 'application/json',
               precondition: manifest.etag ? { match: manifest.etag } : undefined,

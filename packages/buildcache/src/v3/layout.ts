@@ -6,6 +6,9 @@ export const v3 = {
   layout: 'v3/layout.json',
   specs: 'v3/manifests/spec/',
   index: 'v3/manifests/index/index.manifest.json',
+  indexes: 'v3/manifests/index/',
+  /** The manifest of an index view (Spack 1.2, pull requests #51213 and #51817). */
+  view: (name: string) => `v3/manifests/index/${name}/index.manifest.json`,
   keys: 'v3/manifests/key/',
   keyIndex: 'v3/manifests/key/keys.manifest.json',
   blobs: 'blobs/',
@@ -34,6 +37,11 @@ export function specType(version: number): string {
 
 export const specTypes: readonly string[] = [5, 6].map(specType);
 
+/** Whether a blob is a spec, of a version that is known or not. */
+export function isSpecType(type: string): boolean {
+  return /^application\/vnd\.spack\.spec\.v\d+\+json$/.test(type);
+}
+
 /** Versions of databases that can be read and written: Spack up to 1.2 reads 8 only. */
 export type DatabaseVersion = 8 | 9;
 
@@ -60,6 +68,17 @@ export function digestOfChecksum(checksum: string): Digest {
 export function digestOfKey(key: string): Digest | undefined {
   const checksum = /^blobs\/sha256\/[0-9a-f]{2}\/([0-9a-f]{64})$/.exec(key)?.[1];
   return checksum === undefined ? undefined : digestOfChecksum(checksum);
+}
+
+/** Whether a text can name an index view: it is part of a key. */
+export function isViewName(text: string): boolean {
+  return /^\w[\w.+-]*(\/\w[\w.+-]*)*$/.test(text) && !text.endsWith('.json');
+}
+
+/** The index view whose manifest a key names; undefined for a key of another kind. */
+export function viewOfKey(key: string): string | undefined {
+  const name = /^v3\/manifests\/index\/(.+)\/index\.manifest\.json$/.exec(key)?.[1];
+  return name !== undefined && isViewName(name) ? name : undefined;
 }
 
 const specKey = /^v3\/manifests\/spec\/([^/]+)\/(.+)-([a-z2-7]{32})\.spec\.manifest\.json$/;

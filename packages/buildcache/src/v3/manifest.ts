@@ -1,7 +1,8 @@
 import { type Descriptor, mediaTypes } from '@stackwright/oci';
 import { type ObjectInfo, type ObjectStore, readObject, StorageError } from '@stackwright/storage';
 import { BuildcacheError } from '../error.js';
-import { checksumOf, digestOfChecksum, mediaType } from './layout.js';
+import { parseStatement, type Statement } from '../statement.js';
+import { checksumOf, digestOfChecksum, isSpecType, mediaType, specTypes } from './layout.js';
 
 /** What a manifest says of one blob (v3 layout). */
 export interface BlobRecord {
@@ -17,6 +18,8 @@ export interface BlobRecord {
 export interface Manifest {
   readonly version: 3;
   readonly data: readonly BlobRecord[];
+  /** What the manifest says of its package beyond what Spack writes. */
+  readonly stackwright?: Statement;
 }
 
 /** What a manifest says of a blob, under Spack's name for its kind. */
@@ -39,11 +42,12 @@ export function blobOf({ mediaType: type, checksum, contentLength }: BlobRecord)
   };
 }
 
-/** A package's manifest: its tarball and its spec. */
-export function packageManifest(tarball: Descriptor, spec: Descriptor): Manifest {
+/** A package's manifest: its tarball, its spec, and what else is known of it. */
+export function packageManifest(tarball: Descriptor, spec: Descriptor, statement?: Statement): Manifest {
   return {
     version: 3,
     data: [recordOf(tarball, mediaType.tarball, 'gzip'), recordOf(spec, spec.mediaType, 'gzip')],
+    stackwright: statement,
   };
 }
 
@@ -65,19 +69,37 @@ export async function readManifest(
 }
 
 /** Writes a manifest as Spack does: one value a line, no spaces, no line break at the end. */
-export function formatManifest(manifest: Manifest): string {
-  const records = manifest.data.map((record) =>
-    [
-      '{',
-      `"contentLength":${record.contentLength},`,
-      `"mediaType":${JSON.stringify(record.mediaType)},`,
-      `"compression":${JSON.stringify(record.compression)},`,
-      `"checksumAlgorithm":${JSON.stringify(record.checksumAlgorithm)},`,
-      `"checksum":${JSON.stringify(record.checksum)}`,
-      '}',
-    ].join('\n'),
-  );
-  return `{\n"version":${manifest.version},\n"data":[\n${records.join(',\n')}\n]\n}`;
+export function formatManifest({ version, data, stackwright }: Manifest): string {
+  const records = data.map(({ contentLength, mediaType, compression, checksumAlgorithm, checksum }) => ({
+    contentLength,
+    mediaType,
+    compression,
+    checksumAlgorithm,
+    checksum,
+  }));
+  return oneValueALine({ version, data: records, stackwright });
+}
+
+/** A manifest's text with another statement. All else that stands in it stays, keys of others too. */
+export function withStatement(text: string, stackwright: Statement): string {
+  return oneValueALine({ ...JSON.parse(text), stackwright });
+}
+
+/** JSON as Spack writes manifests. In ASCII, and in short lines: gpg does not sign lines of 20,000 bytes. */
+function oneValueALine(value: unknown): string {
+  if (typeof value !== 'object' || value === null) {
+    return JSON.stringify(value).replace(
+      /[\x7f-\uffff]/g,
+      (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
+    );
+  }
+  const [open, close] = Array.isArray(value) ? '[]' : '{}';
+  const items = Array.isArray(value)
+    ? value.map(oneValueALine)
+    : Object.entries(value)
+        .filter(([, item]) => item !== undefined)
+        .map(([key, item]) => `${oneValueALine(key)}:${oneValueALine(item)}`);
+  return items.length === 0 ? `${open}${close}` : `${open}\n${items.join(',\n')}\n${close}`;
 }
 
 /** Reads a manifest's JSON. @param where names it in messages @throws BuildcacheError `manifest` */
@@ -92,7 +114,7 @@ export function parseManifest(text: string, where: string): Manifest {
     return refuse(`the manifest is not JSON: ${(error as Error).message}.`);
   }
   if (typeof json !== 'object' || json === null) return refuse('the manifest is no JSON object.');
-  const { version, data } = json as { version?: unknown; data?: unknown };
+  const { version, data, stackwright } = json as Record<string, unknown>;
   if (version !== 3) {
     return refuse(
       `the manifest has layout version ${JSON.stringify(version)}, expected 3.`,
@@ -100,7 +122,11 @@ export function parseManifest(text: string, where: string): Manifest {
     );
   }
   if (!Array.isArray(data) || data.length === 0) return refuse('the manifest lists no blobs.');
-  return { version: 3, data: data.map((record, index) => parseRecord(record, index, refuse)) };
+  return {
+    version: 3,
+    data: data.map((record, index) => parseRecord(record, index, refuse)),
+    stackwright: parseStatement(stackwright, where),
+  };
 }
 
 /** The first record of one of these media types. @throws BuildcacheError `manifest` when there is none */
@@ -111,6 +137,21 @@ export function findRecord(manifest: Manifest, types: readonly string[], where: 
     key: where,
     hint: 'Update Stackwright if a newer Spack wrote it; else push the package again.',
   });
+}
+
+/** The record of a package's spec. @throws BuildcacheError `newer` for one of an unknown version, `manifest` */
+export function findSpec(manifest: Manifest, where: string): BlobRecord {
+  const known = manifest.data.some((one) => specTypes.includes(one.mediaType));
+  const newer = manifest.data.find((one) => isSpecType(one.mediaType));
+  if (known || !newer) return findRecord(manifest, specTypes, where);
+  throw new BuildcacheError(
+    'newer',
+    `${where}: the spec is of type ${newer.mediaType}, which is not known.`,
+    {
+      key: where,
+      hint: 'A newer Spack wrote it. Update Stackwright.',
+    },
+  );
 }
 
 function parseRecord(raw: unknown, index: number, refuse: (why: string) => never): BlobRecord {

@@ -14,6 +14,7 @@ import type {
   Pushed,
   PushOptions,
   PushResult,
+  SignOptions,
   SignResult,
 } from '../mirror-writer.js';
 import type { PackageRef } from '../package-ref.js';
@@ -30,7 +31,11 @@ export class V3Mirror extends V3Reader implements Mirror {
   }
 
   override withPolicy(policy: SignaturePolicy): V3Mirror {
-    return new V3Mirror(this.store, policy);
+    return new V3Mirror(this.store, policy, this.view);
+  }
+
+  override withView(view: string | undefined): V3Mirror {
+    return new V3Mirror(this.store, this.policy, view);
   }
 
   push(source: PackageSource, options?: PushOptions): Promise<Pushed> {
@@ -51,11 +56,7 @@ export class V3Mirror extends V3Reader implements Mirror {
     return copyPackages(from, this, refs, options);
   }
 
-  sign(
-    refs: readonly PackageRef[],
-    signer: Signer,
-    options?: Pick<CopyOptions, 'parallel' | 'signal' | 'onProgress'>,
-  ): Promise<SignResult> {
+  sign(refs: readonly PackageRef[], signer: Signer, options?: SignOptions): Promise<SignResult> {
     return signPackages(this, refs, signer, options);
   }
 
@@ -69,6 +70,10 @@ export class V3Mirror extends V3Reader implements Mirror {
 
   updateIndex(options?: IndexOptions): Promise<IndexResult> {
     return updateIndex(this, options);
+  }
+
+  async removeView(name: string, signal?: AbortSignal): Promise<void> {
+    await this.store.delete([this.withView(name).indexKey], { signal });
   }
 
   planPrune(options?: PruneOptions): Promise<PrunePlan> {

@@ -2,6 +2,7 @@ import { type Descriptor, digestOf } from '@stackwright/oci';
 import { type Content, isNotFound, isPreconditionFailed } from '@stackwright/storage';
 import pLimit from 'p-limit';
 import { BuildcacheError } from '../error.js';
+import { LayerScan } from '../layer-facts.js';
 import type {
   PackageFailure,
   PackageSource,
@@ -14,6 +15,7 @@ import { buffered } from '../pack/buffered.js';
 import { describe, type PackageRef } from '../package-ref.js';
 import { fingerprintOf, readPublicKeys } from '../sign/key.js';
 import type { Signer } from '../sign/signature.js';
+import { statementOf } from '../statement.js';
 import { layoutJson, mediaType, v3 } from './layout.js';
 import { formatManifest, packageManifest, readManifest, recordOf } from './manifest.js';
 import type { V3Reader } from './reader.js';
@@ -34,12 +36,22 @@ export async function pushPackage(
   if (!options.force && present === 'whole') return { ...ref, outcome: 'present' };
 
   const spec = specBlob(source.specText, describe(source));
-  const packed = await buffered(source.items(), options, async (tarball, content) => {
-    await putBlob(mirror, tarball.descriptor, content, mediaType.tarball, signal);
-    return tarball;
-  });
+  const scan = new LayerScan();
+  const what = describe(source);
+  const { packed, statement } = await buffered(
+    scan.watch(source.items()),
+    options,
+    async (tarball, content) => {
+      const { diffId, tarSize: size, descriptor } = tarball;
+      // First of all: what is no package of Spack is not sent.
+      const facts = { diffId, size, ...scan.result(what) };
+      const about = statementOf(ref, facts, options.time);
+      await putBlob(mirror, descriptor, content, mediaType.tarball, signal);
+      return { packed: tarball, statement: about };
+    },
+  );
   await putBlob(mirror, spec.descriptor, spec.bytes, spec.descriptor.mediaType, signal);
-  const manifest = formatManifest(packageManifest(packed.descriptor, spec.descriptor));
+  const manifest = formatManifest(packageManifest(packed.descriptor, spec.descriptor, statement));
   await preparePush(mirror, options.signer, signal);
   const text = options.signer ? await options.signer.sign(manifest, signal) : manifest;
   try {

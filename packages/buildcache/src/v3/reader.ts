@@ -25,19 +25,22 @@ import { describe, type PackageRef } from '../package-ref.js';
 import { fingerprintOf, parseKeyIndex, readPublicKeys } from '../sign/key.js';
 import { isSigned, signedText, verifySigned } from '../sign/signature.js';
 import { parseSpecDocument, unpackSpec } from '../spec-document.js';
+import { checkStatedPackage, type Statement } from '../statement.js';
 import {
   type DatabaseVersion,
   databaseType,
   isDatabaseType,
+  isViewName,
   mediaType,
   packageOfKey,
-  specTypes,
   v3,
+  viewOfKey,
 } from './layout.js';
 import {
   type BlobRecord,
   blobOf,
   findRecord,
+  findSpec,
   type Manifest,
   parseManifest,
   readManifest,
@@ -56,6 +59,7 @@ export class V3Manifest implements PackageManifest {
     readonly text: string,
     readonly etag: string | undefined,
     readonly signedBy: string | undefined,
+    readonly statement: Statement | undefined,
     private readonly records: { readonly tarball: BlobRecord; readonly spec: BlobRecord },
   ) {
     this.name = ref.name;
@@ -97,13 +101,22 @@ const smallLimit = 64 * 1024 * 1024;
 /** A mirror of layout v3 in some store, to read. */
 export class V3Reader implements MirrorReader {
   readonly signable = true;
+  readonly viewable = true;
   readonly url: string;
 
+  /** @throws BuildcacheError `view-name` */
   constructor(
     readonly store: ObjectStore,
     readonly policy: SignaturePolicy,
+    readonly view: string | undefined = undefined,
   ) {
     this.url = store.url;
+    if (view !== undefined && !isViewName(view)) {
+      throw new BuildcacheError('view-name', `${JSON.stringify(view)} cannot name an index view.`, {
+        mirror: this.url,
+        hint: 'Use letters, digits, "_", ".", "+" and "-".',
+      });
+    }
   }
 
   get canList(): boolean {
@@ -115,7 +128,26 @@ export class V3Reader implements MirrorReader {
   }
 
   withPolicy(policy: SignaturePolicy): V3Reader {
-    return new V3Reader(this.store, policy);
+    return new V3Reader(this.store, policy, this.view);
+  }
+
+  withView(view: string | undefined): V3Reader {
+    return new V3Reader(this.store, this.policy, view);
+  }
+
+  async views(signal?: AbortSignal): Promise<string[]> {
+    if (!this.store.canList) return [];
+    const names: string[] = [];
+    for await (const { key } of this.store.list(v3.indexes, { signal, keysOnly: true })) {
+      const name = viewOfKey(key);
+      if (name !== undefined) names.push(name);
+    }
+    return names.sort();
+  }
+
+  /** The key of the manifest of the index, or of the view that is read instead. */
+  get indexKey(): string {
+    return this.view === undefined ? v3.index : v3.view(this.view);
   }
 
   async package(ref: PackageRef, signal?: AbortSignal): Promise<MirrorPackage<V3Manifest>> {
@@ -150,9 +182,11 @@ export class V3Reader implements MirrorReader {
         ? await verifySigned(text, this.policy.trust, where, this.policy)
         : { text: signedText(text, where), fingerprint: undefined };
     const manifest = parseManifest(checked.text, where);
-    return new V3Manifest(ref, key, text, read.info.etag, checked.fingerprint, {
+    const { stackwright: statement } = manifest;
+    if (statement) checkStatedPackage(statement, ref, this.url, key);
+    return new V3Manifest(ref, key, text, read.info.etag, checked.fingerprint, statement, {
       tarball: findRecord(manifest, [mediaType.tarball], where),
-      spec: findRecord(manifest, specTypes, where),
+      spec: findSpec(manifest, where),
     });
   }
 
@@ -221,7 +255,7 @@ export class V3Reader implements MirrorReader {
 
   /** The index's manifest; undefined for a mirror without index. */
   async indexManifest(signal?: AbortSignal): Promise<IndexManifest | undefined> {
-    const found = await this.#published(v3.index, signal);
+    const found = await this.#published(this.indexKey, signal);
     if (!found) return undefined;
     const { data } = found.manifest;
     const databases = new Map<DatabaseVersion, Descriptor>();
@@ -233,9 +267,9 @@ export class V3Reader implements MirrorReader {
     const others = data.filter((one) => !known.includes(one.mediaType));
     if (databases.size > 0 || others.some((one) => isDatabaseType(one.mediaType)))
       return { databases, others, etag: found.etag };
-    const where = `${this.url}/${v3.index}`;
+    const where = `${this.url}/${this.indexKey}`;
     throw new BuildcacheError('manifest', `${where}: the manifest names no index.`, {
-      key: v3.index,
+      key: this.indexKey,
     });
   }
 
@@ -258,12 +292,7 @@ export class V3Reader implements MirrorReader {
       const newest = databaseVersions.find((version) => databases.has(version));
       const database = version ?? newest;
       const blob = database && databases.get(database);
-      if (!blob) {
-        throw new BuildcacheError('missing-index', `${this.url} has no index.`, {
-          mirror: this.url,
-          hint: 'Write one with: stackwright mirror index URL',
-        });
-      }
+      if (!blob) throw await this.#missingIndex(signal);
       try {
         return await this.blob(blob, 'the index', signal);
       } catch (error) {
@@ -309,6 +338,24 @@ export class V3Reader implements MirrorReader {
 
   close(): Promise<void> {
     return this.store.close();
+  }
+
+  async #missingIndex(signal?: AbortSignal): Promise<BuildcacheError> {
+    if (this.view === undefined) {
+      return new BuildcacheError('missing-index', `${this.url} has no index.`, {
+        mirror: this.url,
+        hint: 'Write one with: stackwright mirror index URL',
+      });
+    }
+    const others = await this.views(signal);
+    return new BuildcacheError('missing-view', `${this.url} has no index view "${this.view}".`, {
+      mirror: this.url,
+      key: this.indexKey,
+      hint:
+        others.length > 0
+          ? `It has: ${others.join(', ')}.`
+          : 'Write it with: stackwright mirror index URL --view NAME SPEC…',
+    });
   }
 
   #missingBlob(what: string, key: string): BuildcacheError {

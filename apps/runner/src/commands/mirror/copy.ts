@@ -1,4 +1,4 @@
-import { copyKeys, describe } from '@stackwright/buildcache';
+import { copyKeys, copyViews, describe, type Mirror, type MirrorReader } from '@stackwright/buildcache';
 import { findSigner, type SignerOptions, selectPackages, type TrustOptions } from '@stackwright/stack';
 import type { Command } from 'commander';
 import { callerOf } from '../../caller.js';
@@ -17,6 +17,7 @@ import {
   ticker,
   trusted,
   trustOptions,
+  viewOption,
 } from './shared.js';
 
 export interface CopyOptions extends StoreOptions, TrustOptions, SignerOptions {
@@ -37,7 +38,9 @@ export const define: Define = (command, context) => {
 };
 
 export function copyOptions(command: Command): Command {
-  return trustOptions(storeOptions(command))
+  return trustOptions(
+    viewOption(storeOptions(command), 'only what this index view holds; it is carried along alone'),
+  )
     .argument('<from>', 'path or URL of the mirror to read')
     .argument('<to>', 'path or URL of the mirror to write')
     .argument('[specs...]', 'packages that satisfy one of these, with what they need; else all')
@@ -79,7 +82,10 @@ export async function copy(
     // Also when nothing was left to copy: an earlier run may have ended before it came to this.
     if (tally('copied') + tally('present') > 0) {
       if (!options.sign) await copyKeys(from, to, context.signal);
-      if (options.index) await to.updateIndex({ signal: context.signal });
+      if (options.index) {
+        await to.updateIndex({ signal: context.signal });
+        await carryViews(context, from, to);
+      }
     }
     if (options.json) {
       printJson(context, {
@@ -102,4 +108,17 @@ export async function copy(
     await from.close();
     await to.close();
   }
+}
+
+/** Carries the index views along. @param replace the other mirror's views become those of the first */
+export async function carryViews(
+  context: Context,
+  from: MirrorReader,
+  to: Mirror,
+  replace = false,
+): Promise<void> {
+  const { signal } = context;
+  if (!to.viewable && (await from.views(signal)).length > 0)
+    note(context, `Warning: ${to.url} cannot have index views; those of ${from.url} are left out.`);
+  await copyViews(from, to, { replace, signal });
 }

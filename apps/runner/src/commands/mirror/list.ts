@@ -4,7 +4,7 @@ import { eachNode, selectPackages, sortedPackages } from '@stackwright/stack';
 import { callerOf } from '../../caller.js';
 import type { Define } from '../../command.js';
 import { note, print, printJson } from '../../context.js';
-import { count, openSource, repeatable, type StoreOptions, storeOptions } from './shared.js';
+import { count, openSource, repeatable, type StoreOptions, storeOptions, viewOption } from './shared.js';
 
 interface Options extends StoreOptions {
   readonly stack: readonly string[];
@@ -15,7 +15,7 @@ interface Options extends StoreOptions {
 const longForm = '{name}{@version}{variants}{ arch=architecture}';
 
 export const define: Define = (command, context) => {
-  storeOptions(command)
+  viewOption(storeOptions(command), 'only what this index view holds')
     .argument('<mirror>', 'path or URL of the mirror')
     .argument('[specs...]', 'only packages that satisfy one of these (a spec or /HASH)')
     .addOption(repeatable('--stack <dir>', "only what is in this stack's lock (repeatable)"))

@@ -14,6 +14,7 @@ import {
   storeOptions,
   trusted,
   trustOptions,
+  viewOption,
 } from './shared.js';
 
 interface Options extends StoreOptions, TrustOptions {
@@ -25,7 +26,7 @@ interface Options extends StoreOptions, TrustOptions {
 }
 
 export const define: Define = (command, context) => {
-  trustOptions(storeOptions(command))
+  trustOptions(viewOption(storeOptions(command), 'only what this index view holds'))
     .argument('<mirror>', 'path or URL of the mirror')
     .argument('[specs...]', 'packages that satisfy one of these, with what they need')
     .requiredOption('--to <dir>', 'folder that becomes the root of an install tree')

@@ -19,6 +19,8 @@ export interface StoreOptions {
   readonly profile?: string;
   readonly anonymous?: boolean;
   readonly tokenVariable?: string;
+  /** The index view that is read instead of the whole index. */
+  readonly view?: string;
 }
 
 /** Options that say how a mirror is reached. */
@@ -28,6 +30,11 @@ export function storeOptions(command: Command): Command {
     .option('--profile <name>', 'S3: the profile of ~/.aws (else AWS_PROFILE)')
     .option('--anonymous', 'S3: send no credentials')
     .option('--token-variable <name>', 'HTTP: environment variable that holds a bearer token');
+}
+
+/** The option that names an index view. @param what the command does with it */
+export function viewOption(command: Command, what: string): Command {
+  return command.option('--view <name>', what);
 }
 
 /** Options that say whose signatures count. */

@@ -4,6 +4,7 @@ import { callerOf } from '../../caller.js';
 import type { Define } from '../../command.js';
 import { type Context, note, printJson } from '../../context.js';
 import { RunnerError } from '../../exit.js';
+import { carryViews } from './copy.js';
 import {
   count,
   failures,
@@ -15,6 +16,7 @@ import {
   ticker,
   trusted,
   trustOptions,
+  viewOption,
 } from './shared.js';
 
 interface Options extends StoreOptions, TrustOptions {
@@ -25,7 +27,7 @@ interface Options extends StoreOptions, TrustOptions {
 }
 
 export const define: Define = (command, context) => {
-  trustOptions(storeOptions(command))
+  trustOptions(viewOption(storeOptions(command), 'only what this index view holds; it becomes the only view'))
     .argument('<from>', 'path or URL of the mirror to read')
     .argument('<to>', 'path or URL of the mirror that becomes like it')
     .argument('[specs...]', 'packages that satisfy one of these, with what they need; else all')
@@ -73,6 +75,7 @@ async function sync(
     await copyKeys(from, to, signal);
     const deleted = options.delete ? await deleteOthers(to, new Set(refs.map((ref) => ref.hash)), signal) : 0;
     await to.updateIndex({ keepReplaced: options.delete ? 0 : undefined, signal });
+    await carryViews(context, from, to, options.delete);
     if (options.json) {
       printJson(context, {
         from: from.url,

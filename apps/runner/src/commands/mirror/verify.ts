@@ -13,6 +13,7 @@ import {
   ticker,
   trusted,
   trustOptions,
+  viewOption,
 } from './shared.js';
 
 interface Options extends StoreOptions, TrustOptions {
@@ -22,7 +23,7 @@ interface Options extends StoreOptions, TrustOptions {
 }
 
 export const define: Define = (command, context) => {
-  trustOptions(storeOptions(command))
+  trustOptions(viewOption(storeOptions(command), 'only this index view and what it holds'))
     .argument('<mirror>', 'path or URL of the mirror')
     .argument('[specs...]', 'only packages that satisfy one of these (a spec or /HASH)')
     .addOption(repeatable('--stack <dir>', "only what is in this stack's lock (repeatable)"))
