@@ -1,11 +1,12 @@
 import { inGroups, jobFolder, openStack, type RebuildOptions, rebuild } from '@stackwright/stack';
 import type { Define } from '../command.js';
 import { callerOf, print, printJson } from '../context.js';
-import { collect, groupOption } from '../options.js';
+import { collect, groupOption, includeRule, offlineOption } from '../options.js';
 
 export const define: Define = (command, context) => {
   command
     .argument('[stack]', 'folder with spack.yaml and spack.lock (in CI: $SPACK_CONCRETE_ENV_DIR)')
+    .addOption(offlineOption())
     .addOption(groupOption('look for the package in this group and what it needs only'))
     .option('--hash <hash>', 'the package to build (in CI: $SPACK_JOB_SPEC_DAG_HASH)')
     .option('--mirror <url>', "build cache to read from and write to (default: the stack's own mirror)")
@@ -17,9 +18,14 @@ export const define: Define = (command, context) => {
     .option('--work <folder>', 'folder for logs and state (default: .stackwright/STACK)')
     .option('--json', 'print what was done as JSON')
     .action(
-      async (argument: string | undefined, options: RebuildOptions & { json?: boolean; group: string[] }) => {
+      async (
+        argument: string | undefined,
+        options: RebuildOptions & { json?: boolean; group: string[]; offline?: boolean },
+      ) => {
         const caller = callerOf(context, { quiet: options.json });
-        const opened = await openStack(caller, argument ?? (await jobFolder(caller)));
+        const opened = await openStack(caller, argument ?? (await jobFolder(caller)), {
+          includes: includeRule(options),
+        });
         const stack = inGroups(opened, options.group);
         const done = await rebuild(caller, stack, options);
         if (options.json) printJson(context, done);

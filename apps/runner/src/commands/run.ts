@@ -3,7 +3,7 @@ import { inGroups, openStack, type RunOptions, runStack } from '@stackwright/sta
 import { InvalidArgumentError } from 'commander';
 import type { Define } from '../command.js';
 import { callerOf, note, print, printJson } from '../context.js';
-import { collect, groupOption } from '../options.js';
+import { collect, groupOption, includeRule, offlineOption } from '../options.js';
 
 export const define: Define = (command, context) => {
   command
@@ -12,6 +12,7 @@ export const define: Define = (command, context) => {
       '--mirror <url>',
       "build cache to read from and write to (default: the stack's own mirror, or one in the work folder)",
     )
+    .addOption(offlineOption())
     .option('--stale', 'go on although spack.lock lacks roots of spack.yaml, or has others')
     .addOption(groupOption('build this group and what it needs only, and have the image hold it'))
     .option('-j, --jobs <n>', 'packages built at a time', positive, Math.min(availableParallelism(), 4))
@@ -23,23 +24,31 @@ export const define: Define = (command, context) => {
     .option('--install-root <folder>', 'where packages lie in the image (default: where they were built)')
     .option('--work <folder>', 'folder for all files of the run (default: .stackwright/STACK)')
     .option('--json', 'print a summary as JSON')
-    .action(async (argument: string, options: RunOptions & { json?: boolean; group: string[] }) => {
-      const caller = callerOf(context, { quiet: options.json });
-      const stack = inGroups(await openStack(caller, argument), options.group);
-      const summary = await runStack(caller, stack, options);
-      if (options.json) return printJson(context, summary);
-      const show = (path: string) =>
-        path.startsWith(`${context.cwd}/`) ? path.slice(context.cwd.length + 1) : path;
-      note(context, '');
-      print(context, `image    oci:${show(summary.image.path)}:${summary.image.tag}`);
-      print(context, `digest   ${summary.image.digest}`);
-      print(
-        context,
-        `mirror   ${summary.mirror.startsWith('file://') ? show(summary.mirror.slice(7)) : summary.mirror}`,
-      );
-      print(context, `pipeline ${show(summary.pipeline)}`);
-      print(context, `report   ${show(summary.report)}`);
-    });
+    .action(
+      async (
+        argument: string,
+        options: RunOptions & { json?: boolean; group: string[]; offline?: boolean },
+      ) => {
+        const caller = callerOf(context, { quiet: options.json });
+        const stack = inGroups(
+          await openStack(caller, argument, { includes: includeRule(options) }),
+          options.group,
+        );
+        const summary = await runStack(caller, stack, options);
+        if (options.json) return printJson(context, summary);
+        const show = (path: string) =>
+          path.startsWith(`${context.cwd}/`) ? path.slice(context.cwd.length + 1) : path;
+        note(context, '');
+        print(context, `image    oci:${show(summary.image.path)}:${summary.image.tag}`);
+        print(context, `digest   ${summary.image.digest}`);
+        print(
+          context,
+          `mirror   ${summary.mirror.startsWith('file://') ? show(summary.mirror.slice(7)) : summary.mirror}`,
+        );
+        print(context, `pipeline ${show(summary.pipeline)}`);
+        print(context, `report   ${show(summary.report)}`);
+      },
+    );
 };
 
 function positive(text: string): number {
