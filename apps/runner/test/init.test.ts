@@ -141,7 +141,7 @@ describe('stackwright init', () => {
       expect(init.code).toBe(0);
       const [, make = ''] = /`stackwright (key create [^`]+)`/.exec(read('my tools/README.md')) ?? [];
       expect(await call(make.split(' '), { cwd: at })).toMatchObject({ code: 0 });
-      // A lock of other packages serves: what the pipeline needs to know is in the manifest.
+      // A lock of other packages serves, which has to be said: what the pipeline needs to know is in the manifest.
       cpSync(join(quickstart, 'spack.lock'), join(at, 'spack.lock'));
       if (mirror === undefined || mirror.startsWith('/')) {
         const env = { PATH: process.env.PATH, HOME: folder };

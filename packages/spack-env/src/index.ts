@@ -7,7 +7,7 @@ export { connectionOptions } from './config/mirror.js';
 export { nearest } from './config/nearest.js';
 export type { ConfigEntry, ConfigNode, ListNode, MapNode, MergeMode, ScalarNode } from './config/node.js';
 export { nodeAt, plainValue, textOf } from './config/node.js';
-export type { FileReader, GitSource, RemoteFetcher } from './config/reader.js';
+export type { FileReader, GitSource, RemoteFetcher, UrlSource } from './config/reader.js';
 export type { Scope } from './config/scope.js';
 export type { StackSettings } from './config/stack-settings.js';
 export { readStackSettings } from './config/stack-settings.js';

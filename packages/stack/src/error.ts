@@ -38,6 +38,10 @@ export type StackErrorCode =
   | 'nobody-to-report-to'
   /** A forge does not take a status on a commit. */
   | 'status-refused'
+  /** What a manifest includes from elsewhere could not be had. */
+  | 'not-fetched'
+  /** What a manifest includes from elsewhere is not in the cache, and nothing may be fetched. */
+  | 'not-cached'
   /** git or another program is missing or refused. */
   | 'program'
   /** A file is there already. */
@@ -66,6 +70,8 @@ const kinds: Readonly<Record<StackErrorCode, ErrorKind>> = {
   'not-reported': 'failed',
   'nobody-to-report-to': 'input',
   'status-refused': 'missing',
+  'not-fetched': 'missing',
+  'not-cached': 'missing',
   program: 'missing',
   exists: 'input',
 };

@@ -10,17 +10,20 @@ import {
   SpackEnvError,
   unprovenNote,
 } from '@stackwright/spack-env';
+import { includeFetcher } from './includes.js';
 import { stalenessOf } from './stale/staleness.js';
 
 /**
  * Everything that is wrong or doubtful in a stack: its manifest with all that it includes, its lock, and how the two fit.
  * A manifest or lock that cannot be read at all has findings, too.
+ * Nobody is contacted: of what is included by git and by URL only the cache is read.
  * @param path the folder with `spack.yaml`, or the file itself
  */
 export async function findingsOf(path: string, options: LoadOptions): Promise<readonly Finding[]> {
   try {
-    const environment = await loadEnvironment(path, options);
-    return [...environment.findings, ...(await lockFindings(environment, options.env ?? process.env))];
+    const env = options.env ?? process.env;
+    const environment = await loadEnvironment(path, { fetch: includeFetcher(env, 'cached'), ...options });
+    return [...environment.findings, ...(await lockFindings(environment, env))];
   } catch (error) {
     if (error instanceof SpackEnvError) return error.findings;
     throw error;

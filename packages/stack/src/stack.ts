@@ -15,6 +15,7 @@ import {
 } from '@stackwright/spack-env';
 import type { Caller } from './caller.js';
 import { StackError } from './error.js';
+import { type IncludeRule, includeFetcher } from './includes.js';
 import { once } from './once.js';
 
 /** A stack's folder. What is in it is read when it is asked for, and once. */
@@ -43,16 +44,17 @@ export interface Stack {
   graph(): Promise<JobGraph>;
 }
 
+/** How a stack is read: what Spack would call the machine that it is read for, and what may be fetched. */
+export interface OpenOptions extends Omit<LoadOptions, 'env' | 'signal' | 'fetch'> {
+  /** How includes by git and by URL are had; `fetch` when left out. */
+  readonly includes?: IncludeRule;
+}
+
 /**
  * Opens a stack, named by its folder or by a file in it.
- * @param options what Spack would call the machine that the stack is read for
  * @throws StackError when the folder has no `spack.yaml`
  */
-export async function openStack(
-  caller: Caller,
-  argument: string,
-  options: Omit<LoadOptions, 'env' | 'signal'> = {},
-): Promise<Stack> {
+export async function openStack(caller: Caller, argument: string, options: OpenOptions = {}): Promise<Stack> {
   const folder = await stackFolder(caller, argument);
   const manifest = await stat(join(folder, 'spack.yaml')).catch(() => undefined);
   if (!manifest?.isFile()) {
@@ -111,9 +113,10 @@ export async function readLock(folder: string): Promise<Lock> {
 async function readEnvironment(
   { env, signal, note }: Caller,
   folder: string,
-  options: LoadOptions,
+  { includes = 'fetch', ...options }: OpenOptions,
 ): Promise<Environment> {
-  const environment = await loadEnvironment(folder, { ...options, env, signal });
+  const fetch = includeFetcher(env, includes);
+  const environment = await loadEnvironment(folder, { ...options, fetch, env, signal });
   const errors = environment.findings.filter(({ severity }) => severity === 'error');
   if (errors.length > 0) throw new SpackEnvError(errors);
   for (const finding of environment.findings) {

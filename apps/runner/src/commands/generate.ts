@@ -4,7 +4,7 @@ import { Option } from 'commander';
 import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
 import { type Context, note, printJson } from '../context.js';
-import { collect, groupOption } from '../options.js';
+import { collect, groupOption, includeRule, offlineOption } from '../options.js';
 import { loadOptions, type SpackOptions, spackOptions, withSpack } from '../stack-options.js';
 
 interface Options extends Omit<Flags, 'forwardVariables'>, SpackOptions {
@@ -14,6 +14,7 @@ interface Options extends Omit<Flags, 'forwardVariables'>, SpackOptions {
   readonly outputFile?: string;
   readonly group: readonly string[];
   readonly stale?: boolean;
+  readonly offline?: boolean;
   readonly forwardVariable: readonly string[];
   readonly json?: boolean;
 }
@@ -23,6 +24,7 @@ export const define: Define = (command, context) => {
     .argument('[stack]', 'folder with spack.yaml and spack.lock', '.')
     .addOption(new Option('--target <engine>', 'the engine to write for').choices(Object.keys(engines)))
     .option('--output-file <file>', 'where the pipeline goes (default for GitLab: .gitlab-ci.yml)')
+    .addOption(offlineOption())
     .option('--stale', 'go on although spack.lock lacks roots of spack.yaml, or has others')
     .addOption(groupOption('jobs for this group and what it needs only'))
     .option('--prune-dag', 'no jobs for specs that are up to date on a mirror (default)')
@@ -55,7 +57,10 @@ export const define: Define = (command, context) => {
 async function run(context: Context, argument: string, options: Options): Promise<void> {
   const caller = callerOf(context);
   const { platform, os } = options;
-  const opened = await openStack(caller, argument, loadOptions({ platform, os }, context));
+  const opened = await openStack(caller, argument, {
+    ...loadOptions({ platform, os }, context),
+    includes: includeRule(options),
+  });
   const stack = inGroups(opened, options.group);
   const done = await generatePipeline(
     caller,

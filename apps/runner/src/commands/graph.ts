@@ -46,7 +46,7 @@ export const define: Define = (command, context) => {
     .option('--history <file>', "build times: our history.json or Spack's install_times.json")
     .action(async (argument: string, options: Options) => {
       const caller = callerOf(context);
-      const stack = inGroups(await openStack(caller, argument), options.group);
+      const stack = inGroups(await openStack(caller, argument, { includes: 'cached' }), options.group);
       const pruned = await jobsOf(caller, stack, {
         ...options,
         mirrors: options.mirror,

@@ -17,7 +17,7 @@ import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
 import { type Context, note, print, printJson } from '../context.js';
 import { RunnerError } from '../exit.js';
-import { collect, groupOption } from '../options.js';
+import { collect, groupOption, includeRule, offlineOption } from '../options.js';
 
 interface BuildOptions {
   readonly mirror?: string;
@@ -26,6 +26,7 @@ interface BuildOptions {
   readonly mirrorRoot?: string;
   readonly output: readonly string[];
   readonly group: readonly string[];
+  readonly offline?: boolean;
   readonly installRoot?: string;
   readonly command?: string;
   readonly label: readonly string[];
@@ -74,6 +75,7 @@ function shared(command: ReturnType<Parameters<Define>[0]['command']>) {
       "build cache to take binaries from (default: $REMOTE_BUILDCACHE_URL, else the stack's own mirrors)",
     )
     .addOption(groupOption('hold the roots of this group').default([], 'those that no other group needs'))
+    .addOption(offlineOption())
     .option('--base <image>', 'image to build on: scratch, oci:FOLDER[:TAG], or a reference')
     .addOption(
       new Option(
@@ -95,7 +97,10 @@ function shared(command: ReturnType<Parameters<Define>[0]['command']>) {
 async function run(context: Context, argument: string, options: BuildOptions): Promise<void> {
   const caller = callerOf(context, { quiet: options.json });
   const { progress } = caller;
-  const stack = inGroups(await openStack(caller, argument), options.group);
+  const stack = inGroups(
+    await openStack(caller, argument, { includes: includeRule(options) }),
+    options.group,
+  );
   const outputs = (options.output.length > 0 ? options.output : ['oci:image']).map((text) =>
     parseOutput(text, context),
   );

@@ -4,7 +4,7 @@ import { InvalidArgumentError } from 'commander';
 import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
 import { note, print, printJson } from '../context.js';
-import { collect, groupOption } from '../options.js';
+import { collect, groupOption, includeRule, offlineOption } from '../options.js';
 import { type SpackOptions, spackOptions, withSpack } from '../stack-options.js';
 
 export const define: Define = (command, context) => {
@@ -14,6 +14,7 @@ export const define: Define = (command, context) => {
       '--mirror <url>',
       "build cache to read from and write to (default: the stack's own mirror, or one in the work folder)",
     )
+    .addOption(offlineOption())
     .option('--stale', 'go on although spack.lock lacks roots of spack.yaml, or has others')
     .addOption(groupOption('build this group and what it needs only, and have the image hold it'))
     .option('-j, --jobs <n>', 'packages built at a time', positive, Math.min(availableParallelism(), 4))
@@ -26,9 +27,15 @@ export const define: Define = (command, context) => {
     .option('--work <folder>', 'folder for all files of the run (default: .stackwright/STACK)')
     .option('--json', 'print a summary as JSON')
     .action(
-      async (argument: string, options: RunOptions & SpackOptions & { json?: boolean; group: string[] }) => {
+      async (
+        argument: string,
+        options: RunOptions & SpackOptions & { json?: boolean; group: string[]; offline?: boolean },
+      ) => {
         const caller = callerOf(withSpack(context, options), { quiet: options.json });
-        const stack = inGroups(await openStack(caller, argument), options.group);
+        const stack = inGroups(
+          await openStack(caller, argument, { includes: includeRule(options) }),
+          options.group,
+        );
         const summary = await runStack(caller, stack, options);
         if (options.json) return printJson(context, summary);
         const show = (path: string) =>

@@ -11,7 +11,10 @@ export const define: Define = (command, context) => {
     .addOption(groupOption('only the specs of this group'))
     .option('--json', 'print JSON')
     .action(async (argument: string, options: StackOptions & { json?: boolean; group: string[] }) => {
-      const stack = await openStack(callerOf(context), argument, loadOptions(options, context));
+      const stack = await openStack(callerOf(context), argument, {
+        ...loadOptions(options, context),
+        includes: 'cached',
+      });
       const environment = await stack.environment();
       const specs = specsOf(environment, options.group);
       if (options.json)

@@ -267,7 +267,7 @@ describe('includes', () => {
     const sha256 = createHash('sha256').update(text).digest('hex');
     const fetched: string[] = [];
     const fetch = {
-      url: async (url: string) => {
+      url: async ({ url }: { url: string }) => {
         fetched.push(url);
         return new TextEncoder().encode(text);
       },
@@ -277,7 +277,7 @@ describe('includes', () => {
     const manifest = `spack:
   include:
   - {path: 'https://github.com/o/r/blob/main/config.yaml', sha256: ${sha256}}
-  - {git: 'https://git.example/r.git', commit: abc, paths: [ci]}
+  - {git: 'https://git.example/r.git', commit: ${'c'.repeat(40)}, paths: [ci]}
   specs: []`;
     const { config, findings } = await read(manifest, files, { fetch });
     expect(findings).toEqual([]);
@@ -287,6 +287,27 @@ describe('includes', () => {
       'wrong-checksum 3:12',
     ]);
     expect(await codesOf(manifest)).toEqual(['remote-include 3:12', 'remote-include 4:11']);
+    const nothing = { url: async () => undefined, git: async () => undefined };
+    expect(await codesOf(manifest, files, { fetch: nothing })).toEqual([
+      'remote-include 3:12',
+      'remote-include 4:11',
+    ]);
+  });
+
+  it('may be missing where they are optional', async () => {
+    const git = async () => {
+      throw new Error('no network.');
+    };
+    const manifest = (more: string) =>
+      `spack: {include: [{git: 'https://git.example/r.git', branch: main, paths: [ci]${more}}], specs: []}`;
+    const { findings } = await read(manifest(', optional: true'), {}, { fetch: { git } });
+    expect(findings.map(({ code, message }) => [code, message])).toEqual([
+      [
+        'remote-include',
+        'The included repository https://git.example/r.git was not fetched; it is left out: no network.',
+      ],
+    ]);
+    await expect(read(manifest(''), {}, { fetch: { git } })).rejects.toThrow('no network.');
   });
 
   it.each([
@@ -301,6 +322,16 @@ describe('includes', () => {
       'a repository at no commit',
       'spack: {include: [{git: "https://x", paths: [a]}], specs: []}',
       'bad-include 1:25',
+    ],
+    [
+      'a URL whose checksum is none',
+      'spack: {include: [{path: "https://x/y.yaml", sha256: ../../x}], specs: []}',
+      'bad-checksum 1:26',
+    ],
+    [
+      'a part of a commit',
+      'spack: {include: [{git: "https://x", commit: abc1234, paths: [a]}], specs: []}',
+      'bad-include 1:46',
     ],
     ['a file with an unknown section', 'spack: {include: [bad.yaml], specs: []}', 'unknown-key 1:1'],
     [

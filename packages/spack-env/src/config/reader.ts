@@ -1,4 +1,5 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
+import type { Position } from '../error.js';
 
 /** How files are looked at. Paths are absolute. */
 export interface FileReader {
@@ -10,20 +11,35 @@ export interface FileReader {
   readonly list?: (path: string) => Promise<readonly string[]>;
 }
 
+/** A file that an `include` names by its URL. */
+export interface UrlSource {
+  readonly url: string;
+  /** What its content must have: 64 hexadecimal digits in lower case. */
+  readonly sha256: string;
+  /** Where the include is. */
+  readonly at: Position;
+}
+
 /** A repository that an `include` names. At least one of branch, commit and tag is there. */
 export interface GitSource {
   readonly url: string;
   readonly branch: string | undefined;
+  /** Whole. It counts more than branch and tag. */
   readonly commit: string | undefined;
   readonly tag: string | undefined;
+  /** Where the include is. */
+  readonly at: Position;
 }
 
-/** How remote includes are had. This package has no network of its own. */
+/**
+ * How remote includes are had. This package has no network of its own. What gives `undefined` is left out with a warning;
+ * an error ends the reading, unless the include is optional.
+ */
 export interface RemoteFetcher {
-  /** The bytes behind a URL. */
-  readonly url?: (url: string, signal?: AbortSignal) => Promise<Uint8Array>;
+  /** The bytes behind a URL; they are checked here. */
+  readonly url?: (source: UrlSource, signal?: AbortSignal) => Promise<Uint8Array | undefined>;
   /** A local folder with the repository's files. */
-  readonly git?: (source: GitSource, signal?: AbortSignal) => Promise<string>;
+  readonly git?: (source: GitSource, signal?: AbortSignal) => Promise<string | undefined>;
 }
 
 const isMissing = (error: unknown) => ['ENOENT', 'ENOTDIR'].includes((error as { code?: string }).code ?? '');

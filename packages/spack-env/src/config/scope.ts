@@ -169,30 +169,52 @@ function checked(text: string, file: string, kind: FileKind, loader: ScopeLoader
 
 const entriesOf = (root: ConfigNode): MapNode['entries'] => (root.kind === 'map' ? root.entries : new Map());
 
+/** What a remote include gives; undefined, with a warning, where it is left out. */
+async function fetched<T>(
+  item: ConfigNode,
+  loader: ScopeLoader,
+  position: Position,
+  what: string,
+  fetch: () => Promise<T | undefined> | undefined,
+): Promise<T | undefined> {
+  let why = '';
+  const result = await fetch()?.catch((error: unknown) => {
+    loader.signal?.throwIfAborted();
+    if (!isOptional(item)) throw error;
+    why = `: ${(error as Error).message.replace(/\.$/, '')}`;
+    return undefined;
+  });
+  if (result === undefined) {
+    loader.findings.push({
+      severity: 'warning',
+      code: 'remote-include',
+      message: `${what} was not fetched; it is left out${why}.`,
+      position,
+    });
+  }
+  return result;
+}
+
 async function includeUrl(
   url: string,
   item: ConfigNode,
   at: Position,
   loader: ScopeLoader,
 ): Promise<Scope | undefined> {
-  const { url: fetch } = loader.fetch;
   if (!/^(?:https?|ftp):/i.test(url))
     fail('bad-include', `${url} cannot be included.`, at, 'Use http, https or ftp.');
-  const sha256 = textOf(nodeAt(item, 'sha256'))?.toLowerCase();
+  const sha256 = textOf(nodeAt(item, 'sha256'))?.toLowerCase() ?? '';
   if (!sha256)
     fail('missing-checksum', `The included ${url} has no checksum.`, at, 'Add "sha256:" of the file.');
-  if (!fetch) {
-    loader.findings.push({
-      severity: 'warning',
-      code: 'remote-include',
-      message: `The included ${url} was not fetched; it is left out.`,
-      position: at,
-    });
-    return undefined;
+  if (!/^[0-9a-f]{64}$/.test(sha256)) {
+    fail('bad-checksum', `"${sha256}" is no SHA-256 checksum.`, at, 'Write all 64 hexadecimal digits.');
   }
   // A page of a forge shows a file; the raw form is the file.
   const raw = /github|gitlab/.test(url) ? url.replace('/blob/', '/raw/') : url;
-  const bytes = await fetch(raw, loader.signal);
+  const bytes = await fetched(item, loader, at, `The included ${url}`, () =>
+    loader.fetch.url?.({ url: raw, sha256, at }, loader.signal),
+  );
+  if (!bytes) return undefined;
   const found = createHash('sha256').update(bytes).digest('hex');
   if (found !== sha256) {
     fail(
@@ -222,17 +244,19 @@ async function includeGit(
       'Add one; a commit never changes.',
     );
   }
-  const paths = nodeAt(item, 'paths');
-  if (!loader.fetch.git) {
-    loader.findings.push({
-      severity: 'warning',
-      code: 'remote-include',
-      message: `The included repository ${url} was not fetched; it is left out.`,
-      position: at,
-    });
-    return [];
+  if (commit && !/^[0-9a-f]{40}(?:[0-9a-f]{24})?$/.test(commit)) {
+    fail(
+      'bad-include',
+      `"${commit}" is no whole commit.`,
+      nodeAt(item, 'commit')!.at,
+      'Write all of its 40 digits.',
+    );
   }
-  const folder = await loader.fetch.git({ url, branch, commit, tag }, loader.signal);
+  const paths = nodeAt(item, 'paths');
+  const folder = await fetched(item, loader, at, `The included repository ${url}`, () =>
+    loader.fetch.git?.({ url, branch, commit, tag, at }, loader.signal),
+  );
+  if (folder === undefined) return [];
   const scopes: Scope[] = [];
   for (const node of paths?.kind === 'list' ? paths.items : []) {
     const text = textOf(node) ?? '';
