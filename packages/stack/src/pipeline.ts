@@ -89,7 +89,7 @@ export async function planPipeline(
 }
 
 /** Which Spack and which stackwright the jobs use. */
-async function jobSetup({ env, signal, note }: Caller, { spack }: Lock): Promise<JobSetup> {
+export async function jobSetup({ env, signal, note }: Caller, { spack }: Lock): Promise<JobSetup> {
   const { repo, ref } = await chooseSpack(env, spack, signal);
   const secret = repo !== undefined && withoutSecrets(repo, []) !== repo;
   if (secret) {
