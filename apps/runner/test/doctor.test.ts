@@ -44,6 +44,29 @@ describe('stackwright doctor', () => {
     expect(stdout).not.toContain('✗');
   });
 
+  it("tells how near the stack's pipeline comes to what GitLab and GitHub take", async () => {
+    const gitlab = await about('GitLab');
+    expect(gitlab).toMatchObject({ code: 0, state: 'ok' });
+    expect(gitlab.message).toMatch(
+      /^9 jobs at most, in a file of [\d.]+ kB of at most 5 MB; a job needs up to \d of at most 50 others$/,
+    );
+    const github = await about('GitHub');
+    expect(github).toMatchObject({ code: 0, state: 'ok' });
+    expect(github.message).toMatch(
+      /^9 jobs at most, in a file of [\d.]+ kB of at most 512 kB; 0 of at most 50 called workflows$/,
+    );
+  });
+
+  it('tells that a job has more configuration than GitLab takes', async () => {
+    edit('- stackwright rebuild', `- stackwright rebuild ${'x'.repeat(1_100_000)}`);
+    expect(await about('GitLab')).toMatchObject({
+      code: 0,
+      state: 'warning',
+      message: expect.stringContaining('1.1 MiB of configuration'),
+    });
+    expect(await about('GitHub')).toMatchObject({ code: 0, state: 'warning', fix: expect.any(String) });
+  });
+
   it('examines just the machine without a stack', async () => {
     const { code, stdout } = await call(['doctor'], { env: { PATH: '/nowhere' } });
     expect(code).toBe(0);

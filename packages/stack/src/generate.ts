@@ -14,6 +14,7 @@ import {
   type Settings,
 } from '@stackwright/job-graph';
 import type { Caller } from './caller.js';
+import { writeCarriedStack } from './carried.js';
 import { StackError } from './error.js';
 import { chooseMirrors, StackMirrors } from './mirrors.js';
 import { copiesPath, planPipeline, writeFiles, writeJobEnvironment, writeProjectFile } from './pipeline.js';
@@ -88,12 +89,13 @@ export async function generatePipeline(
 }
 
 async function sendDownstream(
-  { env, signal }: Caller,
+  caller: Caller,
   repository: string,
   { settings }: PipelineInput,
   stack: Stack,
   files: readonly PipelineFile[],
 ): Promise<{ branch: string; commit: string }> {
+  const { env, signal } = caller;
   const [pipeline, ...more] = files;
   if (!pipeline || more.length > 0) {
     throw new StackError(
@@ -104,7 +106,7 @@ async function sendDownstream(
   }
   const staging = await mkdtemp(join(tmpdir(), 'stackwright-environment-'));
   try {
-    await writeJobEnvironment(stack, settings, staging);
+    await writeCarriedStack(caller, stack, staging);
     const branch = branchName(env.CI_COMMIT_REF_NAME ?? settings.stackName ?? stack.name);
     const commit = await pushDownstream({
       repository,

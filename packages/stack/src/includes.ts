@@ -6,7 +6,7 @@ import type { GitSource, Position, RemoteFetcher } from '@stackwright/spack-env'
 import { execa } from 'execa';
 import { cacheFolder } from './cache-folder.js';
 import { StackError } from './error.js';
-import { environmentWithoutSecrets, withoutSecrets } from './secrets.js';
+import { childEnvironment, withoutSecrets } from './secrets.js';
 
 /**
  * How includes by git and by URL are had. `fetch`: from the cache, else from the network. `offline`: from the cache, and
@@ -173,7 +173,7 @@ async function git(
     timeout: gitLimit,
     extendEnv: false,
     env: {
-      ...environmentWithoutSecrets(env),
+      ...childEnvironment(env),
       // Nobody may be there to answer.
       GIT_TERMINAL_PROMPT: '0',
       GIT_ASKPASS: 'true',

@@ -89,7 +89,7 @@ export async function planPipeline(
 }
 
 /** Which Spack and which stackwright the jobs use. */
-async function jobSetup({ env, signal, note }: Caller, { spack }: Lock): Promise<JobSetup> {
+export async function jobSetup({ env, signal, note }: Caller, { spack }: Lock): Promise<JobSetup> {
   const { repo, ref } = await chooseSpack(env, spack, signal);
   const secret = repo !== undefined && withoutSecrets(repo, []) !== repo;
   if (secret) {
@@ -113,23 +113,19 @@ export async function writeFiles(files: readonly PipelineFile[], { projectFolder
   for (const file of files) await write(resolve(projectFolder, file.path), file.text);
 }
 
-/**
- * Copies manifest and lock to where the jobs expect them.
- * @param to another folder, whose content will be moved there
- */
-export async function writeJobEnvironment(stack: Stack, settings: Settings, to?: string): Promise<void> {
+/** Copies manifest and lock to where the jobs expect them. */
+export async function writeJobEnvironment(stack: Stack, settings: Settings): Promise<void> {
   const { folder } = stack;
   const final = resolve(settings.projectFolder, artifactPaths(settings).environment);
-  const target = to ?? final;
   const manifest = await readFile(join(folder, 'spack.yaml'), 'utf8');
-  await write(join(target, 'spack.yaml'), relocateManifest(manifest, folder, final));
-  await copyFile(join(folder, 'spack.lock'), join(target, 'spack.lock'));
+  await write(join(final, 'spack.yaml'), relocateManifest(manifest, folder, final));
+  await copyFile(join(folder, 'spack.lock'), join(final, 'spack.lock'));
   const { trust, image } = await readStackSettings(folder);
   if (trust.length === 0) return;
   // Jobs have to know whose signatures count; the keys themselves stay where they are.
   const moved = trust.map((file) => relative(final, resolve(folder, file)));
   const more = Object.keys(image).length > 0 ? { image } : {};
-  await write(join(target, 'stackwright.yaml'), stringify({ trust: moved, ...more }));
+  await write(join(final, 'stackwright.yaml'), stringify({ trust: moved, ...more }));
 }
 
 /** Where a pipeline's manifest of copies goes, relative to the project's folder. */

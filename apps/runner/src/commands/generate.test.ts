@@ -1,11 +1,21 @@
 import { execFile, execFileSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { loadEnvironment, readStackSettings } from '@stackwright/spack-env';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { main } from '../main.js';
@@ -34,6 +44,11 @@ function edit(change: (text: string) => string) {
 }
 
 async function generate(args: string[] = [], env: Record<string, string> = {}) {
+  const done = await command(['generate', 'stack', ...args], root, { HOME: root, ...env });
+  return { ...done, pipeline: () => parse(readFileSync(join(root, '.gitlab-ci.yml'), 'utf8')) };
+}
+
+async function command(args: string[], cwd: string, env: Record<string, string>) {
   let said = '';
   let printed = '';
   const sink = (take: (text: string) => void) =>
@@ -43,14 +58,13 @@ async function generate(args: string[] = [], env: Record<string, string> = {}) {
         done();
       },
     });
-  const code = await main(['generate', 'stack', ...args], {
+  const code = await main(args, {
     stdout: sink((text) => (printed += text)),
     stderr: sink((text) => (said += text)),
-    cwd: root,
-    env: { PATH: process.env.PATH, HOME: root, ...env },
+    cwd,
+    env: { PATH: process.env.PATH, ...env },
   });
-  const pipeline = () => parse(readFileSync(join(root, '.gitlab-ci.yml'), 'utf8'));
-  return { code, said, printed, pipeline };
+  return { code, said, printed };
 }
 
 const builds = (pipeline: object) => Object.keys(pipeline).filter((name) => name.includes('@'));
@@ -169,6 +183,63 @@ describe('generate', () => {
     expect(builds(pipeline)).toHaveLength(9);
     expect(JSON.stringify(pipeline)).not.toContain('"pipeline":"7"');
     expect(show('jobs_scratch_dir/concrete_environment/spack.lock')).toContain('concrete_specs');
+  });
+
+  it('sends the recipes, the included configuration and the keys along to DOWNSTREAM_CI_REPO', async () => {
+    // Recipes beside the stack, configuration at an absolute path that includes more, and a key elsewhere.
+    renameSync(join(root, 'stack/spack_repo'), join(root, 'spack_repo'));
+    mkdirSync(join(root, 'site/more'), { recursive: true });
+    mkdirSync(join(root, 'keys'));
+    renameSync(join(root, 'stack/keys/quickstart.pub'), join(root, 'keys/site.pub'));
+    writeFileSync(
+      join(root, 'stack/stackwright.yaml'),
+      'trust: [../keys/site.pub]\nimage: {base: scratch}\n',
+    );
+    writeFileSync(join(root, 'site/include.yaml'), 'include: [more/packages.yaml]\n');
+    writeFileSync(join(root, 'site/config.yaml'), 'config: {build_jobs: 2}\n');
+    writeFileSync(join(root, 'site/more/packages.yaml'), 'packages: {all: {permissions: {read: world}}}\n');
+    writeFileSync(join(root, 'stack/own.yaml'), 'concretizer: {reuse: false}\n');
+    edit((text) =>
+      text
+        .replace('quickstart: spack_repo/quickstart', 'quickstart: ../spack_repo/quickstart')
+        .replace('  view: false', `  include: [own.yaml, ${root}/site]\n  view: false`),
+    );
+    const repository = join(root, 'downstream.git');
+    execFileSync('git', ['init', '--quiet', '--bare', repository]);
+    const env = { DOWNSTREAM_CI_REPO: repository, CI_COMMIT_REF_NAME: 'x' };
+    const { code, said } = await generate(['--no-prune-dag'], env);
+    expect({ code, said }).toMatchObject({
+      code: 0,
+      said: expect.stringMatching(/mirror .* is a folder of this/),
+    });
+
+    const clone = mkdtempSync(join(tmpdir(), 'downstream-'));
+    try {
+      execFileSync('git', ['clone', '--quiet', '--branch', 'x', repository, clone]);
+      for (const gone of ['stack', 'site', 'spack_repo', 'keys'])
+        rmSync(join(root, gone), { recursive: true });
+      const folder = join(clone, 'jobs_scratch_dir/concrete_environment');
+      const manifest = readFileSync(join(folder, 'spack.yaml'), 'utf8');
+      // Only the mirror is still a path of the machine that generated.
+      expect(manifest.split('\n').filter((line) => line.includes(root))).toEqual([
+        expect.stringContaining('/stack/mirror'),
+      ]);
+      const there = (...args: string[]) => command([...args, folder], clone, { HOME: clone });
+      expect(await there('check')).toMatchObject({ code: 0 });
+      const { printed } = await there('graph', '--format', 'json');
+      expect(JSON.parse(printed).nodes).toHaveLength(12);
+      const stack = await loadEnvironment(folder);
+      expect(stack.findings).toEqual([]);
+      expect(stack.config.config).toMatchObject({ build_jobs: 2 });
+      expect(stack.config.packages).toMatchObject({ all: { permissions: { read: 'world' } } });
+      const { quickstart: recipes } = parse(manifest).spack.repos;
+      expect(existsSync(join(folder, recipes, 'packages/libgreet/package.py'))).toBe(true);
+      expect(recipes).toMatch(/\/spack_repo\/quickstart$/);
+      const [key] = (await readStackSettings(folder)).trust;
+      expect(readFileSync(join(folder, key!), 'utf8')).toContain('PUBLIC KEY');
+    } finally {
+      rmSync(clone, { recursive: true, force: true });
+    }
   });
 
   describe('tells the jobs which Spack they use', () => {

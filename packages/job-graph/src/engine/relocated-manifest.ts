@@ -1,4 +1,4 @@
-import { isAbsolute, join, relative } from 'node:path/posix';
+import { basename, isAbsolute, join, relative } from 'node:path/posix';
 import { isMap, isScalar, isSeq, parseDocument, type Scalar } from 'yaml';
 import { JobGraphError } from '../error.js';
 
@@ -11,37 +11,62 @@ import { JobGraphError } from '../error.js';
  * @throws JobGraphError (`input`) for broken YAML or a file without `spack:`
  */
 export function relocateManifest(text: string, from: string, to: string): string {
+  return withPaths(text, join(from, 'spack.yaml'), ({ path }) => relocateInclude(path, from, to));
+}
+
+/** A path that stands in a manifest or in a configuration file. */
+export interface ManifestPath {
+  readonly section: 'include' | 'include_concrete' | 'repos' | 'mirrors';
+  /** As written: it may be a URL, or have variables. */
+  readonly path: string;
+}
+
+/**
+ * The paths in a manifest or in a configuration file that it includes.
+ * @param file its path, for messages
+ * @throws JobGraphError (`input`) for broken YAML, or a `spack.yaml` without `spack:`
+ */
+export function pathsOf(text: string, file: string): ManifestPath[] {
+  const found: ManifestPath[] = [];
+  withPaths(text, file, (one) => {
+    found.push(one);
+    return one.path;
+  });
+  return found;
+}
+
+/** The same text with other paths; comments and layout stay. @param move gives the new path for each */
+export function withPaths(text: string, file: string, move: (one: ManifestPath) => string): string {
   // Many stacks name no files, and reading a manifest costs more than the rest of writing a small pipeline.
-  if (!/\b(?:include|repos|mirrors)\b/.test(text)) return text;
+  if (!/\b(?:include|include_concrete|repos|mirrors)\b/.test(text)) return text;
   const document = parseDocument(text, { keepSourceTokens: true });
   const [broken] = document.errors;
-  if (broken) {
-    throw new JobGraphError('broken-yaml', `${join(from, 'spack.yaml')}: ${broken.message}`);
-  }
-  const spack = document.get('spack');
-  if (!isMap(spack)) {
-    throw new JobGraphError('no-spack', `${join(from, 'spack.yaml')}: has no "spack:" section.`);
+  if (broken) throw new JobGraphError('broken-yaml', `${file}: ${broken.message}`);
+  const top = basename(file) === 'spack.yaml' ? document.get('spack') : document.contents;
+  if (!isMap(top)) {
+    if (basename(file) !== 'spack.yaml') return text;
+    throw new JobGraphError('no-spack', `${file}: has no "spack:" section.`);
   }
   const edits: { readonly node: Scalar; readonly value: string }[] = [];
-  const look = (node: unknown) => {
+  const look = (section: ManifestPath['section']) => (node: unknown) => {
     if (!isScalar(node) || typeof node.value !== 'string') return;
-    const value = relocateInclude(node.value, from, to);
+    const value = move({ section, path: node.value });
     if (value !== node.value) edits.push({ node, value });
   };
-  for (const pair of spack.items) {
+  for (const pair of top.items) {
     const section = isScalar(pair.key) ? String(pair.key.value).replace(/[:+-]$/, '') : '';
-    if (section === 'repos' || section === 'mirrors') lookBelow(pair.value, look);
-    if (section !== 'include') continue;
+    if (section === 'repos' || section === 'mirrors') lookBelow(pair.value, look(section));
+    if (section !== 'include' && section !== 'include_concrete') continue;
     for (const item of isSeq(pair.value) ? pair.value.items : []) {
       // Of a dict with a git repository the paths are inside of that.
       if (isMap(item)) {
-        if (!item.has('git')) look(item.get('path', true));
-      } else look(item);
+        if (!item.has('git')) look(section)(item.get('path', true));
+      } else look(section)(item);
     }
   }
   // Spliced into the text itself, from its end: writing the document anew would lay out everything anew.
   let result = text;
-  for (const { node, value } of edits.reverse()) {
+  for (const { node, value } of edits.sort((a, b) => b.node.range![0] - a.node.range![0])) {
     const [start, end] = node.range!;
     result = result.slice(0, start) + JSON.stringify(value) + result.slice(end);
   }

@@ -135,7 +135,7 @@ function buildJob(input: PipelineInput, options: GithubOptions, job: Job, wave: 
   return {
     name: literal(`${job.node.name}@${job.node.version} /${job.hash.slice(0, 7)}`),
     needs: needs.length > 0 ? needs : undefined,
-    ...machineOf(script, job.node).machine,
+    ...placeOf(script, job.node),
     'timeout-minutes': Math.ceil((script.timeout ?? 6 * 3600) / 60),
     permissions: permissions(input),
     env: environmentOf({ ...script.variables, ...jobVariables(input, job) }),
@@ -148,10 +148,10 @@ function buildJob(input: PipelineInput, options: GithubOptions, job: Job, wave: 
         name: 'Build',
         shell: 'bash',
         env: secretValues(),
-        run: [...sourced(input, script.setup.spack), ...script.before, ...script.script].join('\n'),
+        run: literal([...sourced(input, script.setup.spack), ...script.before, ...script.script].join('\n')),
       },
       ...(script.after.length > 0
-        ? [{ name: 'After', if: 'always()', shell: 'bash', run: script.after.join('\n') }]
+        ? [{ name: 'After', if: 'always()', shell: 'bash', run: literal(script.after.join('\n')) }]
         : []),
       ...(mirror ? keepBinaries(mirror, id) : []),
       {
@@ -182,7 +182,7 @@ function endJobs(
       needs: builds.length > 0 ? builds : undefined,
       // Failed builds do not keep the others' binaries out of the index.
       if: expression('!cancelled()'),
-      ...machineOf(own, someNode(input)).machine,
+      ...placeOf(own, someNode(input)),
       'timeout-minutes': 120,
       permissions: permissions(input),
       env: Object.keys(own.variables).length > 0 ? environmentOf(own.variables) : undefined,
@@ -194,7 +194,7 @@ function endJobs(
           name: 'Run',
           shell: 'bash',
           env: secretValues(),
-          run: [...sourced(input, own.setup.spack), ...own.before, ...own.script].join('\n'),
+          run: literal([...sourced(input, own.setup.spack), ...own.before, ...own.script].join('\n')),
         },
         ...(mirror ? [keepMirror(mirror)] : []),
       ],
@@ -243,6 +243,15 @@ function idOf({ node, hash }: Job): string {
   return `${/^[a-z_]/i.test(name) ? '' : '_'}${name.slice(0, 80)}-${safe(hash.slice(0, 12))}`;
 }
 
+/** Names of images and labels are the stack's own texts. */
+function placeOf(script: JobScript, node: Job['node'] | undefined): Plain {
+  const { 'runs-on': runner, container } = machineOf(script, node).machine;
+  return {
+    'runs-on': typeof runner === 'string' ? literal(runner) : runner.map(literal),
+    container: container && { image: literal(container.image) },
+  };
+}
+
 /** Only a mirror in GitHub's own registry needs more than to read the repository. */
 function permissions({ mirrors }: PipelineInput): Plain | undefined {
   const registry = /^oci(\+https?)?:\/\/ghcr\.io\//.test(mirrors.destination.push);
@@ -279,7 +288,7 @@ function fetchBinaries(mirror: string): Plain {
   return {
     name: 'Fetch binaries of earlier jobs',
     uses: githubActions.download.pinned,
-    with: { pattern: 'binary-*', path: mirror, 'merge-multiple': true },
+    with: { pattern: 'binary-*', path: literal(mirror), 'merge-multiple': true },
   };
 }
 
@@ -290,7 +299,7 @@ function keepBinaries(mirror: string, id: string): Plain[] {
       shell: 'bash',
       run: [
         'mkdir -p .stackwright-new',
-        `cd ${shellWord(mirror)}`,
+        literal(`cd ${shellWord(mirror)}`),
         'find . -type f -newer "$GITHUB_WORKSPACE/.stackwright-start" -exec cp --parents -t "$GITHUB_WORKSPACE/.stackwright-new" {} +',
       ].join('\n'),
     },
@@ -306,7 +315,7 @@ function keepMirror(mirror: string): Plain {
   return {
     name: 'Keep the mirror',
     uses: githubActions.upload.pinned,
-    with: { name: 'mirror', path: mirror, overwrite: true },
+    with: { name: 'mirror', path: literal(mirror), overwrite: true },
   };
 }
 

@@ -26,6 +26,7 @@ import { readSigningKey } from '../signer.js';
 import { hasLock, openStack, readLock, type Stack } from '../stack.js';
 import { stackTrust } from '../trust.js';
 import { checking, type Diagnosis, ok, problem, warning } from './diagnosis.js';
+import { checkForges } from './forge.js';
 
 /** Whether a stack can be read, built, signed, stored, reported and made an image of. */
 export async function checkStack(caller: Caller, argument: string): Promise<readonly Diagnosis[]> {
@@ -45,6 +46,7 @@ export async function checkStack(caller: Caller, argument: string): Promise<read
     ...(environment ? binaryMirrors(environment) : []).map((mirror) =>
       checking(`mirror ${mirror.name}`, () => checkMirror(caller, mirror)),
     ),
+    ...(environment ? [checking('pipeline', () => checkForges(caller, stack, environment))] : []),
     checking('image base', () => checkBase(caller, stack)),
     ...(environment ? [checking('CDash', () => checkCdash(caller, environment))] : []),
   ]);

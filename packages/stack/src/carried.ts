@@ -1,0 +1,145 @@
+import { copyFile, cp, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { basename, dirname, extname, join, relative, resolve, sep } from 'node:path';
+import { type ManifestPath, pathsOf, withPaths } from '@stackwright/job-graph';
+import { readStackSettings, resolvePath, type VariableFacts } from '@stackwright/spack-env';
+import { stringify } from 'yaml';
+import type { Caller } from './caller.js';
+import type { Stack } from './stack.js';
+
+/**
+ * Writes a copy of a stack that needs nothing else of this machine: its manifest and lock, the recipes, included
+ * configuration and other environments that it names by path, and the public keys of its trust. What lies in the stack's
+ * folder keeps its place, everything else comes into `carried/`, and all paths lead there. Mirrors stay where they are.
+ * @param to the folder of the copy; it may be moved afterwards
+ */
+export async function writeCarriedStack(caller: Caller, stack: Stack, to: string): Promise<void> {
+  const { variables } = await stack.environment();
+  const carrier = new Carrier(stack.folder, to, variables);
+  const manifest = join(stack.folder, 'spack.yaml');
+  await carrier.configuration(manifest, join(to, 'spack.yaml'));
+  await copyFile(join(stack.folder, 'spack.lock'), join(to, 'spack.lock'));
+  for (const mirror of carrier.mirrors) {
+    caller.note(`Warning: the mirror ${mirror} is a folder of this machine. Jobs need it at the same path.`);
+  }
+  const { trust, image } = await readStackSettings(stack.folder);
+  if (trust.length === 0) return;
+  const keys: string[] = [];
+  for (const file of trust) {
+    const source = resolve(stack.folder, file);
+    const target = carrier.place(source);
+    await mkdir(dirname(target), { recursive: true });
+    await copyFile(source, target);
+    keys.push(relative(to, target));
+  }
+  const more = Object.keys(image).length > 0 ? { image } : {};
+  await writeFile(join(to, 'stackwright.yaml'), stringify({ trust: keys, ...more }));
+}
+
+/** What a working copy of recipes holds besides the recipes. */
+const leftBehind = new Set(['.git', '__pycache__', '.spack-env', '.stackwright']);
+
+class Carrier {
+  /** Local mirrors that were seen, absolute. */
+  readonly mirrors = new Set<string>();
+  readonly #places = new Map<string, string>();
+  readonly #done = new Set<string>();
+
+  constructor(
+    private readonly from: string,
+    private readonly to: string,
+    private readonly variables: VariableFacts,
+  ) {}
+
+  /** Where a file or folder goes. */
+  place(source: string): string {
+    if (isInside(source, this.from)) return join(this.to, relative(this.from, source));
+    let place = this.#places.get(source);
+    if (!place) {
+      place = join(this.to, 'carried', String(this.#places.size + 1), nameOf(source));
+      this.#places.set(source, place);
+    }
+    return place;
+  }
+
+  /** Copies a manifest or a file of configuration with all that it names. */
+  async configuration(source: string, target: string): Promise<void> {
+    if (this.#done.has(target)) return;
+    this.#done.add(target);
+    const text = await readFile(source, 'utf8');
+    const moved = new Map<string, string>();
+    for (const one of pathsOf(text, source)) {
+      const path = await this.#carry(one, source, target);
+      if (path !== undefined) moved.set(one.path, path);
+    }
+    await mkdir(dirname(target), { recursive: true });
+    await writeFile(
+      target,
+      withPaths(text, source, ({ path }) => moved.get(path) ?? path),
+    );
+  }
+
+  /** Copies what a path leads to. @returns the path from the copy; undefined where it stays as it is */
+  async #carry({ section, path }: ManifestPath, file: string, copy: string): Promise<string | undefined> {
+    // Jobs have a Spack of their own.
+    if (/^\$\{?spack\b/i.test(path)) return undefined;
+    const source = resolvePath(path, dirname(file), this.variables);
+    if (/\$|^[a-z][a-z0-9+.-]*:/i.test(source)) return undefined;
+    if (section === 'mirrors') {
+      this.mirrors.add(source);
+      return source;
+    }
+    const found = await stat(source).catch(() => undefined);
+    if (!found) return undefined;
+    const target = this.place(source);
+    if (section === 'include_concrete') await this.#environment(source, target);
+    else if (!found.isDirectory()) await this.#file(source, target);
+    else {
+      await copyFolder(source, target);
+      if (section === 'include') await this.#scope(source, target);
+    }
+    const moved = relative(dirname(copy), target);
+    // A path that is the same from the copy is left as it is written.
+    return resolve(dirname(copy), path) === target && !path.startsWith('$') ? undefined : dotted(moved);
+  }
+
+  async #file(source: string, target: string): Promise<void> {
+    if (basename(source) !== 'spack.lock') return this.configuration(source, target);
+    await mkdir(dirname(target), { recursive: true });
+    await copyFile(source, target);
+  }
+
+  /** A folder with a file for each section of the configuration. */
+  async #scope(source: string, target: string): Promise<void> {
+    for (const name of await readdir(source)) {
+      if (extname(name) === '.yaml') await this.configuration(join(source, name), join(target, name));
+    }
+  }
+
+  async #environment(source: string, target: string): Promise<void> {
+    await mkdir(target, { recursive: true });
+    for (const name of ['spack.yaml', 'spack.lock']) await copyFile(join(source, name), join(target, name));
+  }
+}
+
+/** The name of a copy. A recipe's namespace is in the folders from `spack_repo` on. */
+function nameOf(source: string): string {
+  const parts = source.split(sep);
+  const repository = parts.lastIndexOf('spack_repo');
+  return repository > 0 ? join(...parts.slice(repository)) : basename(source);
+}
+
+async function copyFolder(source: string, target: string): Promise<void> {
+  await cp(source, target, {
+    recursive: true,
+    verbatimSymlinks: true,
+    filter: (path) => path === source || !leftBehind.has(basename(path)),
+  });
+}
+
+function isInside(path: string, folder: string): boolean {
+  return path.startsWith(`${folder}${sep}`);
+}
+
+function dotted(path: string): string {
+  return path.startsWith('.') ? path : `./${path}`;
+}
