@@ -1,4 +1,4 @@
-import { createReadStream, createWriteStream } from 'node:fs';
+import { createWriteStream } from 'node:fs';
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Readable } from 'node:stream';
@@ -6,7 +6,7 @@ import { pipeline } from 'node:stream/promises';
 import { type TarItem, tarBytes } from '@stackwright/buildcache';
 import { type Descriptor, hexOf, ImageLayout, type RegistryRepository } from '@stackwright/oci';
 import type { AssembledImage } from './assemble.js';
-import type { LayerFile } from './layer.js';
+import { type LayerFile, openLayer } from './layer.js';
 
 /**
  * Writes an image into an OCI layout, links where it can, and names it last. Blobs of an earlier image of this tag
@@ -57,8 +57,8 @@ function* archiveItems(
   manifest: string,
 ): Generator<TarItem> {
   yield archiveFile(blobName(image.config.descriptor), [image.config.bytes], image.config.bytes.length);
-  for (const { descriptor, path } of layers)
-    yield archiveFile(blobName(descriptor), createReadStream(path), descriptor.size);
+  for (const layer of layers)
+    yield archiveFile(blobName(layer.descriptor), openLayer(layer), layer.descriptor.size);
   const bytes = Buffer.from(manifest);
   yield archiveFile('manifest.json', [bytes], bytes.length);
 }
@@ -94,7 +94,7 @@ export async function pushImage(
   const worker = async () => {
     for (let index = next++; index < distinct.length; index = next++) {
       const layer = distinct[index] as (typeof distinct)[number];
-      if (await target.putBlob(layer.descriptor, () => createReadStream(layer.path), { from, signal })) {
+      if (await target.putBlob(layer.descriptor, () => openLayer(layer), { from, signal })) {
         layers += 1;
         bytes += layer.descriptor.size;
       }
