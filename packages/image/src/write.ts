@@ -1,24 +1,33 @@
 import { createWriteStream } from 'node:fs';
 import { mkdir, rename, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { type TarItem, tarBytes } from '@stackwright/buildcache';
 import { type Descriptor, hexOf, ImageLayout, type RegistryRepository } from '@stackwright/oci';
+import { locked } from '@stackwright/storage';
 import type { AssembledImage } from './assemble.js';
 import { type LayerFile, openLayer } from './layer.js';
 
 /**
  * Writes an image into an OCI layout, links where it can, and names it last. Blobs of an earlier image of this tag
- * that nothing names any more are deleted afterwards.
+ * that nothing names any more are deleted afterwards. Any number of writers may work on one layout at once.
  */
 export async function writeLayout(image: AssembledImage, folder: string, tag: string): Promise<Descriptor> {
   const layout = await ImageLayout.create(folder);
-  for (const layer of image.layers) await layout.putFile(layer.path, layer.descriptor);
-  await layout.putBytes(image.config.bytes, image.config.descriptor.mediaType);
-  await layout.putBytes(image.manifest.bytes, image.manifest.descriptor.mediaType);
-  await layout.tag(tag, image.manifest.descriptor);
-  await layout.collectGarbage();
+  const putBlobs = async () => {
+    for (const layer of image.layers) await layout.putFile(layer.path, layer.descriptor);
+    await layout.putBytes(image.config.bytes, image.config.descriptor.mediaType);
+    await layout.putBytes(image.manifest.bytes, image.manifest.descriptor.mediaType);
+  };
+  // Most of the time goes here, where nobody waits for it.
+  await putBlobs();
+  await locked(join(folder, 'index.json'), undefined, async () => {
+    // Another writer may have taken these blobs for left-overs before they were named.
+    await putBlobs();
+    await layout.tag(tag, image.manifest.descriptor);
+    await layout.collectGarbage();
+  });
   return image.manifest.descriptor;
 }
 
