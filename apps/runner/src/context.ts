@@ -1,4 +1,5 @@
 import { type Caller, silent } from '@stackwright/stack';
+import { visible } from './control-characters.js';
 import { progressFor } from './progress.js';
 
 /** What a command may touch of the process around it; tests give their own. */
@@ -16,17 +17,18 @@ export interface Context {
 
 /** Prints `text` and a line break to stdout. */
 export function print(context: Context, text: string): void {
-  context.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
+  context.stdout.write(visible(text.endsWith('\n') ? text : `${text}\n`));
 }
 
 /** Prints one JSON document to stdout. */
 export function printJson(context: Context, value: unknown): void {
-  context.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+  // What is written out here is an escape of JSON too, so that programs read the same text.
+  context.stdout.write(visible(`${JSON.stringify(value, null, 2)}\n`));
 }
 
 /** Prints a line for a person to stderr. */
 export function note(context: Context, text: string): void {
-  context.stderr.write(`${text}\n`);
+  context.stderr.write(`${visible(text)}\n`);
 }
 
 /** The context as the driver sees it. @param options.quiet show no progress: stdout is read by a program */

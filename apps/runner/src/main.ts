@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events';
 import { Command, CommanderError, Help } from 'commander';
 import { commands } from './commands/index.js';
 import type { Context } from './context.js';
+import { visible } from './control-characters.js';
 import { exitCode } from './exit-code.js';
 import { version } from './version.js';
 
@@ -43,7 +44,7 @@ export async function main(args: readonly string[], overrides: Partial<Context> 
     const secrets = secretsOf(context.env);
     const text =
       args.includes('--debug') && error instanceof Error ? (error.stack ?? '') : describeError(error);
-    context.stderr.write(`Error: ${withoutSecrets(text, secrets)}\n`);
+    context.stderr.write(`Error: ${visible(withoutSecrets(text, secrets))}\n`);
     return interrupt.signal.aborted ? exitCode.interrupted : exitCodeOf(error);
   } finally {
     process.off('SIGINT', onSignal).off('SIGTERM', onSignal);

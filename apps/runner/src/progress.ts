@@ -1,6 +1,7 @@
 import type { PhaseReport, Progress } from '@stackwright/stack';
 import { Listr, ListrLogger, ProcessOutput } from 'listr2';
 import type { Context } from './context.js';
+import { visible } from './control-characters.js';
 
 /** Live lines with a spinner on a terminal; elsewhere one plain line a phase and event, which suits a CI log. */
 export function progressFor(context: Context): Progress {
@@ -13,7 +14,7 @@ class PlainProgress implements Progress {
   async phase<T>(title: string, work: (report: PhaseReport) => Promise<T>): Promise<T> {
     const started = performance.now();
     let result = '';
-    const write = (text: string) => this.context.stderr.write(`${text}\n`);
+    const write = (text: string) => this.context.stderr.write(`${visible(text)}\n`);
     const value = await work({
       update() {},
       line: (text) => write(`  ${text}`),
