@@ -1,4 +1,5 @@
-import { secretsOf, visible, withoutSecrets } from '@stackwright/stack';
+import { secretsOf, withoutSecrets } from '@stackwright/stack';
+import { visible } from './control-characters.js';
 
 /** What a command may touch of the process around it; tests give their own. */
 export interface Context {
@@ -27,7 +28,8 @@ export function printJson(context: Context, value: unknown): void {
   const secrets = secretsOf(context.env);
   const clean = (_key: string, one: unknown) =>
     typeof one === 'string' ? withoutSecrets(one, secrets) : one;
-  context.stdout.write(`${JSON.stringify(value, clean, 2)}\n`);
+  // What is written out here is an escape of JSON too, so that programs read the same text.
+  context.stdout.write(visible(`${JSON.stringify(value, clean, 2)}\n`));
 }
 
 /** Prints what was asked for as it is: a secret key for the one who makes or exports it. */

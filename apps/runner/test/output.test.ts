@@ -35,7 +35,7 @@ describe('what a command prints', () => {
     const at = stack('spack: {specs: [zlib], "\\e]0;owned\\a\\e[31m": 1}\n');
     const { stdout, stderr } = await call(['check', at], { env });
     expect(stdout + stderr).not.toMatch(/[\x1b\x07]/);
-    expect(stdout).toContain('\\x1b]0;owned');
+    expect(stdout).toContain('\\u001b]0;owned');
   });
 
   it('is the key itself for the one who exports it', async () => {

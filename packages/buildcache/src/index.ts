@@ -7,7 +7,7 @@ export type { BuildcacheErrorCode } from './error.js';
 export { BuildcacheError, hasCode, isUnvouched } from './error.js';
 export type { ParsedEntry } from './index/database.js';
 export type { LayerFacts } from './layer-facts.js';
-export { readLayerFacts } from './layer-facts.js';
+export { readCheckedFacts, readLayerFacts } from './layer-facts.js';
 export type { MirrorIndex, MirrorPackage, MirrorReader, PackageManifest, SignaturePolicy } from './mirror.js';
 export type {
   CopyOptions,

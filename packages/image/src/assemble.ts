@@ -1,6 +1,5 @@
-import { createReadStream } from 'node:fs';
 import type { Readable } from 'node:stream';
-import { goArchitecture, searchPaths } from '@stackwright/buildcache';
+import { goArchitecture, parseBuildInfo, searchPaths } from '@stackwright/buildcache';
 import {
   type BaseImage,
   composeImage,
@@ -10,11 +9,11 @@ import {
 } from '@stackwright/oci';
 import type { ConcreteNode } from '@stackwright/spack-env';
 import { ImageError } from './error.js';
-import { keyOf, type LayerFile, type PackageBlob } from './layer.js';
+import { keyOf, type LayerFile, openLayer, type PackageBlob, type PackageFacts } from './layer.js';
 import { mergeLayers } from './merge.js';
 import { type MovedPackage, moveKey, planMove, relocatedTar } from './move.js';
 import type { SbomPackage } from './sbom.js';
-import type { StagedBlob, Staging } from './staging.js';
+import type { Staging } from './staging.js';
 
 /** What a container does when it starts, and what the image says of itself. */
 export interface ImageSettings {
@@ -42,6 +41,8 @@ export interface AssembleOptions {
   readonly staging: Staging;
   /** Docker's overlay refuses more than 127 layers; past this number the smallest are put together. 120 by default. */
   readonly mostLayers?: number;
+  /** Read every blob, also those of which a trusted key has signed what is in them. */
+  readonly check?: boolean;
   readonly signal?: AbortSignal;
   /** Called when a package's layer is ready. */
   readonly onLayer?: (layer: PlacedPackage) => void;
@@ -70,16 +71,16 @@ export interface AssembledImage {
 const epoch = '1970-01-01T00:00:00Z';
 
 /**
- * Assembles an image from packages' blobs: every blob is read once and checked, those whose root is the image's become
- * layers as they are, the others are relocated and packed anew. Nothing is written but into `staging`.
+ * Assembles an image from packages' blobs: those whose root is the image's become layers as they are, the others are
+ * relocated and packed anew. A blob of which no trusted key has signed what is in it is read once and checked. Nothing is written but into `staging`.
  * @throws ImageError, or the mirror's and registry's own errors
  */
 export async function assembleImage(options: AssembleOptions): Promise<AssembledImage> {
   const { packages, staging, signal } = options;
   if (packages.length === 0)
     throw new ImageError('no-packages', 'The stack has no packages to put into an image.');
-  const staged = await stageAll(packages, staging, signal);
-  const packageLayers = await makeLayers(options, staged);
+  const taken = await takeAll(options);
+  const packageLayers = await makeLayers(options, taken);
   const baseLayers = options.base ? await stageBase(options.base, staging, signal) : [];
   const room = (options.mostLayers ?? 120) - baseLayers.length;
   const merged = await mergeLayers(
@@ -93,7 +94,7 @@ export async function assembleImage(options: AssembleOptions): Promise<Assembled
       base: options.base,
       settings: options.settings,
       arch: packages[0]?.node.arch,
-      env: searchPaths(shownPackages(options, packageLayers, staged), options.base?.image.config.config?.Env),
+      env: searchPaths(shownPackages(options, packageLayers, taken), options.base?.image.config.config?.Env),
       baseLayers,
       layers: merged,
     }),
@@ -124,48 +125,39 @@ export function imageOf(parts: {
   return { manifest, config, layers: [...baseLayers, ...layers] };
 }
 
-async function stageAll(
-  packages: readonly PackageBlob[],
-  staging: Staging,
-  signal?: AbortSignal,
-): Promise<StagedBlob[]> {
-  const staged: StagedBlob[] = new Array(packages.length);
+/** A package with what has to be known of it, and the file that holds its blob. */
+interface TakenPackage {
+  readonly blob: PackageBlob;
+  readonly facts: PackageFacts;
+  readonly path: string;
+}
+
+async function takeAll({ packages, staging, check, signal }: AssembleOptions): Promise<TakenPackage[]> {
+  const taken: TakenPackage[] = new Array(packages.length);
   let next = 0;
   // Two at a time: one waits for the disk or network while the other hashes.
   const worker = async () => {
     for (let index = next++; index < packages.length; index = next++) {
-      staged[index] = await staging.stage(packages[index] as PackageBlob, signal);
+      const blob = packages[index] as PackageBlob;
+      taken[index] = { blob, ...(await staging.take(blob, { check, signal })) };
     }
   };
   await Promise.all([worker(), worker()]);
-  return staged;
+  return taken;
 }
 
-async function makeLayers(options: AssembleOptions, staged: readonly StagedBlob[]): Promise<PlacedPackage[]> {
-  const { packages, installRoot, staging, signal } = options;
-  const moves = planMove(
-    packages.map((blob, index) => ({ blob, staged: staged[index] as StagedBlob })),
-    installRoot,
-  );
+async function makeLayers(
+  options: AssembleOptions,
+  taken: readonly TakenPackage[],
+): Promise<PlacedPackage[]> {
+  const moves = planMove(taken, options.installRoot);
   const layers: PlacedPackage[] = [];
-  for (const [index, blob] of packages.entries()) {
+  for (const [index, { blob, facts, path }] of taken.entries()) {
     const move = moves[index] as MovedPackage;
-    const { facts, path } = staged[index] as StagedBlob;
     const createdBy = `stackwright: ${blob.node.name}@${blob.node.version}/${blob.node.hash}`;
-    let layer: LayerFile;
-    if (move.stays) {
-      layer = {
-        descriptor: blob.descriptor,
-        diffId: facts.diffId,
-        path,
-        createdBy,
-      };
-    } else {
-      const key = keyOf('relocated', blob.descriptor.digest, moveKey(move));
-      layer = await staging.pack(key, () => relocatedTar(createReadStream(path), move, signal), createdBy, {
-        signal,
-      });
-    }
+    const layer = move.stays
+      ? { descriptor: blob.descriptor, diffId: facts.diffId, path, createdBy }
+      : await relocatedLayer(move, createdBy, options);
     const ready: PlacedPackage = {
       package: blob,
       origin: move.stays ? 'mirror' : 'relocated',
@@ -176,6 +168,20 @@ async function makeLayers(options: AssembleOptions, staged: readonly StagedBlob[
     options.onLayer?.(ready);
   }
   return layers;
+}
+
+async function relocatedLayer(
+  move: MovedPackage,
+  createdBy: string,
+  { staging, signal }: AssembleOptions,
+): Promise<LayerFile> {
+  const { blob } = move;
+  const key = keyOf('relocated', blob.descriptor.digest, moveKey(move));
+  // What has to change in which files only the tarball says.
+  const { facts, path } = await staging.stage(blob, signal);
+  const info = parseBuildInfo(facts.distribution, createdBy);
+  const tar = () => relocatedTar(openLayer({ path, descriptor: blob.descriptor }), info, move, signal);
+  return staging.pack(key, tar, createdBy, { signal });
 }
 
 /** A base's layers as files. */
@@ -204,14 +210,14 @@ export async function stageBase(
 function shownPackages(
   { searched, packages }: AssembleOptions,
   packageLayers: readonly PlacedPackage[],
-  staged: readonly StagedBlob[],
+  taken: readonly TakenPackage[],
 ) {
   const order = searched ?? packages.map(({ node }) => node.hash);
   return packageLayers
     .map(({ prefix, package: { node } }, index) => ({
       prefix,
       hash: node.hash,
-      folders: (staged[index] as StagedBlob).facts.folders,
+      folders: (taken[index] as TakenPackage).facts.folders,
     }))
     .filter(({ hash }) => order.includes(hash))
     .sort((a, b) => order.indexOf(a.hash) - order.indexOf(b.hash));

@@ -19,6 +19,8 @@ export function packageBlob(
     descriptor,
     open: async (signal) => (path ? createReadStream(path, { signal }) : mirror.tarball(manifest, signal)),
     path,
+    statement: manifest.statement,
+    vouched: manifest.signedBy !== undefined,
   };
 }
 

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
 import type { Readable } from 'node:stream';
-import type { ComposedLayer, Descriptor } from '@stackwright/oci';
+import type { Statement } from '@stackwright/buildcache';
+import { CheckedStream, type ComposedLayer, type Descriptor, type Digest } from '@stackwright/oci';
 import type { ConcreteNode } from '@stackwright/spack-env';
 
 /** A package's binary as the mirror holds it: the verified manifest says which blob, and the mirror opens it. */
@@ -12,11 +14,48 @@ export interface PackageBlob {
   open(signal?: AbortSignal): Promise<Readable>;
   /** The file that holds the blob, where the mirror is a folder: then it is linked, not copied. */
   readonly path?: string;
+  /** What the package's manifest says beyond what Spack writes. */
+  readonly statement?: Statement;
+  /** Whether a trusted key has signed that: then it is believed without a look at the tarball. */
+  readonly vouched?: boolean;
+}
+
+/** What has to be known of a package to compose an image of it. */
+export interface PackageFacts {
+  /** The digest of the uncompressed tar. */
+  readonly diffId: Digest;
+  /** Absolute, where it was built. */
+  readonly prefix: string;
+  /** The root of the install tree where it was built. */
+  readonly root: string;
+  /** Its prefix below the root, as it says itself. */
+  readonly relativePrefix: string;
+  /** Prefixes by dag hash that stand in its files, its own too. */
+  readonly prefixes: ReadonlyMap<string, string>;
+  /** Folders below the prefix that search paths list. */
+  readonly folders: readonly string[];
 }
 
 /** A layer whose bytes lie in a file. */
 export interface LayerFile extends ComposedLayer {
   readonly path: string;
+}
+
+/** A layer's bytes, checked while they are read: those of a mirror may not have been read before. */
+export function openLayer({ path, descriptor }: Pick<LayerFile, 'path' | 'descriptor'>): Readable {
+  return checkedStream(createReadStream(path), descriptor, path);
+}
+
+/** Bytes that fail at their end unless length and digest are right. @param what names them in messages */
+export function checkedStream(
+  source: Readable,
+  blob: Pick<Descriptor, 'digest' | 'size'>,
+  what: string,
+): Readable {
+  const checked = new CheckedStream(blob, what);
+  source.on('error', (error) => checked.destroy(error));
+  checked.on('close', () => source.destroy());
+  return source.pipe(checked);
 }
 
 /** A short, stable name for a combination of inputs, for remembering what was made of them. */

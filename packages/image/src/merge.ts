@@ -1,7 +1,6 @@
-import { createReadStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import { type TarItem, tarBytes, tarEntries } from '@stackwright/buildcache';
-import { keyOf, type LayerFile } from './layer.js';
+import { keyOf, type LayerFile, openLayer } from './layer.js';
 import type { Staging } from './staging.js';
 
 /**
@@ -63,7 +62,7 @@ function concatenate(layers: readonly LayerFile[], signal?: AbortSignal): Readab
 async function* entriesOf(layers: readonly LayerFile[], signal?: AbortSignal): AsyncGenerator<TarItem> {
   const folders = new Set<string>();
   for (const layer of layers) {
-    for await (const item of tarEntries(createReadStream(layer.path), { what: layer.createdBy, signal })) {
+    for await (const item of tarEntries(openLayer(layer), { what: layer.createdBy, signal })) {
       const { name, type } = item.entry;
       if (type === 'folder' && folders.has(name)) continue;
       if (type === 'folder') folders.add(name);

@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import { readNode } from '@stackwright/spack-env';
 import { describe, expect, it } from 'vitest';
 import { planMove } from './move.js';
+import { factsOf } from './staging.js';
 
 const hash = 'hocoygzxdt3joeunr4qllim24bqkuvhh';
 const digest = `sha256:${'0'.repeat(64)}` as const;
@@ -23,7 +24,8 @@ const built = (root: string, prefix: string, relative = 'hello') => ({
     },
   },
 });
-const stays = (one: ReturnType<typeof built>, root?: string) => planMove([one], root)[0]?.stays;
+const stays = (one: ReturnType<typeof built>, root?: string) =>
+  planMove([{ blob: one.blob, facts: factsOf(one.staged.facts, 'hello') }], root)[0]?.stays;
 
 describe('a package stays as it is', () => {
   it('where the image has the root that it was built with', () => {

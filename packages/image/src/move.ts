@@ -1,14 +1,6 @@
 import { Readable } from 'node:stream';
-import {
-  type BuildInfo,
-  parseBuildInfo,
-  relocatedEntries,
-  relocationOf,
-  tarBytes,
-  tarEntries,
-} from '@stackwright/buildcache';
-import type { PackageBlob } from './layer.js';
-import type { StagedBlob } from './staging.js';
+import { type BuildInfo, relocatedEntries, tarBytes, tarEntries } from '@stackwright/buildcache';
+import type { PackageBlob, PackageFacts } from './layer.js';
 
 /** Where a package goes in the image, and what that changes in its files. */
 export interface MovedPackage {
@@ -17,11 +9,9 @@ export interface MovedPackage {
   readonly stays: boolean;
   /** Absolute, in the image. */
   readonly prefix: string;
-  /** Absolute, where it was built. */
-  readonly built: string;
   /** The install root in the image. */
   readonly root: string;
-  readonly info: BuildInfo;
+  readonly facts: PackageFacts;
   /** New prefixes by dag hash, of the packages that the image holds. */
   readonly placed: ReadonlyMap<string, string>;
 }
@@ -31,42 +21,39 @@ export interface MovedPackage {
  * @param installRoot absolute; left out, everything lies where the first package was built
  */
 export function planMove(
-  packages: readonly { readonly blob: PackageBlob; readonly staged: StagedBlob }[],
+  packages: readonly { readonly blob: PackageBlob; readonly facts: PackageFacts }[],
   installRoot: string | undefined,
 ): MovedPackage[] {
-  const read = packages.map(({ blob, staged }) => ({
-    blob,
-    built: staged.facts.prefix,
-    info: parseBuildInfo(
-      staged.facts.distribution,
-      `${blob.node.name}@${blob.node.version}/${blob.node.hash}`,
-    ),
-  }));
-  const root = installRoot ?? read[0]?.info.root ?? '/';
+  const root = installRoot ?? packages[0]?.facts.root ?? '/';
   // Where each package of the image will be: a dependency's prefix moves with its own root, not with its dependent's.
-  const placed = new Map(read.map(({ blob, info }) => [blob.node.hash, `${root}/${info.relativePrefix}`]));
-  return read.map(({ blob, built, info }) => {
+  const placed = new Map(
+    packages.map(({ blob, facts }) => [blob.node.hash, `${root}/${facts.relativePrefix}`]),
+  );
+  return packages.map(({ blob, facts }) => {
     const prefix = placed.get(blob.node.hash) as string;
-    const relocation = relocationOf(info, { root, prefixes: placed });
-    // The sbang script's own place does not count: it follows from the root.
+    // What is not in the image moves with the root, which is the same then.
     const stays =
-      info.root === root &&
-      built === prefix &&
-      [...info.prefixes.values()].every((path) => relocation.path(path) === path);
-    return { blob, prefix, built, root, info, placed, stays };
+      facts.root === root &&
+      facts.prefix === prefix &&
+      [...facts.prefixes].every(([hash, path]) => (placed.get(hash) ?? path) === path);
+    return { blob, prefix, root, facts, placed, stays };
   });
 }
 
 /** What distinguishes one move from another of the same package, for remembering its result. */
-export function moveKey({ root, info, placed }: MovedPackage): string {
-  return JSON.stringify([root, [...info.prefixes.keys()].map((hash) => [hash, placed.get(hash)])]);
+export function moveKey({ root, facts, placed }: MovedPackage): string {
+  return JSON.stringify([root, [...facts.prefixes.keys()].map((hash) => [hash, placed.get(hash)])]);
 }
 
 /** The uncompressed tar of a package as it is after its move; the same input gives the same bytes. */
-export function relocatedTar(compressed: Readable, move: MovedPackage, signal?: AbortSignal): Readable {
-  const { blob, built, root, info, placed } = move;
+export function relocatedTar(
+  compressed: Readable,
+  info: BuildInfo,
+  { blob, root, facts, placed }: MovedPackage,
+  signal?: AbortSignal,
+): Readable {
   const what = `${blob.node.name}@${blob.node.version}/${blob.node.hash.slice(0, 7)}`;
-  const entries = relocatedEntries(tarEntries(compressed, { what, signal }), info, built, {
+  const entries = relocatedEntries(tarEntries(compressed, { what, signal }), info, facts.prefix, {
     what,
     root,
     prefixes: placed,

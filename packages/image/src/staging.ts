@@ -1,21 +1,35 @@
 import { randomBytes } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { PassThrough, type Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
-import { type LayerFacts, readLayerFacts } from '@stackwright/buildcache';
 import {
-  CheckedStream,
-  type Descriptor,
-  type Digest,
-  DigestStream,
-  hexOf,
-  type Layer,
-  mediaTypes,
-} from '@stackwright/oci';
-import type { LayerFile, PackageBlob } from './layer.js';
+  BuildcacheError,
+  checkStatedTarball,
+  type LayerFacts,
+  parseBuildInfo,
+  readCheckedFacts,
+  type StatedTarball,
+  statedPrefixes,
+} from '@stackwright/buildcache';
+import { type Descriptor, type Digest, DigestStream, hexOf, type Layer, mediaTypes } from '@stackwright/oci';
+import { checkedStream, keyOf, type LayerFile, type PackageBlob, type PackageFacts } from './layer.js';
+
+/**
+ * Makes a folder for this user alone.
+ * @param empty what is in it already goes where others could have written it
+ */
+async function makePrivate(folder: string, empty: boolean): Promise<void> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const { mode, uid } = await stat(folder);
+  const shared = (mode & 0o022) !== 0 || uid !== (process.getuid?.() ?? uid);
+  if (shared && empty) {
+    await rm(folder, { recursive: true, force: true });
+    await mkdir(folder, { mode: 0o700 });
+  } else if (empty) await chmod(folder, 0o700);
+}
 
 /** A package's blob that was read to its end and found whole, with the file that holds it. */
 export interface StagedBlob {
@@ -28,35 +42,68 @@ export interface StagedBlob {
  * made. Everything in it can be deleted at any time. Nothing gets into it that was not checked.
  */
 export class Staging {
+  readonly #staged = new Map<string, Promise<StagedBlob>>();
+
   private constructor(readonly folder: string) {}
 
+  /** Opens a folder for this user alone. What others could have written there is not believed. */
   static async open(folder: string): Promise<Staging> {
-    await mkdir(join(folder, 'blobs'), { recursive: true });
-    await mkdir(join(folder, 'facts'), { recursive: true });
+    for (const part of ['', 'blobs', 'facts']) await makePrivate(join(folder, part), part !== '');
     return new Staging(folder);
   }
 
   /**
-   * Reads a package's blob once: checks its digest and length, and finds its facts unless they are known.
-   * A blob of a folder stays where it is; another is kept here, so that it is downloaded once.
+   * What has to be known of a package for an image, and the file that holds its blob. Where a trusted key has signed a
+   * statement, the blob is not read; its bytes are checked when they are copied, pushed or changed. Else as `stage`.
+   * @param options.check read the blob all the same
    */
-  async stage(blob: PackageBlob, signal?: AbortSignal): Promise<StagedBlob> {
-    const what = `${blob.node.name}@${blob.node.version}/${blob.node.hash}`;
-    const path = blob.path ?? (await this.keep(blob.descriptor, (wait) => blob.open(wait), signal, what));
-    const checked = () => readChecked(createReadStream(path), blob.descriptor, `${what}: ${path}`);
-    const known = await this.recall<LayerFacts>(blob.descriptor.digest);
-    if (known) {
-      await pipeline(checked(), nowhere(), { signal });
-      return { facts: known, path };
+  async take(
+    blob: PackageBlob,
+    { check = false, signal }: { readonly check?: boolean; readonly signal?: AbortSignal } = {},
+  ): Promise<{ readonly facts: PackageFacts; readonly path: string }> {
+    const { statement, vouched } = blob;
+    const stated = !check && vouched && statement ? factsOfStatement(statement.tarball) : undefined;
+    if (!stated) {
+      const { facts, path } = await this.stage(blob, signal);
+      return { facts: factsOf(facts, nameOf(blob)), path };
     }
-    const facts = await readLayerFacts(checked(), what, signal).catch(async (error: unknown) => {
-      signal?.throwIfAborted();
-      // A flipped byte breaks the tarball before its end is reached; the checksum explains it better.
-      await pipeline(checked(), nowhere(), { signal });
-      throw error;
-    });
-    await this.remember(blob.descriptor.digest, facts);
-    return { facts, path };
+    if (blob.path === undefined) return { facts: stated, path: await this.#kept(blob, signal) };
+    await checkThere(blob.path, blob);
+    return { facts: stated, path: blob.path };
+  }
+
+  /**
+   * Reads a package's blob: checks its digest and length, and finds its facts unless they are known. Each blob is read
+   * once as long as this object lives. A blob of a folder stays where it is; another is kept here, so that it is
+   * downloaded once.
+   */
+  stage(blob: PackageBlob, signal?: AbortSignal): Promise<StagedBlob> {
+    const key = `${blob.descriptor.digest} ${blob.path ?? ''}`;
+    let staged = this.#staged.get(key);
+    if (!staged) {
+      staged = this.#stage(blob, signal);
+      this.#staged.set(key, staged);
+      // A read that failed or was stopped says nothing of the next one.
+      staged.catch(() => this.#staged.delete(key));
+    }
+    return staged;
+  }
+
+  async #stage(blob: PackageBlob, signal?: AbortSignal): Promise<StagedBlob> {
+    const what = nameOf(blob);
+    const path = blob.path ?? (await this.#kept(blob, signal));
+    const bytes = async () => (blob.path === undefined ? createReadStream(path) : blob.open(signal));
+    const checked = async () => checkedStream(await bytes(), blob.descriptor, `${what}: ${path}`);
+    const facts = (await this.#knownFacts(blob.descriptor.digest)) ?? undefined;
+    if (facts) await pipeline(await checked(), nowhere(), { signal });
+    const found = facts ?? (await readCheckedFacts(checked, what, signal));
+    if (blob.statement) checkStatedTarball(blob.statement, found, what);
+    if (!facts) await this.remember(blob.descriptor.digest, found);
+    return { facts: found, path };
+  }
+
+  #kept(blob: PackageBlob, signal?: AbortSignal): Promise<string> {
+    return this.keep(blob.descriptor, (wait) => blob.open(wait), signal, nameOf(blob));
   }
 
   /**
@@ -70,9 +117,9 @@ export class Staging {
     createdBy: string,
     { plain = false, signal }: { readonly plain?: boolean; readonly signal?: AbortSignal } = {},
   ): Promise<LayerFile> {
-    const known = await this.recall<Layer>(key);
+    const known = await this.recall(key);
     if (
-      known &&
+      isLayer(known) &&
       (await stat(this.blobPath(known.descriptor.digest)).catch(() => undefined))?.size ===
         known.descriptor.size
     ) {
@@ -115,7 +162,7 @@ export class Staging {
     if ((await stat(path).catch(() => undefined))?.size === blob.size) return path;
     const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
     try {
-      await pipeline(readChecked(await open(signal), blob, what), createWriteStream(temporary), { signal });
+      await pipeline(checkedStream(await open(signal), blob, what), createWriteStream(temporary), { signal });
       await rename(temporary, path);
       return path;
     } finally {
@@ -127,15 +174,24 @@ export class Staging {
     return join(this.folder, 'blobs', hexOf(digest));
   }
 
-  async recall<T>(key: string): Promise<T | undefined> {
-    const text = await readFile(this.#factPath(key), 'utf8').catch(() => undefined);
-    return text === undefined ? undefined : JSON.parse(text);
+  async #knownFacts(digest: Digest): Promise<LayerFacts | undefined> {
+    const known = await this.recall(digest);
+    return isLayerFacts(known) ? known : undefined;
+  }
+
+  /** What was remembered under a key; undefined where nothing was, or where the file is torn or was changed. */
+  async recall(key: string): Promise<unknown> {
+    const text = await readFile(this.#factPath(key), 'utf8').catch(() => '');
+    const [checksum, json = ''] = text.split('\n');
+    if (checksum !== keyOf(key, json)) return undefined;
+    return JSON.parse(json);
   }
 
   async remember(key: string, value: unknown): Promise<void> {
     const path = this.#factPath(key);
     const temporary = join(dirname(path), `${randomBytes(6).toString('hex')}.tmp`);
-    await writeFile(temporary, JSON.stringify(value));
+    const json = JSON.stringify(value);
+    await writeFile(temporary, `${keyOf(key, json)}\n${json}\n`, { mode: 0o600 });
     await rename(temporary, path);
   }
 
@@ -144,15 +200,52 @@ export class Staging {
   }
 }
 
-function readChecked(
-  source: Readable,
-  blob: { readonly digest: Digest; readonly size: number },
-  what: string,
-): Readable {
-  const checked = new CheckedStream(blob, what);
-  source.on('error', (error) => checked.destroy(error));
-  checked.on('close', () => source.destroy());
-  return source.pipe(checked);
+/** Facts that were read, in the terms of an image. @throws BuildcacheError `tarball` */
+export function factsOf(facts: LayerFacts, what: string): PackageFacts {
+  const { root, relativePrefix, prefixes } = parseBuildInfo(facts.distribution, what);
+  return {
+    diffId: facts.diffId,
+    prefix: facts.prefix,
+    root,
+    relativePrefix,
+    prefixes,
+    folders: facts.folders,
+  };
+}
+
+/** Undefined for a package that does not lie below its own root: what it is has to be read. */
+function factsOfStatement(stated: StatedTarball): PackageFacts | undefined {
+  const { digest, prefix, root, folders } = stated;
+  if (!prefix.startsWith(`${root}/`)) return undefined;
+  const relativePrefix = prefix.slice(root.length + 1);
+  return { diffId: digest, prefix, root, relativePrefix, prefixes: statedPrefixes(stated), folders };
+}
+
+/** @throws BuildcacheError when the file is missing or has another length than its manifest says */
+async function checkThere(path: string, blob: PackageBlob): Promise<void> {
+  const found = await stat(path).catch(() => undefined);
+  if (found?.size === blob.descriptor.size) return;
+  const what = nameOf(blob);
+  const why = found ? `has ${found.size} bytes, its manifest says ${blob.descriptor.size}` : 'is missing';
+  throw new BuildcacheError(found ? 'length' : 'missing-blob', `${what}: the blob ${path} ${why}.`, {
+    package: what,
+    key: path,
+    hint: 'Push the package again.',
+  });
+}
+
+function isLayerFacts(value: unknown): value is LayerFacts {
+  const facts = value as Partial<LayerFacts> | undefined;
+  return typeof facts?.diffId === 'string' && Array.isArray(facts.folders) && facts.libraries !== undefined;
+}
+
+function isLayer(value: unknown): value is Layer {
+  const layer = value as Partial<Layer> | undefined;
+  return typeof layer?.diffId === 'string' && typeof layer.descriptor?.digest === 'string';
+}
+
+function nameOf({ node }: PackageBlob): string {
+  return `${node.name}@${node.version}/${node.hash}`;
 }
 
 function nowhere(): Writable {

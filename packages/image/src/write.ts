@@ -1,24 +1,33 @@
-import { createReadStream, createWriteStream } from 'node:fs';
+import { createWriteStream } from 'node:fs';
 import { mkdir, rename, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { type TarItem, tarBytes } from '@stackwright/buildcache';
 import { type Descriptor, hexOf, ImageLayout, type RegistryRepository } from '@stackwright/oci';
+import { locked } from '@stackwright/storage';
 import type { AssembledImage } from './assemble.js';
-import type { LayerFile } from './layer.js';
+import { type LayerFile, openLayer } from './layer.js';
 
 /**
  * Writes an image into an OCI layout, links where it can, and names it last. Blobs of an earlier image of this tag
- * that nothing names any more are deleted afterwards.
+ * that nothing names any more are deleted afterwards. Any number of writers may work on one layout at once.
  */
 export async function writeLayout(image: AssembledImage, folder: string, tag: string): Promise<Descriptor> {
   const layout = await ImageLayout.create(folder);
-  for (const layer of image.layers) await layout.putFile(layer.path, layer.descriptor);
-  await layout.putBytes(image.config.bytes, image.config.descriptor.mediaType);
-  await layout.putBytes(image.manifest.bytes, image.manifest.descriptor.mediaType);
-  await layout.tag(tag, image.manifest.descriptor);
-  await layout.collectGarbage();
+  const putBlobs = async () => {
+    for (const layer of image.layers) await layout.putFile(layer.path, layer.descriptor);
+    await layout.putBytes(image.config.bytes, image.config.descriptor.mediaType);
+    await layout.putBytes(image.manifest.bytes, image.manifest.descriptor.mediaType);
+  };
+  // Most of the time goes here, where nobody waits for it.
+  await putBlobs();
+  await locked(join(folder, 'index.json'), undefined, async () => {
+    // Another writer may have taken these blobs for left-overs before they were named.
+    await putBlobs();
+    await layout.tag(tag, image.manifest.descriptor);
+    await layout.collectGarbage();
+  });
   return image.manifest.descriptor;
 }
 
@@ -57,8 +66,8 @@ function* archiveItems(
   manifest: string,
 ): Generator<TarItem> {
   yield archiveFile(blobName(image.config.descriptor), [image.config.bytes], image.config.bytes.length);
-  for (const { descriptor, path } of layers)
-    yield archiveFile(blobName(descriptor), createReadStream(path), descriptor.size);
+  for (const layer of layers)
+    yield archiveFile(blobName(layer.descriptor), openLayer(layer), layer.descriptor.size);
   const bytes = Buffer.from(manifest);
   yield archiveFile('manifest.json', [bytes], bytes.length);
 }
@@ -94,7 +103,7 @@ export async function pushImage(
   const worker = async () => {
     for (let index = next++; index < distinct.length; index = next++) {
       const layer = distinct[index] as (typeof distinct)[number];
-      if (await target.putBlob(layer.descriptor, () => createReadStream(layer.path), { from, signal })) {
+      if (await target.putBlob(layer.descriptor, () => openLayer(layer), { from, signal })) {
         layers += 1;
         bytes += layer.descriptor.size;
       }

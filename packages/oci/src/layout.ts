@@ -1,17 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
-import {
-  copyFile,
-  link,
-  mkdir,
-  readdir,
-  readFile,
-  rename,
-  rm,
-  stat,
-  unlink,
-  writeFile,
-} from 'node:fs/promises';
+import { link, mkdir, readdir, readFile, rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -47,7 +36,8 @@ export class ImageLayout implements ImageSource {
         { cause: error },
       );
     }
-    if (JSON.parse(text).imageLayoutVersion !== '1.0.0') {
+    const { imageLayoutVersion } = parseState(text, join(folder, 'oci-layout'));
+    if (imageLayoutVersion !== '1.0.0') {
       throw new OciError('malformed', `${folder}: image layout version 1.0.0 is known, not ${text.trim()}.`);
     }
     return new ImageLayout(folder);
@@ -57,7 +47,9 @@ export class ImageLayout implements ImageSource {
   static async create(folder: string): Promise<ImageLayout> {
     await mkdir(join(folder, 'blobs/sha256'), { recursive: true });
     const layout = new ImageLayout(folder);
-    await layout.#write('oci-layout', '{"imageLayoutVersion":"1.0.0"}', { keep: true });
+    // A torn one says nothing that is lost.
+    const whole = await isJson(join(folder, 'oci-layout'));
+    await layout.#write('oci-layout', '{"imageLayoutVersion":"1.0.0"}', { keep: whole });
     await layout.#write('index.json', JSON.stringify(emptyIndex()), { keep: true });
     return ImageLayout.open(folder);
   }
@@ -108,7 +100,8 @@ export class ImageLayout implements ImageSource {
   }
 
   async index(): Promise<ImageIndex> {
-    return JSON.parse(await readFile(join(this.folder, 'index.json'), 'utf8'));
+    const path = join(this.folder, 'index.json');
+    return parseIndex(await readFile(path, 'utf8'), path);
   }
 
   /** Writes small content as a blob and describes it. */
@@ -135,14 +128,22 @@ export class ImageLayout implements ImageSource {
   }
 
   /**
-   * Takes a file as a blob: as a hard link where the file system allows it, else as a copy.
-   * The caller has checked that the file is what the descriptor says.
+   * Takes a file as a blob: as a hard link where the file system allows it, else as a copy, which is checked. A linked
+   * file is not read: whoever reads the blob checks it.
    */
   async putFile(path: string, descriptor: Pick<Descriptor, 'digest' | 'size'>): Promise<void> {
     if (await this.has(descriptor)) return;
     const temporary = this.#temporary();
-    await link(path, temporary).catch(() => copyFile(path, temporary));
-    await rename(temporary, this.path(descriptor));
+    try {
+      await link(path, temporary).catch(async () => {
+        const check = new CheckedStream(descriptor, path);
+        await pipeline(createReadStream(path), check, createWriteStream(temporary));
+      });
+      await rename(temporary, this.path(descriptor));
+    } finally {
+      // Where another writer linked the same file meanwhile, a rename leaves both names.
+      await rm(temporary, { force: true });
+    }
   }
 
   /** Names a manifest; an earlier image of that tag is no longer named. The last step of writing an image. */
@@ -178,8 +179,11 @@ export class ImageLayout implements ImageSource {
     for (const manifest of (await this.index()).manifests) await reach(manifest);
     let deleted = 0;
     for (const name of await readdir(join(this.folder, 'blobs/sha256'))) {
-      if (reached.has(`sha256:${name}`)) continue;
-      await unlink(join(this.folder, 'blobs/sha256', name));
+      const path = join(this.folder, 'blobs/sha256', name);
+      if (reached.has(`sha256:${name}`) || (name.startsWith('.tmp-') && (await isYoung(path)))) continue;
+      await unlink(path).catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== 'ENOENT') throw error;
+      });
       deleted += 1;
     }
     return deleted;
@@ -199,11 +203,62 @@ export class ImageLayout implements ImageSource {
 
   async #write(name: string, content: string | Uint8Array, options: { keep?: boolean } = {}): Promise<void> {
     const path = join(this.folder, name);
-    if (options.keep && (await stat(path).catch(() => undefined))) return;
+    const found = options.keep ? await stat(path).catch(() => undefined) : undefined;
+    if (found && (name === 'index.json' || found.size === Buffer.byteLength(content))) return;
     const temporary = join(dirname(path), `.tmp-${randomBytes(8).toString('hex')}`);
     await writeFile(temporary, content);
     await rename(temporary, path);
   }
+}
+
+/** Milliseconds after which nobody is writing a file any more that has a temporary name. */
+const abandoned = 60 * 60_000;
+
+/** Whether somebody may be writing a file; its inode changes when it is linked, not its content. */
+async function isYoung(path: string): Promise<boolean> {
+  const found = await stat(path).catch(() => undefined);
+  return found === undefined || Date.now() - found.ctimeMs < abandoned;
+}
+
+async function isJson(path: string): Promise<boolean> {
+  try {
+    JSON.parse(await readFile(path, 'utf8'));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** JSON of a file of the layout. @throws OciError naming the file */
+function parseState(text: string, path: string): Record<string, unknown> {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (error) {
+    throw broken(path, `is not JSON: ${(error as Error).message}`);
+  }
+  return typeof json === 'object' && json !== null ? { ...json } : {};
+}
+
+/** @throws OciError naming the file, for one that is torn or names no valid digests */
+function parseIndex(text: string, path: string): ImageIndex {
+  const { manifests, ...rest } = parseState(text, path);
+  const valid =
+    Array.isArray(manifests) &&
+    manifests.every(
+      (entry: Partial<Descriptor> | null) =>
+        /^sha256:[0-9a-f]{64}$/.test(entry?.digest ?? '') &&
+        Number.isSafeInteger(entry?.size) &&
+        typeof entry?.mediaType === 'string',
+    );
+  if (!valid) throw broken(path, 'is no index of images');
+  return { schemaVersion: 2, ...rest, manifests };
+}
+
+function broken(path: string, why: string): OciError {
+  return new OciError('malformed', `${path} ${why}.`, {
+    hint: 'It was cut off or changed. Remove the layout and write its images again.',
+  });
 }
 
 function emptyIndex(): ImageIndex {

@@ -30,6 +30,8 @@ export interface ImageOptions {
   readonly mirrorRoot?: string;
   /** Absolute folder that packages lie under in the image; where they were built when left out. */
   readonly installRoot?: string;
+  /** Read every binary, also those of which a trusted key has signed what is in them. */
+  readonly check?: boolean;
   readonly settings?: ImageSettings;
 }
 
@@ -91,6 +93,7 @@ export async function stackImage(
     ...shared,
     packages: packages.map(({ mirror, node, manifest }) => packageBlob(mirror, node, manifest)),
     searched: searchOrder(lock),
+    check: options.check,
     installRoot: options.installRoot ?? own.installRoot,
     onLayer: () => options.onLayer?.((ready += 1), packages.length),
   });

@@ -30,7 +30,7 @@ export { chooseMirrors, StackMirrors } from './mirrors.js';
 export { decisionStates, graphPage } from './page.js';
 export type { ReportedBuild, ReportOptions } from './report.js';
 export { reportStack } from './report.js';
-export { childEnvironment, secretsOf, visible, withoutSecrets } from './secrets.js';
+export { childEnvironment, secretsOf, withoutSecrets } from './secrets.js';
 export type { Selection } from './selection.js';
 export { eachNode, selectPackages, sortedPackages } from './selection.js';
 export type { SignerOptions, SigningKey } from './signer.js';

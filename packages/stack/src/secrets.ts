@@ -28,14 +28,6 @@ export function withoutSecrets(text: string, secrets: readonly string[]): string
   return clean;
 }
 
-/** `text` with its control characters but tab and line end as escapes, so that a terminal does not obey them. */
-export function visible(text: string): string {
-  return text.replace(
-    /[\0-\x08\x0b-\x1f\x7f-\x9f]/g,
-    (control) => `\\x${control.charCodeAt(0).toString(16).padStart(2, '0')}`,
-  );
-}
-
 /**
  * What children need of the environment: programs, home and locale, where temporary files go, proxies and certificates,
  * compilers and modules, Spack's own settings, SSH for git, where S3 is.

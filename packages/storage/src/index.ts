@@ -1,6 +1,7 @@
 export { isNotFound, isPreconditionFailed, StorageError, type StorageErrorCode } from './error.js';
 export { FolderStore } from './folder.js';
 export { type HttpOptions, HttpStore } from './http.js';
+export { locked } from './lock.js';
 export { type OpenOptions, openStore } from './open.js';
 export type {
   Content,

@@ -32,6 +32,7 @@ interface BuildOptions {
   readonly label: readonly string[];
   readonly trust: readonly string[];
   readonly unsigned?: boolean;
+  readonly check?: boolean;
   readonly sbom?: string;
   readonly work?: string;
   readonly json?: boolean;
@@ -89,6 +90,7 @@ function shared(command: ReturnType<Parameters<Define>[0]['command']>) {
     .option('--label <name=value>', 'label of the image (repeatable)', collect, [])
     .option('--trust <file>', 'public key whose signatures count (repeatable)', collect, [])
     .option('--unsigned', 'take packages without signatures')
+    .option('--check', 'read every binary, also those whose signed manifests say what is in them')
     .option('--sbom <file>', 'write the bill of materials (SPDX) here')
     .option('--work <folder>', 'folder that remembers checked blobs (default: .stackwright/STACK)')
     .option('--json', 'print digest, layers and outputs as JSON');

@@ -124,6 +124,35 @@ describe('stackwright mirror', () => {
     });
   });
 
+  it('shows control characters of foreign names and messages instead of sending them', async () => {
+    await run(['mirror', 'copy', mirror, 'a', ...trust]);
+    const hash = 'a'.repeat(32);
+    const evil = '1.0\u001b]0;title\u0007\u001b[2J\u009b31m\u202e';
+    const folder = join(cwd, 'a', 'v3/manifests/spec/evil');
+    mkdirSync(folder);
+    writeFileSync(join(folder, `evil-${evil}-${hash}.spec.manifest.json`), '{"\u001b[31m');
+    const calls = [
+      ['list', 'a'],
+      ['list', 'a', '--long'],
+      ['verify', 'a', ...trust],
+      ['verify', 'a', '--unsigned', '--json'],
+      ['index', 'a'],
+      ['index', 'a', '--skip-broken'],
+      ['copy', 'a', 'b', '--unsigned'],
+      ['pull', 'a', `/${hash}`, '--to', 'tree', '--unsigned'],
+      ['prune', 'a'],
+    ];
+    for (const args of calls) {
+      const { out, err } = await run(['mirror', ...args]);
+      expect(out + err, args.join(' ')).toContain('\\u001b');
+      expect(out + err, args.join(' ')).not.toMatch(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202e]/);
+    }
+    const { out } = await run(['mirror', 'verify', 'a', '--unsigned', '--json']);
+    expect(JSON.parse(out).findings).toContainEqual(
+      expect.objectContaining({ what: `evil@${evil}/aaaaaaa`, code: 'manifest' }),
+    );
+  });
+
   it('verify wants to know whom to trust', async () => {
     expect(await run(['mirror', 'verify', mirror])).toMatchObject({
       code: 2,
