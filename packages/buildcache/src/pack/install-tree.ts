@@ -1,4 +1,5 @@
 import { createReadStream, existsSync, readFileSync } from 'node:fs';
+import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ConcreteNode } from '@stackwright/spack-env';
 import { BuildcacheError } from '../error.js';
@@ -56,7 +57,16 @@ export async function readInstallTree(root: string): Promise<InstallTree> {
     installed.add(hash);
     if (record.explicit) explicit.add(hash);
   }
-  return { root: root.replace(/\/+$/, ''), prefixes, installed, explicit };
+  const own = [...installed].map((hash) => prefixes.get(hash)!);
+  return { root: await recordedRoot(root.replace(/\/+$/, ''), own), prefixes, installed, explicit };
+}
+
+/** The root under the name that its packages were installed by: it may have been given by a link to it. */
+async function recordedRoot(root: string, prefixes: readonly string[]): Promise<string> {
+  const holds = (folder: string) => prefixes.some((prefix) => prefix.startsWith(`${folder}/`));
+  if (prefixes.length === 0 || holds(root)) return root;
+  const real = await realpath(root);
+  return holds(real) ? real : root;
 }
 
 /** Reads an installed prefix's own spec. @throws BuildcacheError `install-tree` */
