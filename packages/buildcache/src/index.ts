@@ -31,7 +31,7 @@ export type {
   SignResult,
   ViewUpdate,
 } from './mirror-writer.js';
-export { isOciUrl, OciMirror } from './oci/mirror.js';
+export { OciMirror } from './oci/mirror.js';
 export { tagOf } from './oci/tag.js';
 export type { OpenMirrorOptions } from './open.js';
 export { openMirror, openToRead, openV3Mirror } from './open.js';

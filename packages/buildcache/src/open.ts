@@ -1,9 +1,10 @@
 import { type Credentials, storedCredentials } from '@stackwright/oci';
+import { isRegistryUrl } from '@stackwright/spack-env';
 import { isNotFound, type OpenOptions, openStore } from '@stackwright/storage';
 import { BuildcacheError, hasCode } from './error.js';
 import type { SignaturePolicy } from './mirror.js';
 import type { Mirror } from './mirror-writer.js';
-import { isOciUrl, OciMirror } from './oci/mirror.js';
+import { OciMirror } from './oci/mirror.js';
 import { V2Mirror } from './v2/mirror.js';
 import { v3 } from './v3/layout.js';
 import { readManifest } from './v3/manifest.js';
@@ -27,7 +28,7 @@ export interface OpenMirrorOptions extends OpenOptions {
  * @throws BuildcacheError as `openV3Mirror`; `unsupported` for a `view` of a registry
  */
 export async function openMirror(url: string, options: OpenMirrorOptions = {}): Promise<Mirror> {
-  if (!isOciUrl(url)) return openV3Mirror(url, options);
+  if (!isRegistryUrl(url)) return openV3Mirror(url, options);
   const { policy, login, env, existing, signal } = options;
   const opened = OciMirror.open(url, {
     policy,

@@ -2,7 +2,12 @@ import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { Mirror } from '@stackwright/buildcache';
-import { connectionOptions, type Environment, type MirrorConnection } from '@stackwright/spack-env';
+import {
+  connectionOptions,
+  type Environment,
+  isRegistryUrl,
+  type MirrorConnection,
+} from '@stackwright/spack-env';
 import type { Caller } from './caller.js';
 import { StackError } from './error.js';
 import type { Stack } from './stack.js';
@@ -169,7 +174,7 @@ export class StackMirrors {
 
 /** Whether a place would have to hold signed packages and has no room for signatures. */
 export function cannotBeSigned({ fetch, push, unsigned }: MirrorPlace): boolean {
-  return !unsigned && [fetch, push].some((url) => /^oci(\+http)?:\/\//.test(url));
+  return !unsigned && [fetch, push].some(isRegistryUrl);
 }
 
 /** Whether a mirror is a folder that nothing was pushed to yet. */

@@ -23,11 +23,6 @@ import { pushToRegistry } from './push.js';
 import { OciReader } from './reader.js';
 import { updateOciIndex } from './reindex.js';
 
-/** Whether an address is that of a build cache in a registry. */
-export function isOciUrl(url: string): boolean {
-  return /^oci(\+http)?:\/\//.test(url);
-}
-
 /** A build cache in an OCI registry. Packages there carry no signatures: a signer is of no effect. */
 export class OciMirror extends OciReader implements Mirror {
   readonly writable = true;

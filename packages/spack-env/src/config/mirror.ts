@@ -111,6 +111,11 @@ export function connectionOptions(connection: MirrorConnection | undefined, env:
   };
 }
 
+/** Whether an address is that of a build cache in a registry: `oci://…`, or `oci+http://…` without TLS. */
+export function isRegistryUrl(url: string): boolean {
+  return /^oci(\+http)?:\/\//.test(url);
+}
+
 function mirrorUrl(text: string, at: Position, facts: VariableFacts): string {
   const folder = at.file ? at.file.replace(/[^/\\]*$/, '') || '.' : '.';
   const path = resolvePath(text, folder, facts);

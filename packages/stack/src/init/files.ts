@@ -1,4 +1,5 @@
 import { githubActions } from '@stackwright/job-graph';
+import { isRegistryUrl } from '@stackwright/spack-env';
 import { stringify } from 'yaml';
 import { version } from '../version.js';
 
@@ -54,7 +55,7 @@ signing-key
 
 function mirrorSection({ name, mirror }: NewStack): string {
   // Spack knows no signatures in a registry.
-  const registry = mirror !== undefined && /^oci(\+http)?:\/\//.test(mirror);
+  const registry = mirror !== undefined && isRegistryUrl(mirror);
   const place = mirror ?? `~/.local/share/stackwright/mirrors/${name}`;
   const comment = mirror
     ? ''

@@ -1,11 +1,5 @@
-import {
-  isOciUrl,
-  migrateV2,
-  readPublicKeys,
-  type SignaturePolicy,
-  Trust,
-  V3Mirror,
-} from '@stackwright/buildcache';
+import { migrateV2, readPublicKeys, type SignaturePolicy, Trust, V3Mirror } from '@stackwright/buildcache';
+import { isRegistryUrl } from '@stackwright/spack-env';
 import { findSigner, mirrorPolicy, type SignerOptions, type TrustOptions } from '@stackwright/stack';
 import { openStore, readObject } from '@stackwright/storage';
 import { callerOf } from '../../caller.js';
@@ -33,7 +27,7 @@ export const define: Define = (command, context) => {
     .argument('[to]', 'mirror to write; the same place when left out')
     .option('--json', 'print {"from","to","migrated","present","failed"}')
     .action(async (url: string, toUrl: string | undefined, options: Options) => {
-      const registry = [url, toUrl ?? ''].find(isOciUrl);
+      const registry = [url, toUrl ?? ''].find(isRegistryUrl);
       if (registry) {
         throw new RunnerError(
           'usage',

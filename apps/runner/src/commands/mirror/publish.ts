@@ -1,4 +1,4 @@
-import { isOciUrl } from '@stackwright/buildcache';
+import { isRegistryUrl } from '@stackwright/spack-env';
 import type { Define } from '../../command.js';
 import { RunnerError } from '../../exit.js';
 import { type CopyOptions, copy, copyOptions } from './copy.js';
@@ -9,7 +9,7 @@ export const define: Define = (command, context) => {
     .option('--sign', 'sign each package anew (with --key, --gpg or SPACK_SIGNING_KEY)')
     .addHelpText('after', '\nPackages that no trusted key has signed are left out and reported.')
     .action((from: string, to: string, specs: string[], options: CopyOptions) => {
-      if (isOciUrl(from)) {
+      if (isRegistryUrl(from)) {
         throw new RunnerError(
           'usage',
           `${from}: packages in a registry carry no signatures, and only signed ones are published.`,

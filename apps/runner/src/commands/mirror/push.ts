@@ -4,7 +4,6 @@ import {
   describe,
   type InstallTree,
   installedPackage,
-  isOciUrl,
   OciMirror,
   type PushAllOptions,
   readInstalled,
@@ -13,6 +12,7 @@ import {
 import { openBase } from '@stackwright/image';
 import { parseReference } from '@stackwright/oci';
 import { findSpackPrefix, paddedRoot } from '@stackwright/spack';
+import { isRegistryUrl } from '@stackwright/spack-env';
 import { childEnvironment, findSigner, type SignerOptions, shippedOf } from '@stackwright/stack';
 import prettyBytes from 'pretty-bytes';
 import { callerOf } from '../../caller.js';
@@ -72,7 +72,7 @@ async function run(
   options: Options,
 ): Promise<void> {
   assertApplicable(url, options);
-  const unsigned = options.unsigned || isOciUrl(url);
+  const unsigned = options.unsigned || isRegistryUrl(url);
   const signer = unsigned ? undefined : await findSigner(callerOf(context), options);
   if (!signer && !unsigned) {
     throw new RunnerError('no-key', 'There is no key to sign with.', {
@@ -169,7 +169,7 @@ function assertApplicable(url: string, options: Options): void {
       hint: 'Add --stack DIR.',
     });
   const [inapplicable] = (
-    isOciUrl(url)
+    isRegistryUrl(url)
       ? ([
           ['--key', options.key],
           ['--gpg', options.gpg],
@@ -182,7 +182,7 @@ function assertApplicable(url: string, options: Options): void {
   if (!inapplicable) return;
   throw new RunnerError(
     'usage',
-    isOciUrl(url)
+    isRegistryUrl(url)
       ? `${url}: a registry has no place for signatures and keys.`
       : `${inapplicable[0]} is for registries, and ${url} is none.`,
     { hint: `Leave ${inapplicable[0]} out.` },
