@@ -1,6 +1,7 @@
-import { copyFile, mkdir, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { copyFile, lstat, mkdir, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { dirname, isAbsolute, join, relative } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { StackError } from './error.js';
 import type { MirrorChoice, MirrorPlace } from './mirrors.js';
 import type { Stack } from './stack.js';
 import type { WorkFolder } from './work.js';
@@ -25,9 +26,23 @@ export async function writableMirrors(
   if (given || folder === undefined || !isWithin(folder, stack.folder)) {
     return { given, target, places, reseeded: false };
   }
+  await refuseLink(folder);
   const reseeded = await seed(folder, work.mirror);
   const copy: MirrorPlace = { ...target, fetch: own, push: own };
   return { given, target: copy, places: [copy, ...places.slice(1)], reseeded };
+}
+
+/** A link would have a run copy, and an image hold, whatever folder of this machine the stack's author points to. */
+async function refuseLink(folder: string): Promise<void> {
+  const found = await lstat(folder).catch(() => undefined);
+  if (!found?.isSymbolicLink()) return;
+  throw new StackError(
+    'bad-value',
+    `${folder} is a symbolic link, so the stack does not bring its mirror along.`,
+    {
+      hint: 'Name the folder that it leads to with --mirror.',
+    },
+  );
 }
 
 function isWithin(path: string, folder: string): boolean {

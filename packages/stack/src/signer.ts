@@ -1,4 +1,4 @@
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import {
   createKey,
@@ -65,11 +65,26 @@ export async function requireSigner(
   });
 }
 
-/** The key that an earlier run made for this work folder. */
+/**
+ * The key that an earlier run made for this work folder.
+ * @throws StackError for one that others can read: we make none like that, but a checkout does, and whoever committed a
+ *   key would be trusted with everything that is built here
+ */
 export async function runSigner(work: WorkFolder): Promise<Signer | undefined> {
   const file = keyFile(work);
-  const text = await readFile(file, 'utf8').catch(() => undefined);
-  return text === undefined ? undefined : new KeySigner(await readSecretKey(text, undefined, file));
+  const found = await lstat(file).catch(() => undefined);
+  if (!found) return undefined;
+  if (!found.isFile() || (found.mode & 0o077) !== 0) {
+    throw new StackError(
+      'key-file',
+      `${file} is not used: other users can read this key, or it came with a checkout.`,
+      {
+        hint: 'Delete it; the next run makes a new one.',
+        file,
+      },
+    );
+  }
+  return new KeySigner(await readSecretKey(await readFile(file, 'utf8'), undefined, file));
 }
 
 /**
