@@ -9,6 +9,7 @@ import { Stryker } from '@stryker-mutator/core';
 /** The files of each package whose rules are worth it: what they decide shows nowhere else. */
 const files = {
   'spack-env': ['src/spec/version.ts', 'src/spec/parse.ts', 'src/spec/token.ts', 'src/spec/relation.ts'],
+  image: ['src/merge.ts:40-55'],
   'job-graph': ['src/prune/prune.ts', 'src/graph/reduction.ts', 'src/gitlab/needs.ts', 'src/engine/waves.ts'],
 };
 

@@ -13,6 +13,10 @@ import { groupSmallest, mergeLayers } from './merge.js';
 import { Staging } from './staging.js';
 
 describe('groupSmallest', () => {
+  it('takes the first of several pairs that hold the same', () =>
+    expect(groupSmallest([1, 1, 1, 1], 3)).toEqual([2, 1, 1]));
+  it('counts both layers of a pair', () => expect(groupSmallest([1, 100, 2, 3], 3)).toEqual([1, 1, 2]));
+  it('counts all that was put together before', () => expect(groupSmallest([4, 4, 5, 5], 2)).toEqual([2, 2]));
   it('leaves everything alone where there is room', () =>
     expect(groupSmallest([5, 1, 9], 3)).toEqual([1, 1, 1]));
   it('puts the smallest neighbours together', () =>
