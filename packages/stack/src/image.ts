@@ -16,7 +16,7 @@ import type { Caller } from './caller.js';
 import { StackError } from './error.js';
 import { shipped } from './groups.js';
 import { chooseMirrors, type MirrorOptions, StackMirrors } from './mirrors.js';
-import type { Stack } from './stack.js';
+import { refuseChanged, type Stack } from './stack.js';
 import { type Survey, survey, type Usable } from './survey.js';
 import { stackTrust } from './trust.js';
 
@@ -113,6 +113,7 @@ export async function openStackImage(
   stack: Stack,
   options: OpenImageOptions,
 ): Promise<AssembledImage> {
+  await refuseChanged(stack);
   const choice = await chooseMirrors(caller, stack, options);
   const mirrors = new StackMirrors(caller, choice, stackTrust(caller, stack, options));
   try {

@@ -9,6 +9,7 @@ import {
   type Lock,
   loadEnvironment,
   parseLock,
+  proveLock,
   readStackSettings,
   SpackEnvError,
   type StackSettings,
@@ -62,7 +63,11 @@ export async function openStack(caller: Caller, argument: string, options: OpenO
       hint: 'Name the folder that holds it.',
     });
   }
-  const lock = once(() => readLock(folder));
+  const lock = once(async () => {
+    const read = await readLock(folder);
+    tellChanged(caller, folder, read);
+    return read;
+  });
   return {
     folder,
     name: basename(folder),
@@ -104,10 +109,27 @@ export async function readLock(folder: string): Promise<Lock> {
       file,
     });
   });
-  const lock = parseLock(text, file);
-  const changed = changedNodes(lock, file, text);
+  return parseLock(text, file);
+}
+
+/**
+ * For work that builds or takes what the lock describes: every hash of the lock follows from its content.
+ * @throws SpackEnvError naming each node that was changed after Spack wrote it
+ */
+export async function refuseChanged(stack: Stack): Promise<void> {
+  const file = join(stack.folder, 'spack.lock');
+  const changed = changedNodes(await stack.wholeLock(), file, await readFile(file, 'utf8'));
   if (changed.length > 0) throw new SpackEnvError(changed);
-  return lock;
+}
+
+/** For work that only plans: one line that says that such work would refuse the lock. */
+function tellChanged({ note }: Caller, folder: string, lock: Lock): void {
+  const [first, ...others] = proveLock(lock).changed;
+  if (!first) return;
+  const more = others.length > 0 ? ` and ${others.length} more specs` : '';
+  note(
+    `Warning: ${folder}/spack.lock: ${first.node.name}@${first.node.version}/${first.node.hash}${more} changed after Spack concretized it, so it cannot be built. stackwright check lists them.`,
+  );
 }
 
 async function readEnvironment(

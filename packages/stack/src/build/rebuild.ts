@@ -7,7 +7,7 @@ import { installRootOf } from '../configuration.js';
 import { StackError } from '../error.js';
 import { reportBuild } from '../report.js';
 import { requireSigner } from '../signer.js';
-import type { Stack } from '../stack.js';
+import { refuseChanged, type Stack } from '../stack.js';
 import { tellStale } from '../stale/staleness.js';
 import { survey } from '../survey.js';
 import { openWork } from '../work.js';
@@ -48,6 +48,7 @@ export async function jobFolder({ env, cwd }: Caller): Promise<string> {
 export async function rebuild(caller: Caller, stack: Stack, options: RebuildOptions): Promise<Rebuilt> {
   const { signal, env } = caller;
   const environment = await stack.environment();
+  await refuseChanged(stack);
   const graph = await stack.graph();
   await tellStale(caller, stack);
   const { node } = findJob(graph, options.hash ?? env.SPACK_JOB_SPEC_DAG_HASH);

@@ -25,7 +25,7 @@ import { runPage } from '../page.js';
 import { planPipeline, writeFiles } from '../pipeline.js';
 import { childEnvironment, referredVariables, secretsOf, withoutSecrets } from '../secrets.js';
 import { createRunSigner } from '../signer.js';
-import { hasLock, type Stack } from '../stack.js';
+import { hasLock, refuseChanged, type Stack } from '../stack.js';
 import { tellStale } from '../stale/staleness.js';
 import { locate, type Survey, survey } from '../survey.js';
 import { checkWhole } from '../whole.js';
@@ -158,6 +158,7 @@ async function readStack(
     report.line(`no spack.lock yet: Spack ${spack.version} concretizes, which can take minutes`);
     await writeLock(caller, stack, spack, { onLine: report.update });
   }
+  await refuseChanged(stack);
   const lock = await stack.lock();
   await tellStale(caller, stack, { refuse: true, stale: options.stale });
   report.result(`${stack.name}, ${lock.roots.length} roots, ${lock.nodes.size} specs`);
