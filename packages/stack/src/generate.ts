@@ -17,7 +17,7 @@ import type { Caller } from './caller.js';
 import { writeCarriedStack } from './carried.js';
 import { StackError } from './error.js';
 import { chooseMirrors, StackMirrors } from './mirrors.js';
-import { copiesPath, planPipeline, writeFiles, writeJobEnvironment, writeProjectFile } from './pipeline.js';
+import { copiesPath, planPipeline, writeFiles, writeJobEnvironment } from './pipeline.js';
 import type { Stack } from './stack.js';
 import { tellStale } from './stale/staleness.js';
 import { stackTrust } from './trust.js';
@@ -75,7 +75,7 @@ export async function generatePipeline(
     await writeJobEnvironment(stack, settings);
     const copies = copyManifest(input);
     const path = copiesPath(settings);
-    if (copies) await writeProjectFile(settings, path, copies);
+    if (copies) await writeFiles([{ path, text: copies }], settings);
     return {
       engine: engine.name,
       files: files.map((file) => file.path),

@@ -141,12 +141,3 @@ async function write(path: string, text: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
   await writeFile(path, text);
 }
-
-/** Writes one file for a pipeline, relative to the project's folder. */
-export async function writeProjectFile(
-  { projectFolder }: Settings,
-  path: string,
-  text: string,
-): Promise<void> {
-  await write(resolve(projectFolder, path), text);
-}
