@@ -96,6 +96,15 @@ describe('stackwright doctor', () => {
     });
   });
 
+  it('sees a lock that was edited by hand, as run does', async () => {
+    edit(/"name":\s*"hello",\s*"version":\s*"([^"]*)"/, '"name":"hello","version":"$1.9"', 'spack.lock');
+    expect(await about('lock')).toMatchObject({
+      code: 1,
+      state: 'problem',
+      message: expect.stringMatching(/hello/),
+    });
+  });
+
   it('sees an error of the manifest, with its place', async () => {
     edit('  view: false', '  vieew: false');
     expect(await about('spack.yaml')).toMatchObject({

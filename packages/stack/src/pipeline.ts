@@ -73,7 +73,7 @@ export async function planPipeline(
     pruned,
     settings,
     mirrors: {
-      destination,
+      destination: { ...destination, view: destination.connection?.push.view },
       source: binaryMirrors(environment).find(({ name }) => name === 'buildcache-source'),
     },
     env,

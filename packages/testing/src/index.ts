@@ -1,3 +1,4 @@
+export { fillSourceMirror } from './debian-sources.js';
 export { has, htpasswd, startRegistry } from './docker-registry.js';
 export { madeHash, madePackage } from './made-package.js';
 export { nginxMissing, startNginx } from './nginx.js';

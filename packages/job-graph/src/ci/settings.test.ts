@@ -18,6 +18,12 @@ describe('readSettings', () => {
     });
   });
 
+  it('takes the mode of an index view, as Spack 1.3 does, and refuses other words', () => {
+    expect(read({}).viewMode).toBe('append');
+    expect(read({ SPACK_CI_BUILDCACHE_VIEW: 'force' }).viewMode).toBe('force');
+    expect(() => read({ SPACK_CI_BUILDCACHE_VIEW: 'mine' })).toThrow(/neither "append" nor "force"/);
+  });
+
   it('lets variables win over flags, as Spack does', () => {
     expect(read({ SPACK_PRUNE_UP_TO_DATE: 'False' }, { pruneDag: true }).pruneUpToDate).toBe(false);
     expect(read({ SPACK_PRUNE_UNTOUCHED: 'true' }, { pruneUnaffected: false }).pruneUntouched).toBe(true);

@@ -40,6 +40,8 @@ export interface Settings {
   readonly requireSigning: boolean;
   /** Where the pipeline's results are copied to: asks for a `specs_to_copy` manifest. */
   readonly copyDestination: string | undefined;
+  /** What the index job does to an index view that exists, by `SPACK_CI_BUILDCACHE_VIEW`. */
+  readonly viewMode: 'append' | 'force';
   readonly forwarded: Readonly<Record<string, string>>;
   /** The job that generates, as others can need it; undefined outside of GitLab. */
   readonly generateJob: { readonly job: string; readonly pipeline: string | undefined } | undefined;
@@ -85,6 +87,7 @@ export function readSettings(env: NodeJS.ProcessEnv, flags: Flags, folder: strin
     stackName: env.SPACK_CI_STACK_NAME || undefined,
     requireSigning: truth('SPACK_REQUIRE_SIGNING', false),
     copyDestination: env.SPACK_COPY_BUILDCACHE || undefined,
+    viewMode: viewMode(env.SPACK_CI_BUILDCACHE_VIEW),
     forwarded: Object.fromEntries(
       (flags.forwardVariables ?? []).flatMap((name) => {
         const value = env[name];
@@ -96,6 +99,17 @@ export function readSettings(env: NodeJS.ProcessEnv, flags: Flags, folder: strin
     inChildPipeline: env.CI_PIPELINE_SOURCE === 'parent_pipeline',
     skipDynamicMapping: pattern(env.SPACK_CI_SKIP_DYNAMIC_MAPPING),
   };
+}
+
+/** What the index job does to an index view that exists. */
+function viewMode(value: string | undefined): Settings['viewMode'] {
+  if (!value || value === 'append') return 'append';
+  if (value === 'force') return 'force';
+  throw new JobGraphError(
+    'bad-variable',
+    `SPACK_CI_BUILDCACHE_VIEW is ${JSON.stringify(value)}, which is neither "append" nor "force".`,
+    { hint: 'The name of the view is set in spack.yaml, as "view" of the mirror buildcache-destination.' },
+  );
 }
 
 function pipelineType(value: string | undefined): PipelineType | undefined {

@@ -14,17 +14,31 @@ export function endScripts(input: PipelineInput, environment: string): Map<strin
     scripts.set('no-specs-to-rebuild', jobScript(attributes.service.noop, { environment }));
   } else if (ci.rebuildIndex) {
     const own = jobScript(attributes.service.reindex, { environment, setup });
-    scripts.set('rebuild-index', { ...own, script: indexCommands(input, own.script) });
+    scripts.set('rebuild-index', { ...own, script: indexCommands(input, own.script, environment) });
   }
   return scripts;
 }
 
-/** The commands of the index job, with the mirror's URL as one word of the shell, whatever is in it. */
-export function indexCommands({ mirrors }: PipelineInput, lines: readonly string[]): string[] {
-  const { push } = mirrors.destination;
+/**
+ * The commands of the index job, with the mirror's URL as one word of the shell, whatever is in it. As in Spack 1.3, a
+ * destination with a view gets the stack's packages in that view, and its whole index is left alone.
+ * @param environment the folder of the environment
+ */
+export function indexCommands(
+  { mirrors, settings }: PipelineInput,
+  lines: readonly string[],
+  environment: string,
+): string[] {
+  const { push, view } = mirrors.destination;
   // A registry holds no keys.
-  const index = /^oci(\+https?)?:/.test(push) ? indexCommand.replace(' --keys', '') : indexCommand;
+  const whole = /^oci(\+https?)?:/.test(push) ? indexCommand.replace(' --keys', '') : indexCommand;
+  const index =
+    view === undefined
+      ? whole
+      : `${whole} --view ${shellWord(view)} --stack ${environment} --${settings.viewMode}`;
   return lines.map((line) =>
-    (line === indexCommand ? index : line).replaceAll('{index_target_mirror}', () => shellWord(push)),
+    (line === indexCommand ? index : line)
+      .replaceAll('{env_dir}', () => environment)
+      .replaceAll('{index_target_mirror}', () => shellWord(push)),
   );
 }

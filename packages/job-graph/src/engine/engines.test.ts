@@ -55,6 +55,24 @@ describe('every engine', () => {
   });
 });
 
+describe("a destination's index view", () => {
+  const indexLines = (name: string, env: NodeJS.ProcessEnv = {}) => {
+    const input = inputOf(mini, ci, { env });
+    const [file] = engineNamed(name).files(
+      { ...input, mirrors: { destination: { fetch: 's3://b/m', push: 's3://b/m', view: 'mine' } } },
+      place,
+    );
+    return file?.text.split('\n').filter((line) => line.includes('mirror index')) ?? [];
+  };
+
+  it.each(['gitlab', 'github', 'slurm'])('is written by the index job of %s, with the stack', (name) => {
+    expect(indexLines(name).join()).toMatch(
+      /stackwright mirror index s3:\/\/b\/m --keys --view mine --stack \S+ --append/,
+    );
+    expect(indexLines(name, { SPACK_CI_BUILDCACHE_VIEW: 'force' }).join()).toMatch(/--stack \S+ --force/);
+  });
+});
+
 it('an unknown engine is refused with the known ones', () => {
   expect(codeOf(() => engineNamed('jenkins'))).toBe('unknown-engine');
   expect(codeOf(() => engineNamed('toString'))).toBe('unknown-engine');

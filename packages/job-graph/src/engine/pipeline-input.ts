@@ -8,7 +8,12 @@ import { type JobSetup, setupVariables } from './setup.js';
 
 /** The mirrors that a pipeline names. */
 export interface PipelineMirrors {
-  readonly destination: { readonly fetch: string; readonly push: string };
+  readonly destination: {
+    readonly fetch: string;
+    readonly push: string;
+    /** The index view that the index job writes instead of the whole index. */
+    readonly view?: string;
+  };
   /** `buildcache-source`, which a copy-only pipeline needs. */
   readonly source?: { readonly fetch: string };
 }

@@ -300,7 +300,11 @@ function indexJob(input: PipelineInput): Plain {
   return {
     ...bodyOf(own),
     before_script: beforeScript(own, input),
-    script: indexCommands(input, commands(own.get('script')!.value)),
+    script: indexCommands(
+      input,
+      commands(own.get('script')!.value),
+      artifactPaths(input.settings).environment,
+    ),
     ...atTheEnd,
     stage: 'stage-rebuild-index',
     retry: serviceRetry,

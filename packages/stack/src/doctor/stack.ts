@@ -11,7 +11,6 @@ import {
 import { openBase } from '@stackwright/image';
 import { graphOf } from '@stackwright/job-graph';
 import {
-  compareLock,
   connectionOptions,
   type Environment,
   formatFinding,
@@ -21,9 +20,11 @@ import {
 import type { Caller } from '../caller.js';
 import { cdashClient, cdashTarget } from '../cdash.js';
 import { cdashSection } from '../configuration.js';
+import { includeFetcher } from '../includes.js';
 import { binaryMirrors, cannotBeSigned, type MirrorPlace, requireDestination } from '../mirrors.js';
 import { readSigningKey } from '../signer.js';
-import { hasLock, openStack, readLock, type Stack } from '../stack.js';
+import { hasLock, openStack, readLock, refuseChanged, type Stack } from '../stack.js';
+import { stalenessOf } from '../stale/staleness.js';
 import { stackTrust } from '../trust.js';
 import { checking, type Diagnosis, ok, problem, warning } from './diagnosis.js';
 import { checkForges } from './forge.js';
@@ -39,7 +40,7 @@ export async function checkStack(caller: Caller, argument: string): Promise<read
   const manifest = await checkManifest(caller, stack);
   const { environment } = manifest;
   const rest = await Promise.all([
-    checking('lock', () => checkLock(stack, environment)),
+    checking('lock', () => checkLock(caller, stack, environment)),
     checking('key', () => checkKey(caller, stack)),
     checking('trust', () => checkTrust(caller, stack)),
     ...(environment ? [checking('mirrors', async () => checkMirrors(environment))] : []),
@@ -63,7 +64,13 @@ async function checkManifest(
   found.push(
     ...(await checking('spack.yaml', async () => {
       const { notes } = upgradeManifest(await readFile(file, 'utf8'), file);
-      environment = await loadEnvironment(stack.folder, { env: caller.env, signal: caller.signal });
+      const { env, signal } = caller;
+      // As in `check`, nothing is fetched for it.
+      environment = await loadEnvironment(stack.folder, {
+        fetch: includeFetcher(env, 'cached'),
+        env,
+        signal,
+      });
       const { findings } = environment;
       const errors = findings.filter(({ severity }) => severity === 'error');
       const [first] = errors.length > 0 ? errors : findings;
@@ -89,15 +96,26 @@ async function checkManifest(
   return { found, ...(environment ? { environment } : {}) };
 }
 
-async function checkLock(stack: Stack, environment: Environment | undefined): Promise<Diagnosis> {
+async function checkLock(
+  { env }: Caller,
+  stack: Stack,
+  environment: Environment | undefined,
+): Promise<Diagnosis> {
   const fix = `stackwright concretize ${stack.folder}`;
   if (!(await hasLock(stack.folder))) {
     return warning('lock', 'There is no spack.lock: every run has to concretize, which takes minutes.', fix);
   }
   const lock = await readLock(stack.folder);
-  const { missing, extra } = environment ? compareLock(environment, lock) : { missing: [], extra: [] };
-  const [stale] = [...missing.map((root) => root.text), ...extra.map((root) => root.spec)];
-  if (stale) return problem('lock', `spack.yaml was changed since spack.lock was written: "${stale}".`, fix);
+  await refuseChanged(stack);
+  const { roots, others } = environment
+    ? await stalenessOf(environment, lock, env)
+    : { roots: [], others: [] };
+  const [first] = roots.length > 0 ? roots : others;
+  if (first) {
+    const say = roots.length > 0 ? problem : warning;
+    const more = roots.length + others.length - 1;
+    return say('lock', `${first.message}${more > 0 ? ` And ${more} more: stackwright check.` : ''}`, fix);
+  }
   return ok('lock', `${lock.roots.length} roots, ${graphOf(lock).jobs.size} specs`);
 }
 

@@ -38,15 +38,12 @@ export const define: Define = (command, context) => {
     .option('--skip-broken', 'leave out packages that cannot be read (exit code 1 all the same)')
     .option('--keys', 'also write the index of the public keys')
     .option('--json', 'print {"packages","added","removed","kept","broken","newer","outcome"}')
-    .addHelpText(
-      'after',
-      '\n--view alone drops from the view what the mirror no longer has. With a stack or\nspecs and without --view, SPACK_CI_BUILDCACHE_VIEW names a view to add them to\nafter the whole index was written.',
-    )
+    .addHelpText('after', '\n--view alone drops from the view what the mirror no longer has.')
     .action((url: string, specs: string[], options: Options) => run(context, url, specs, options));
 };
 
 async function run(context: Context, url: string, specs: readonly string[], options: Options): Promise<void> {
-  assertApplicable(context, specs, options);
+  assertApplicable(specs, options);
   collectSooner();
   const { view, ...reached } = options;
   const mirror = await open(context, url, reached);
@@ -62,12 +59,7 @@ async function run(context: Context, url: string, specs: readonly string[], opti
   try {
     if (options.keys) assertSignable(mirror, 'Leave --keys out.');
     // Before anything is written: a registry refuses views, and a spec may have no package.
-    const update = await viewUpdate(
-      context,
-      mirror.withView(viewOf(context, specs, options)),
-      specs,
-      options,
-    );
+    const update = await viewUpdate(context, mirror.withView(view), specs, options);
     const results: IndexResult[] = [];
     if (view === undefined) results.push(await write());
     if (update) results.push(await write(update));
@@ -92,12 +84,6 @@ async function run(context: Context, url: string, specs: readonly string[], opti
   }
 }
 
-/** The view to write: the one given, else the one that the environment names where it is said what belongs into it. */
-function viewOf({ env }: Context, specs: readonly string[], { view, stack }: Options): string | undefined {
-  const chosen = specs.length > 0 || stack.length > 0;
-  return view ?? (chosen ? env['SPACK_CI_BUILDCACHE_VIEW'] || undefined : undefined);
-}
-
 async function viewUpdate(
   context: Context,
   mirror: Mirror,
@@ -112,14 +98,13 @@ async function viewUpdate(
     stacks: options.stack,
     withDependencies: true,
   });
-  // What the environment names is added to, as in Spack's own pipelines.
-  const mode = options.force ? 'replace' : options.append || !options.view ? 'append' : 'create';
+  const mode = options.force ? 'replace' : options.append ? 'append' : 'create';
   return { name, mode, packages: new Set(refs.map((ref) => ref.hash)) };
 }
 
-function assertApplicable(context: Context, specs: readonly string[], options: Options): void {
+function assertApplicable(specs: readonly string[], options: Options): void {
   const chosen = specs.length > 0 || options.stack.length > 0;
-  if (chosen && viewOf(context, specs, options) === undefined) {
+  if (chosen && options.view === undefined) {
     throw new RunnerError(
       'usage',
       'The whole index holds every package of the mirror; only a view is chosen.',
