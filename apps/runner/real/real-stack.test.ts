@@ -144,7 +144,8 @@ function manifest(mirror: string, tree: string): string {
       specs,
       view: false,
       concretizer: { unify: true },
-      config: { install_tree: { root: tree, padded_length: 128 } },
+      // A stage of its own: other builds on this machine may clean the shared one.
+      config: { install_tree: { root: tree, padded_length: 128 }, build_stage: at('stage') },
       packages: {
         all: { require: ['target=x86_64'] },
         blas: { require: ['netlib-lapack'] },

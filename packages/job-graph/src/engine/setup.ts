@@ -58,8 +58,8 @@ export function setupOf(attributes: Attributes | undefined, setup: JobSetup | un
   const ownSpack =
     lines.some((line) => line.includes('setup-env.')) ||
     (isMapping(variables) && variables.has('SPACK_ROOT'));
-  const stackwright = lines.some((line) => calls(line, 'stackwright'));
-  const spack = !ownSpack && setup.spack.ref !== undefined && lines.some((line) => calls(line, 'spack'));
+  const stackwright = lines.some((line) => calls.stackwright.test(line));
+  const spack = !ownSpack && setup.spack.ref !== undefined && lines.some((line) => calls.spack.test(line));
   const builds = spack || lines.some((line) => /\bstackwright rebuild\b/.test(line));
   return {
     tools: stackwright || spack ? [builds ? toolsToBuild : toolsToFetch] : [],
@@ -87,9 +87,10 @@ function differentTexts({ attributes, setup, ci }: PipelineInput): readonly stri
   return [...texts].sort();
 }
 
-function calls(line: string, program: string): boolean {
-  return new RegExp(`(?:^|[\\s;&|(])${program}(?:\\s|$)`, 'm').test(line);
-}
+const calls = {
+  stackwright: /(?:^|[\s;&|(])stackwright(?:\s|$)/m,
+  spack: /(?:^|[\s;&|(])spack(?:\s|$)/m,
+};
 
 /**
  * Installs programs where they are missing. Only in a container, which is thrown away after the job, and as root: the

@@ -61,12 +61,20 @@ function withDefault(pipeline: Pipeline): Pipeline {
   const jobs = [...pipeline.builds.values()];
   const common: Record<string, unknown> = {};
   const contents = new Map<string, string>();
+  // What jobs share is one object, and is written once.
+  const texts = new WeakMap<object, string>();
+  const contentOf = (value: unknown): string => {
+    if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+    let text = texts.get(value);
+    if (text === undefined) texts.set(value, (text = JSON.stringify(value)));
+    return text;
+  };
   for (const key of inheritable) {
     // A job that lacks the key would get it from the default.
     if (!jobs.every(({ body }) => body[key] !== undefined)) continue;
     const counts = new Map<string, number>();
     for (const { body } of jobs) {
-      const content = JSON.stringify(body[key]);
+      const content = contentOf(body[key]);
       counts.set(content, (counts.get(content) ?? 0) + 1);
     }
     const [most] = [...counts].sort((a, b) => b[1] - a[1])[0]!;
@@ -76,7 +84,9 @@ function withDefault(pipeline: Pipeline): Pipeline {
   const slim = ({ hash, body }: BuildJob): BuildJob => ({
     hash,
     body: Object.fromEntries(
-      Object.entries(body).filter(([key, value]) => contents.get(key) !== JSON.stringify(value)),
+      Object.entries(body).filter(
+        ([key, value]) => !contents.has(key) || contents.get(key) !== contentOf(value),
+      ),
     ),
   });
   const alone = (body: Plain) => ({ ...body, inherit: { default: false } });

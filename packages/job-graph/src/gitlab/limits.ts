@@ -77,22 +77,32 @@ interface Size {
  * mapping. An alias counts again wherever it stands.
  */
 function memoryOf(value: unknown): Size {
-  if (typeof value === 'string') return { bytes: 40 + (value.length > 23 ? value.length : 0), depth: 0 };
-  if (typeof value !== 'object' || value === null) return { bytes: 0, depth: 0 };
+  if (typeof value !== 'object' || value === null) {
+    return { bytes: typeof value === 'string' ? textBytes(value) : 0, depth: 0 };
+  }
   const known = sizes.get(value);
   if (known) return known;
   const list = Array.isArray(value);
-  const items = list ? value : Object.entries(value).flat();
-  let bytes = 40 + items.length * (list ? 8 : 16);
+  let bytes = 40;
   let depth = 0;
-  for (const item of items) {
-    const inner = memoryOf(item);
-    bytes += inner.bytes;
-    depth = Math.max(depth, inner.depth);
+  for (const key in value) {
+    bytes += list ? 8 : 32 + textBytes(key);
+    const item = (value as Record<string, unknown>)[key];
+    // Most values are texts: an object for the size of each would be most of the work.
+    if (typeof item === 'string') bytes += textBytes(item);
+    else {
+      const inner = memoryOf(item);
+      bytes += inner.bytes;
+      depth = Math.max(depth, inner.depth);
+    }
   }
   const size = { bytes, depth: depth + 1 };
   sizes.set(value, size);
   return size;
+}
+
+function textBytes({ length }: string): number {
+  return 40 + (length > 23 ? length : 0);
 }
 
 /** What many jobs share is one object, and is measured once. */

@@ -184,7 +184,7 @@ function buildJob(input: PipelineInput, job: Job, shared: ReturnType<typeof shar
   );
   const before = [...setupLines(own, input), ...commands(own.get('before_script')?.value)];
   if (before.length > 0 || own.has('before_script')) {
-    body.before_script = memo.list('before_script', before);
+    body.before_script = memo.list(before);
   }
   if (own.has('after_script'))
     body.after_script = memo.of('after_script', own.get('after_script')?.value, commands);
@@ -212,6 +212,7 @@ function buildJob(input: PipelineInput, job: Job, shared: ReturnType<typeof shar
 /** Remembers what was made of a value that many jobs share. */
 class Memo {
   readonly #made = new Map<string, Map<Value | undefined, unknown>>();
+  readonly #lists: Lists = { next: new Map() };
 
   of<T>(key: string, value: Value | undefined, make: (value: Value) => T): T {
     let made = this.#made.get(key);
@@ -221,9 +222,21 @@ class Memo {
   }
 
   /** The same list for the same lines. */
-  list(key: string, lines: readonly string[]): readonly string[] {
-    return this.of(key, JSON.stringify(lines), () => lines);
+  list(lines: readonly string[]): readonly string[] {
+    let at = this.#lists;
+    for (const line of lines) {
+      let next = at.next.get(line);
+      if (!next) at.next.set(line, (next = { next: new Map() }));
+      at = next;
+    }
+    return (at.list ??= lines);
   }
+}
+
+/** Lists by their lines, one after the other. */
+interface Lists {
+  readonly next: Map<string, Lists>;
+  list?: readonly string[];
 }
 
 /** What brings the programs that a job calls. */
