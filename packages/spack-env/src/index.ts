@@ -3,7 +3,7 @@ export { editManifest, loadEnvironment, readEnvironment, upgradeManifest } from 
 export type { HostArchitecture } from './config/host.js';
 export { hostArchitecture } from './config/host.js';
 export type { Mirror, MirrorConnection } from './config/mirror.js';
-export { connectionOptions, isRegistryUrl } from './config/mirror.js';
+export { isRegistryUrl } from './config/mirror.js';
 export { nearest } from './config/nearest.js';
 export type { ConfigEntry, ConfigNode, ListNode, MapNode, MergeMode, ScalarNode } from './config/node.js';
 export { nodeAt, plainValue, textOf } from './config/node.js';

@@ -11,6 +11,7 @@ import {
   unprovenNote,
 } from '@stackwright/spack-env';
 import { includeFetcher } from './includes.js';
+import { withheldFrom } from './secrets.js';
 import { stalenessOf } from './stale/staleness.js';
 
 /**
@@ -22,7 +23,11 @@ import { stalenessOf } from './stale/staleness.js';
 export async function findingsOf(path: string, options: LoadOptions): Promise<readonly Finding[]> {
   try {
     const env = options.env ?? process.env;
-    const environment = await loadEnvironment(path, { fetch: includeFetcher(env, 'cached'), ...options });
+    const environment = await loadEnvironment(path, {
+      fetch: includeFetcher(env, 'cached'),
+      withheld: withheldFrom(env),
+      ...options,
+    });
     return [...environment.findings, ...(await lockFindings(environment, env))];
   } catch (error) {
     if (error instanceof SpackEnvError) return error.findings;

@@ -24,8 +24,10 @@ import { type Lock, readStackSettings } from '@stackwright/spack-env';
 import { stringify } from 'yaml';
 import { affectedJobs } from './affected.js';
 import type { Caller } from './caller.js';
+import { credential } from './credentials.js';
+import { StackError } from './error.js';
 import { binaryMirrors, requireDestination, type StackMirrors } from './mirrors.js';
-import { withoutSecrets } from './secrets.js';
+import { withheldFrom, withoutSecrets } from './secrets.js';
 import type { Stack } from './stack.js';
 import { locate, type Survey, survey } from './survey.js';
 import { version } from './version.js';
@@ -53,6 +55,7 @@ export async function planPipeline(
   const environment = await stack.environment();
   const [lock, full] = [await stack.lock(), await stack.graph()];
   const settings = withoutParent(readSettings(env, flags, cwd), env);
+  refuseForwarded(env, settings);
   const ci = stackCi(environment);
   const destination = requireDestination(environment);
   const nodes = [...full.jobs.values()].map((job) => job.node);
@@ -65,6 +68,8 @@ export async function planPipeline(
   const pruned = prune(full, pruners);
   const dynamic = await askDynamicMappings(pruned, ci, {
     env,
+    variable: (name, { url, verified }) =>
+      credential(env, name, { url, as: 'header', namedBy: 'stack', unverified: !verified }),
     skip: settings.skipDynamicMapping,
     signal,
     onWarning: (text) => caller.note(`Warning: ${text}`),
@@ -101,6 +106,15 @@ export async function jobSetup({ env, signal, note }: Caller, { spack }: Lock): 
     stackwright: { version: version(), command: env.STACKWRIGHT_COMMAND || undefined },
     spack: { repo: secret ? undefined : repo, ref },
   };
+}
+
+/** What is handed on stands in the pipeline's file, which is an artifact. @throws StackError for a secret */
+function refuseForwarded(env: NodeJS.ProcessEnv, { forwarded }: Settings): void {
+  const secret = Object.keys(forwarded).find(withheldFrom(env));
+  if (secret === undefined) return;
+  throw new StackError('bad-value', `${secret} holds a secret and is not written into the pipeline.`, {
+    hint: "Set it as a masked variable in the project's settings: jobs get it from there.",
+  });
 }
 
 /** In a pipeline of another repository nobody can need the job that generates. */

@@ -18,6 +18,7 @@ import type { Caller } from './caller.js';
 import { StackError } from './error.js';
 import { type IncludeRule, includeFetcher } from './includes.js';
 import { once } from './once.js';
+import { withheldFrom } from './secrets.js';
 
 /** A stack's folder. What is in it is read when it is asked for, and once. */
 export interface Stack {
@@ -138,7 +139,13 @@ async function readEnvironment(
   { includes = 'fetch', ...options }: OpenOptions,
 ): Promise<Environment> {
   const fetch = includeFetcher(env, includes);
-  const environment = await loadEnvironment(folder, { ...options, fetch, env, signal });
+  const environment = await loadEnvironment(folder, {
+    ...options,
+    fetch,
+    env,
+    withheld: withheldFrom(env),
+    signal,
+  });
   const errors = environment.findings.filter(({ severity }) => severity === 'error');
   if (errors.length > 0) throw new SpackEnvError(errors);
   for (const finding of environment.findings) {

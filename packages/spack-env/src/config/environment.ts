@@ -25,12 +25,15 @@ import type { Scope, ScopeLoader } from './scope.js';
 import { flattenScopes, makeScope, mergeScopes } from './scope.js';
 import type { VariableFacts } from './variables.js';
 import { resolvePath } from './variables.js';
+import { withheldReferences } from './withheld.js';
 
 export interface LoadOptions {
   /** What Spack would call the machine; this one's names where left out. */
   readonly host?: Partial<HostArchitecture> | undefined;
   readonly hostname?: string | undefined;
   readonly env?: Readonly<Record<string, string | undefined>> | undefined;
+  /** Variables of `env` that hold secrets: paths, URLs and conditions are read as if they were not set. */
+  readonly withheld?: ((name: string) => boolean) | undefined;
   readonly home?: string | undefined;
   readonly user?: string | undefined;
   readonly tempdir?: string | undefined;
@@ -167,6 +170,7 @@ export async function readEnvironment(
   const lower = await lowerScopes(options.lower ?? [], folder, loader);
   const scopes = [...lower, own].flatMap(flattenScopes);
   const nodes = mergeScopes(scopes);
+  findings.push(...withheldReferences(scopes, options));
 
   const config: Record<string, unknown> = {};
   for (const [section, node] of nodes) config[section] = plainValue(node);
@@ -217,7 +221,9 @@ async function findManifest(path: string, files: FileReader): Promise<string> {
 }
 
 function variableFacts(folder: string, options: LoadOptions): VariableFacts {
-  const env = options.env ?? process.env;
+  const { withheld } = options;
+  const all = options.env ?? process.env;
+  const env = withheld ? Object.fromEntries(Object.entries(all).filter(([name]) => !withheld(name))) : all;
   const home = options.home ?? env['HOME'] ?? homedir();
   const { platform, os, target } = options.host ?? {};
   const host =

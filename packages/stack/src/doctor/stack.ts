@@ -12,7 +12,6 @@ import { openBase } from '@stackwright/image';
 import { graphOf } from '@stackwright/job-graph';
 import {
   compareLock,
-  connectionOptions,
   type Environment,
   formatFinding,
   loadEnvironment,
@@ -21,7 +20,9 @@ import {
 import type { Caller } from '../caller.js';
 import { cdashClient, cdashTarget } from '../cdash.js';
 import { cdashSection } from '../configuration.js';
+import { connectionOptions } from '../credentials.js';
 import { binaryMirrors, cannotBeSigned, type MirrorPlace, requireDestination } from '../mirrors.js';
+import { withheldFrom } from '../secrets.js';
 import { readSigningKey } from '../signer.js';
 import { hasLock, openStack, readLock, type Stack } from '../stack.js';
 import { stackTrust } from '../trust.js';
@@ -63,7 +64,11 @@ async function checkManifest(
   found.push(
     ...(await checking('spack.yaml', async () => {
       const { notes } = upgradeManifest(await readFile(file, 'utf8'), file);
-      environment = await loadEnvironment(stack.folder, { env: caller.env, signal: caller.signal });
+      environment = await loadEnvironment(stack.folder, {
+        env: caller.env,
+        withheld: withheldFrom(caller.env),
+        signal: caller.signal,
+      });
       const { findings } = environment;
       const errors = findings.filter(({ severity }) => severity === 'error');
       const [first] = errors.length > 0 ? errors : findings;
@@ -166,7 +171,7 @@ async function checkMirror({ env, signal }: Caller, configured: MirrorPlace): Pr
     );
   }
   const mirror = await openMirror(url, {
-    ...connectionOptions(configured.connection?.fetch, env),
+    ...connectionOptions(env, configured.connection?.fetch),
     existing: true,
     signal,
   }).catch((error: unknown) => {
