@@ -26,6 +26,7 @@ export { readNode } from './lock/node.js';
 export type { LockProof } from './lock/proof.js';
 export { changedNodes, proveLock, unprovenNote } from './lock/proof.js';
 export { reachable, topological } from './lock/walk.js';
+export { largestLock, readPlainFile } from './plain-file.js';
 export { concreteSpec } from './spec/concrete.js';
 export type { FormatOptions } from './spec/format.js';
 export { format, formatSpec } from './spec/format.js';

@@ -1,12 +1,13 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   changedNodes,
   type Environment,
   type Finding,
   type LoadOptions,
+  largestLock,
   loadEnvironment,
   parseLock,
+  readPlainFile,
   SpackEnvError,
   unprovenNote,
 } from '@stackwright/spack-env';
@@ -38,7 +39,7 @@ export async function findingsOf(path: string, options: LoadOptions): Promise<re
 /** A lock is not needed, but one that is there must be whole, as Spack wrote it, and of this manifest. */
 async function lockFindings(environment: Environment, env: NodeJS.ProcessEnv): Promise<readonly Finding[]> {
   const file = join(environment.folder, 'spack.lock');
-  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+  const text = await readPlainFile(file, largestLock).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined;
     throw error;
   });

@@ -1,4 +1,4 @@
-import { copyFile, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, stat, writeFile } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
 import {
   artifactPaths,
@@ -20,7 +20,7 @@ import {
   upToDate,
 } from '@stackwright/job-graph';
 import { chooseSpack } from '@stackwright/spack';
-import { type Lock, readStackSettings } from '@stackwright/spack-env';
+import { type Lock, readPlainFile, readStackSettings } from '@stackwright/spack-env';
 import { stringify } from 'yaml';
 import { affectedJobs } from './affected.js';
 import type { Caller } from './caller.js';
@@ -131,7 +131,7 @@ export async function writeFiles(files: readonly PipelineFile[], { projectFolder
 export async function writeJobEnvironment(stack: Stack, settings: Settings): Promise<void> {
   const { folder } = stack;
   const final = resolve(settings.projectFolder, artifactPaths(settings).environment);
-  const manifest = await readFile(join(folder, 'spack.yaml'), 'utf8');
+  const manifest = await readPlainFile(join(folder, 'spack.yaml'));
   await write(join(final, 'spack.yaml'), relocateManifest(manifest, folder, final));
   await copyFile(join(folder, 'spack.lock'), join(final, 'spack.lock'));
   const { trust, image } = await readStackSettings(folder);

@@ -11,6 +11,8 @@ const secretForm =
   /-----BEGIN [A-Z ]*PRIVATE KEY|^LS0tLS1CRUdJTi|\b(?:gh[opsru]_|github_pat_|gl[a-z]{2,5}-|xox[abeprs]-)[\w-]{16}|\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\./;
 /** A URL with a password in it. */
 const urlPassword = /(\b[a-z][a-z0-9+.-]*:\/\/[^\s/:@]*):[^\s/@]+@/gi;
+/** A web address with a user alone, who is then a token. */
+const urlUser = /(\bhttps?:\/\/)[^\s/:@]+@/gi;
 /** Bytes of the shortest text that is taken for a secret: a shorter one would hit plain words. */
 const shortest = 6;
 
@@ -42,7 +44,7 @@ export function withheldFrom(env: NodeJS.ProcessEnv): (name: string) => boolean 
 
 /** `text` with every secret, and the password of every URL, replaced by `***`. */
 export function withoutSecrets(text: string, secrets: readonly string[]): string {
-  let clean = text.replace(urlPassword, '$1:***@');
+  let clean = text.replace(urlPassword, '$1:***@').replace(urlUser, '$1***@');
   for (const secret of secrets) clean = clean.replaceAll(secret, '***');
   return clean;
 }

@@ -10,6 +10,7 @@ import { parseSpec } from '../spec/parse.js';
 import type { Spec } from '../spec/spec.js';
 import type { SpecItem } from './definition.js';
 import { expandItems, readDefinitions, readItems } from './definition.js';
+import { withoutForeignTexts } from './foreign.js';
 import type { HostArchitecture } from './host.js';
 import { hostArchitecture } from './host.js';
 import { upgradeDocument } from './legacy.js';
@@ -139,6 +140,16 @@ export async function readEnvironment(
   file: string,
   options: LoadOptions = {},
 ): Promise<Environment> {
+  try {
+    return await readManifest(text, file, options);
+  } catch (error) {
+    if (!(error instanceof SpackEnvError)) throw error;
+    // The manifest itself may be a link to a file that is not the stack's.
+    throw new SpackEnvError(withoutForeignTexts(error.findings, dirname(resolve(file)), homeOf(options)));
+  }
+}
+
+async function readManifest(text: string, file: string, options: LoadOptions): Promise<Environment> {
   const findings: Finding[] = [];
   const manifest = resolve(file);
   const folder = dirname(manifest);
@@ -164,6 +175,7 @@ export async function readEnvironment(
     variables,
     conditions,
     findings,
+    fetched: [],
     signal: options.signal,
   };
   const own = await makeScope('environment', manifest, folder, sectionsOf(spack), loader);
@@ -198,7 +210,7 @@ export async function readEnvironment(
     toolchains: readToolchains(nodes.get('toolchains'), findings),
     includeConcrete,
     scopes,
-    findings,
+    findings: withoutForeignTexts(findings, folder, variables.home, loader.fetched),
     document: source.document,
     legacy: upgrades.length > 0,
     dialect,
@@ -224,7 +236,7 @@ function variableFacts(folder: string, options: LoadOptions): VariableFacts {
   const { withheld } = options;
   const all = options.env ?? process.env;
   const env = withheld ? Object.fromEntries(Object.entries(all).filter(([name]) => !withheld(name))) : all;
-  const home = options.home ?? env['HOME'] ?? homedir();
+  const home = homeOf(options);
   const { platform, os, target } = options.host ?? {};
   const host =
     platform && os && target ? { platform, os, target } : { ...hostArchitecture(), ...defined(options.host) };
@@ -238,6 +250,8 @@ function variableFacts(folder: string, options: LoadOptions): VariableFacts {
     spack: options.spack ?? env['SPACK_ROOT'],
   };
 }
+
+const homeOf = ({ home, env = process.env }: LoadOptions): string => home ?? env['HOME'] ?? homedir();
 
 const defined = (host: Partial<HostArchitecture> | undefined): Partial<HostArchitecture> =>
   Object.fromEntries(Object.entries(host ?? {}).filter(([, value]) => value !== undefined));

@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   describeKey,
@@ -15,6 +14,7 @@ import {
   type Environment,
   formatFinding,
   loadEnvironment,
+  readPlainFile,
   upgradeManifest,
 } from '@stackwright/spack-env';
 import type { Caller } from '../caller.js';
@@ -63,7 +63,7 @@ async function checkManifest(
   let environment: Environment | undefined;
   found.push(
     ...(await checking('spack.yaml', async () => {
-      const { notes } = upgradeManifest(await readFile(file, 'utf8'), file);
+      const { notes } = upgradeManifest(await readPlainFile(file), file);
       environment = await loadEnvironment(stack.folder, {
         env: caller.env,
         withheld: withheldFrom(caller.env),
