@@ -1,5 +1,6 @@
 export type { HttpClientOptions, HttpRequest } from './client.js';
 export { HttpClient } from './client.js';
+export { isConfidential, isLoopback } from './confidential.js';
 export type { HttpErrorCode, HttpErrorDetails } from './error.js';
 export { HttpError } from './error.js';
 export type { HttpLimits } from './exchange.js';

@@ -28,7 +28,8 @@ async function ask(
   });
   const warnings: string[] = [];
   const answers = await askDynamicMappings(pruned, ci, {
-    env: { TOKEN: 'secret' },
+    env: {},
+    variable: (name) => ({ TOKEN: 'secret' })[name],
     skip,
     onWarning: (text) => warnings.push(text),
   });

@@ -7,7 +7,16 @@ import { architectureOf, compilerOf, variantsOf } from './graph/node-text.js';
 import type { Pruned } from './prune/prune.js';
 
 export interface DynamicMappingOptions {
+  /** Where proxies and certificate authorities come from. */
   readonly env: NodeJS.ProcessEnv;
+  /**
+   * The value of a variable that a header holds, for this endpoint alone; undefined where it is not set. What it throws
+   * ends the work.
+   */
+  readonly variable: (
+    name: string,
+    endpoint: { readonly url: URL; readonly verified: boolean },
+  ) => string | undefined;
   /** Names of mappings that match are not asked. */
   readonly skip?: RegExp;
   readonly signal?: AbortSignal;
@@ -44,7 +53,11 @@ async function ask(
   mapping: DynamicMapping,
   options: DynamicMappingOptions,
 ): Promise<Map<string, Attributes>> {
-  const client = await open(mapping, options.env);
+  if (!URL.canParse(mapping.endpoint)) {
+    options.onWarning(`${mapping.endpoint} is no valid address; it is not asked.`);
+    return new Map();
+  }
+  const client = await open(mapping, options);
   try {
     return await askForAll(client, pruned, mapping, options);
   } finally {
@@ -92,11 +105,15 @@ async function askForAll(
   );
 }
 
-async function open(mapping: DynamicMapping, env: NodeJS.ProcessEnv): Promise<HttpClient> {
+async function open(mapping: DynamicMapping, { env, variable }: DynamicMappingOptions): Promise<HttpClient> {
   // Loaded only when asked: most stacks have no dynamic mapping.
   const { HttpClient } = await import('@stackwright/http');
   const milliseconds = mapping.timeout * 1000;
-  const headers = Object.entries(mapping.header).map(([key, value]) => [key, expand(value, env)]);
+  const endpoint = { url: new URL(mapping.endpoint), verified: mapping.verifySsl };
+  const headers = Object.entries(mapping.header).map(([key, value]) => [
+    key,
+    expand(value, (name) => variable(name, endpoint)),
+  ]);
   return new HttpClient({
     env,
     limits: { answer: milliseconds, total: milliseconds },
@@ -143,8 +160,8 @@ function filtered(config: Record<string, unknown>, mapping: DynamicMapping): Rec
   );
 }
 
-function expand(text: string, env: NodeJS.ProcessEnv): string {
-  return text.replace(/\$(?:\{(\w+)\}|(\w+))/g, (whole, braced, bare) => env[braced ?? bare] ?? whole);
+function expand(text: string, variable: (name: string) => string | undefined): string {
+  return text.replace(/\$(?:\{(\w+)\}|(\w+))/g, (whole, braced, bare) => variable(braced ?? bare) ?? whole);
 }
 
 function reason(error: unknown): string {

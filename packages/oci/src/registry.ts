@@ -1,5 +1,5 @@
 import { pipeline, Readable } from 'node:stream';
-import { type HttpAnswer, type HttpStream, resumed } from '@stackwright/http';
+import { type HttpAnswer, type HttpStream, isLoopback, resumed } from '@stackwright/http';
 import { type Descriptor, type Digest, manifestTypes, mediaTypes } from './descriptor.js';
 import { CheckedStream, digestOf } from './digest.js';
 import { OciError } from './error.js';
@@ -26,9 +26,8 @@ export class RegistryRepository implements ImageSource {
     readonly repository: string,
     options: RegistryOptions = {},
   ) {
-    const local = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$/.test(registry);
     const host = registry === 'docker.io' ? 'registry-1.docker.io' : registry;
-    const base = `${(options.http ?? local) ? 'http' : 'https'}://${host}`;
+    const base = `${(options.http ?? isLoopback(registry)) ? 'http' : 'https'}://${host}`;
     this.name = `${registry}/${repository}`;
     this.#transport = new Transport(registry, repository, base, options);
   }

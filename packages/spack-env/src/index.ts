@@ -3,7 +3,7 @@ export { editManifest, loadEnvironment, readEnvironment, upgradeManifest } from 
 export type { HostArchitecture } from './config/host.js';
 export { hostArchitecture } from './config/host.js';
 export type { Mirror, MirrorConnection } from './config/mirror.js';
-export { connectionOptions, isRegistryUrl } from './config/mirror.js';
+export { isRegistryUrl } from './config/mirror.js';
 export { nearest } from './config/nearest.js';
 export type { ConfigEntry, ConfigNode, ListNode, MapNode, MergeMode, ScalarNode } from './config/node.js';
 export { nodeAt, plainValue, textOf } from './config/node.js';
@@ -26,6 +26,7 @@ export { readNode } from './lock/node.js';
 export type { LockProof } from './lock/proof.js';
 export { changedNodes, proveLock, unprovenNote } from './lock/proof.js';
 export { reachable, topological } from './lock/walk.js';
+export { largestLock, readPlainFile } from './plain-file.js';
 export { concreteSpec } from './spec/concrete.js';
 export type { FormatOptions } from './spec/format.js';
 export { format, formatSpec } from './spec/format.js';

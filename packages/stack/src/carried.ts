@@ -1,9 +1,11 @@
-import { copyFile, cp, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { copyFile, cp, mkdir, readdir, realpath, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, extname, join, relative, resolve, sep } from 'node:path';
 import { type ManifestPath, pathsOf, withPaths } from '@stackwright/job-graph';
-import { readStackSettings, resolvePath, type VariableFacts } from '@stackwright/spack-env';
+import { readPlainFile, readStackSettings, resolvePath, type VariableFacts } from '@stackwright/spack-env';
 import { stringify } from 'yaml';
 import type { Caller } from './caller.js';
+import { isPullRequest } from './credentials.js';
+import { StackError } from './error.js';
 import type { Stack } from './stack.js';
 
 /**
@@ -14,7 +16,12 @@ import type { Stack } from './stack.js';
  */
 export async function writeCarriedStack(caller: Caller, stack: Stack, to: string): Promise<void> {
   const { variables } = await stack.environment();
-  const carrier = new Carrier(stack.folder, to, variables);
+  const carrier = new Carrier(
+    stack.folder,
+    to,
+    variables,
+    isPullRequest(caller.env) ? caller.env.CI_PROJECT_DIR || stack.folder : undefined,
+  );
   const manifest = join(stack.folder, 'spack.yaml');
   await carrier.configuration(manifest, join(to, 'spack.yaml'));
   await copyFile(join(stack.folder, 'spack.lock'), join(to, 'spack.lock'));
@@ -26,6 +33,7 @@ export async function writeCarriedStack(caller: Caller, stack: Stack, to: string
   const keys: string[] = [];
   for (const file of trust) {
     const source = resolve(stack.folder, file);
+    await carrier.refuseOutside(source);
     const target = carrier.place(source);
     await mkdir(dirname(target), { recursive: true });
     await copyFile(source, target);
@@ -48,7 +56,27 @@ class Carrier {
     private readonly from: string,
     private readonly to: string,
     private readonly variables: VariableFacts,
+    private readonly checkout: string | undefined,
   ) {}
+
+  /**
+   * In a pull request, whoever wrote the stack must not have any file of this machine published.
+   * @throws StackError for what is outside of the checkout
+   */
+  async refuseOutside(source: string): Promise<void> {
+    if (this.checkout === undefined) return;
+    const [path, checkout] = await Promise.all(
+      [source, this.checkout].map((one) => realpath(one).catch(() => one)),
+    );
+    if (path === checkout || isInside(path as string, checkout as string)) return;
+    throw new StackError(
+      'bad-value',
+      `${source} is outside of the checkout, and is not published for a pull request.`,
+      {
+        hint: 'Move it into the repository, or generate this pipeline on a branch.',
+      },
+    );
+  }
 
   /** Where a file or folder goes. */
   place(source: string): string {
@@ -65,7 +93,8 @@ class Carrier {
   async configuration(source: string, target: string): Promise<void> {
     if (this.#done.has(target)) return;
     this.#done.add(target);
-    const text = await readFile(source, 'utf8');
+    await this.refuseOutside(source);
+    const text = await readPlainFile(source);
     const moved = new Map<string, string>();
     for (const one of pathsOf(text, source)) {
       const path = await this.#carry(one, source, target);
@@ -90,6 +119,7 @@ class Carrier {
     }
     const found = await stat(source).catch(() => undefined);
     if (!found) return undefined;
+    await this.refuseOutside(source);
     const target = this.place(source);
     if (section === 'include_concrete') await this.#environment(source, target);
     else if (!found.isDirectory()) await this.#file(source, target);

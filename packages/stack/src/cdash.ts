@@ -4,6 +4,7 @@ import { gzipSync } from 'node:zlib';
 import { CdashClient, type PackageReport, readBuildLog } from '@stackwright/cdash';
 import { buildStamp, cdashBuildName, compilerOf, type JobGraph } from '@stackwright/job-graph';
 import type { Caller } from './caller.js';
+import { credential } from './credentials.js';
 import { StackError } from './error.js';
 import type { BuildRecord } from './record.js';
 import { secretsOf, withoutSecrets } from './secrets.js';
@@ -23,6 +24,8 @@ export interface CdashTarget {
   readonly project: string;
   readonly site: string;
   readonly group: string;
+  /** Who named the address. */
+  readonly namedBy: 'stack' | 'user';
 }
 
 /**
@@ -48,12 +51,17 @@ export function cdashTarget(
   }
   const runner = env.CI_RUNNER_DESCRIPTION;
   const site = options.site ?? `${text('site') ?? hostname()}${runner ? ` (${runner})` : ''}`;
-  return { url, project, site, group };
+  return { url, project, site, group, namedBy: options.cdash === undefined ? 'stack' : 'user' };
 }
 
-export function cdashClient({ env }: Pick<Caller, 'env'>, target: CdashTarget): CdashClient {
-  const token = env.CDASH_AUTH_TOKEN || env.SPACK_CDASH_AUTH_TOKEN;
-  return new CdashClient({ url: target.url, ...(token ? { token } : {}) });
+/** @throws StackError `credential` where CDash may not have the token */
+export function cdashClient(
+  { env }: Pick<Caller, 'env'>,
+  { url, namedBy }: Pick<CdashTarget, 'url' | 'namedBy'>,
+): CdashClient {
+  if (!URL.canParse(url)) return new CdashClient({ url });
+  const name = env.CDASH_AUTH_TOKEN ? 'CDASH_AUTH_TOKEN' : 'SPACK_CDASH_AUTH_TOKEN';
+  return new CdashClient({ url, token: credential(env, name, { url: new URL(url), as: 'header', namedBy }) });
 }
 
 /**

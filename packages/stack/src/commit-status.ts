@@ -1,5 +1,6 @@
 import { HttpClient, HttpError } from '@stackwright/http';
 import type { Caller } from './caller.js';
+import { credential } from './credentials.js';
 import { StackError } from './error.js';
 
 /** A status on a commit, as GitHub and GitLab show it. */
@@ -17,7 +18,8 @@ export interface CommitTarget {
   readonly forge: 'GitHub' | 'GitLab';
   readonly url: string;
   readonly commit: string;
-  readonly token: string;
+  /** Name of the variable with the token. */
+  readonly tokenVariable: 'GITHUB_TOKEN' | 'GITLAB_TOKEN';
 }
 
 /**
@@ -32,7 +34,7 @@ export function commitTarget(env: NodeJS.ProcessEnv): CommitTarget | undefined {
       forge: 'GitHub',
       url: `${api}/repos/${env.GITHUB_REPOSITORY}/statuses/${env.GITHUB_SHA}`,
       commit: env.GITHUB_SHA,
-      token: env.GITHUB_TOKEN,
+      tokenVariable: 'GITHUB_TOKEN',
     };
   }
   if (env.CI_API_V4_URL && env.CI_PROJECT_ID && env.CI_COMMIT_SHA && env.GITLAB_TOKEN) {
@@ -40,7 +42,7 @@ export function commitTarget(env: NodeJS.ProcessEnv): CommitTarget | undefined {
       forge: 'GitLab',
       url: `${env.CI_API_V4_URL}/projects/${env.CI_PROJECT_ID}/statuses/${env.CI_COMMIT_SHA}`,
       commit: env.CI_COMMIT_SHA,
-      token: env.GITLAB_TOKEN,
+      tokenVariable: 'GITLAB_TOKEN',
     };
   }
   return undefined;
@@ -52,14 +54,19 @@ export async function setCommitStatus(
   target: CommitTarget,
   { state, context, description, link }: CommitStatus,
 ): Promise<void> {
+  const token = credential(env, target.tokenVariable, {
+    url: new URL(target.url),
+    as: 'header',
+    namedBy: 'user',
+  });
   const [headers, body] =
     target.forge === 'GitHub'
       ? [
-          { authorization: `Bearer ${target.token}`, accept: 'application/vnd.github+json' },
+          { authorization: `Bearer ${token}`, accept: 'application/vnd.github+json' },
           { state, context, description: cut(description, 140), target_url: link },
         ]
       : [
-          { 'private-token': target.token },
+          { 'private-token': token },
           {
             state: state === 'failure' ? 'failed' : state,
             name: context,

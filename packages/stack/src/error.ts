@@ -14,6 +14,8 @@ export type StackErrorCode =
   | 'no-trusted-key'
   /** Something has to be signed and there is no key. */
   | 'no-signing-key'
+  /** A variable may not be sent to a server. */
+  | 'credential'
   /** A file of keys may not be used as it is. */
   | 'key-file'
   /** A name, hash or option that stands for nothing, or for too much. */
@@ -58,6 +60,7 @@ const kinds: Readonly<Record<StackErrorCode, ErrorKind>> = {
   'registry-unsigned': 'input',
   'no-trusted-key': 'input',
   'no-signing-key': 'missing',
+  credential: 'input',
   'key-file': 'input',
   'no-such-package': 'input',
   'bad-value': 'input',

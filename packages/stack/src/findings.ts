@@ -1,16 +1,18 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   changedNodes,
   type Environment,
   type Finding,
   type LoadOptions,
+  largestLock,
   loadEnvironment,
   parseLock,
+  readPlainFile,
   SpackEnvError,
   unprovenNote,
 } from '@stackwright/spack-env';
 import { includeFetcher } from './includes.js';
+import { withheldFrom } from './secrets.js';
 import { stalenessOf } from './stale/staleness.js';
 
 /**
@@ -22,7 +24,11 @@ import { stalenessOf } from './stale/staleness.js';
 export async function findingsOf(path: string, options: LoadOptions): Promise<readonly Finding[]> {
   try {
     const env = options.env ?? process.env;
-    const environment = await loadEnvironment(path, { fetch: includeFetcher(env, 'cached'), ...options });
+    const environment = await loadEnvironment(path, {
+      fetch: includeFetcher(env, 'cached'),
+      withheld: withheldFrom(env),
+      ...options,
+    });
     return [...environment.findings, ...(await lockFindings(environment, env))];
   } catch (error) {
     if (error instanceof SpackEnvError) return error.findings;
@@ -33,7 +39,7 @@ export async function findingsOf(path: string, options: LoadOptions): Promise<re
 /** A lock is not needed, but one that is there must be whole, as Spack wrote it, and of this manifest. */
 async function lockFindings(environment: Environment, env: NodeJS.ProcessEnv): Promise<readonly Finding[]> {
   const file = join(environment.folder, 'spack.lock');
-  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+  const text = await readPlainFile(file, largestLock).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined;
     throw error;
   });

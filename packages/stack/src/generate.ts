@@ -18,6 +18,7 @@ import { writeCarriedStack } from './carried.js';
 import { StackError } from './error.js';
 import { chooseMirrors, StackMirrors } from './mirrors.js';
 import { copiesPath, planPipeline, writeFiles, writeJobEnvironment } from './pipeline.js';
+import { childEnvironment } from './secrets.js';
 import type { Stack } from './stack.js';
 import { tellStale } from './stale/staleness.js';
 import { stackTrust } from './trust.js';
@@ -114,7 +115,10 @@ async function sendDownstream(
       message: `Pipeline of ${stack.name}${env.CI_COMMIT_SHA ? ` at ${env.CI_COMMIT_SHA}` : ''}`,
       files: new Map([['.gitlab-ci.yml', pipeline.text]]),
       folders: new Map([[artifactPaths(settings).environment, staging]]),
-      env,
+      env: childEnvironment(
+        env,
+        Object.keys(env).filter((name) => name.startsWith('GIT_')),
+      ),
       signal,
     });
     return { branch, commit };

@@ -6,6 +6,8 @@ import type { GitSource, Position, RemoteFetcher } from '@stackwright/spack-env'
 import { execa } from 'execa';
 import { cacheFolder } from './cache-folder.js';
 import { StackError } from './error.js';
+import { once } from './once.js';
+import { privateFolder } from './private-folder.js';
 import { childEnvironment, withoutSecrets } from './secrets.js';
 
 /**
@@ -28,8 +30,10 @@ const commitHash = /^[0-9a-f]{40}(?:[0-9a-f]{24})?$/;
  */
 export function includeFetcher(env: NodeJS.ProcessEnv, rule: IncludeRule): RemoteFetcher {
   const cache = join(cacheFolder(env), 'include');
+  const closed = once(() => closeCache(cache));
   return {
     url: async ({ url, sha256, at }, signal) => {
+      await closed();
       const file = join(cache, 'sha256', sha256);
       const kept = await readFile(file).catch(ifMissing);
       // A file that was harmed in the cache is got again.
@@ -40,6 +44,7 @@ export function includeFetcher(env: NodeJS.ProcessEnv, rule: IncludeRule): Remot
       return bytes;
     },
     git: async (source, signal) => {
+      await closed();
       const commit = await commitOf(source, cache, env, rule, signal);
       const name = `The included repository ${maskGit(source.url)} at ${refOf(source)}`;
       if (commit === undefined) return leaveOut(rule, source.at, name);
@@ -50,6 +55,13 @@ export function includeFetcher(env: NodeJS.ProcessEnv, rule: IncludeRule): Remot
       return folder;
     },
   };
+}
+
+/** What others may have put into the cache is thrown away: a repository there is believed without a look at the network. */
+async function closeCache(cache: string): Promise<void> {
+  if (!(await privateFolder(cache))) return;
+  await rm(cache, { recursive: true, force: true });
+  await privateFolder(cache);
 }
 
 /** @throws StackError when the caller said that nothing may be fetched */

@@ -2,13 +2,9 @@ import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { Mirror } from '@stackwright/buildcache';
-import {
-  connectionOptions,
-  type Environment,
-  isRegistryUrl,
-  type MirrorConnection,
-} from '@stackwright/spack-env';
+import { type Environment, isRegistryUrl, type MirrorConnection } from '@stackwright/spack-env';
 import type { Caller } from './caller.js';
+import { connectionOptions } from './credentials.js';
 import { StackError } from './error.js';
 import type { Stack } from './stack.js';
 import { policyFor, type StackTrust } from './trust.js';
@@ -159,7 +155,7 @@ export class StackMirrors {
     // Loaded late: a stack whose mirror is still to be made does not wait for it.
     const { openMirror } = await import('@stackwright/buildcache');
     return openMirror(place.fetch, {
-      ...connectionOptions(place.connection?.fetch, env),
+      ...connectionOptions(env, place.connection?.fetch),
       policy: await policyFor(place, this.trust),
       view: place.connection?.fetch.view,
       signal,

@@ -1,4 +1,4 @@
-import { copyFile, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, stat, writeFile } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
 import {
   artifactPaths,
@@ -20,12 +20,14 @@ import {
   upToDate,
 } from '@stackwright/job-graph';
 import { chooseSpack } from '@stackwright/spack';
-import { type Lock, readStackSettings } from '@stackwright/spack-env';
+import { type Lock, readPlainFile, readStackSettings } from '@stackwright/spack-env';
 import { stringify } from 'yaml';
 import { affectedJobs } from './affected.js';
 import type { Caller } from './caller.js';
+import { credential } from './credentials.js';
+import { StackError } from './error.js';
 import { binaryMirrors, requireDestination, type StackMirrors } from './mirrors.js';
-import { withoutSecrets } from './secrets.js';
+import { withheldFrom, withoutSecrets } from './secrets.js';
 import type { Stack } from './stack.js';
 import { locate, type Survey, survey } from './survey.js';
 import { version } from './version.js';
@@ -53,6 +55,7 @@ export async function planPipeline(
   const environment = await stack.environment();
   const [lock, full] = [await stack.lock(), await stack.graph()];
   const settings = withoutParent(readSettings(env, flags, cwd), env);
+  refuseForwarded(env, settings);
   const ci = stackCi(environment);
   const destination = requireDestination(environment);
   const nodes = [...full.jobs.values()].map((job) => job.node);
@@ -65,6 +68,8 @@ export async function planPipeline(
   const pruned = prune(full, pruners);
   const dynamic = await askDynamicMappings(pruned, ci, {
     env,
+    variable: (name, { url, verified }) =>
+      credential(env, name, { url, as: 'header', namedBy: 'stack', unverified: !verified }),
     skip: settings.skipDynamicMapping,
     signal,
     onWarning: (text) => caller.note(`Warning: ${text}`),
@@ -103,6 +108,15 @@ export async function jobSetup({ env, signal, note }: Caller, { spack }: Lock): 
   };
 }
 
+/** What is handed on stands in the pipeline's file, which is an artifact. @throws StackError for a secret */
+function refuseForwarded(env: NodeJS.ProcessEnv, { forwarded }: Settings): void {
+  const secret = Object.keys(forwarded).find(withheldFrom(env));
+  if (secret === undefined) return;
+  throw new StackError('bad-value', `${secret} holds a secret and is not written into the pipeline.`, {
+    hint: "Set it as a masked variable in the project's settings: jobs get it from there.",
+  });
+}
+
 /** In a pipeline of another repository nobody can need the job that generates. */
 function withoutParent(settings: Settings, env: NodeJS.ProcessEnv): Settings {
   return env.DOWNSTREAM_CI_REPO === undefined ? settings : { ...settings, generateJob: undefined };
@@ -117,7 +131,7 @@ export async function writeFiles(files: readonly PipelineFile[], { projectFolder
 export async function writeJobEnvironment(stack: Stack, settings: Settings): Promise<void> {
   const { folder } = stack;
   const final = resolve(settings.projectFolder, artifactPaths(settings).environment);
-  const manifest = await readFile(join(folder, 'spack.yaml'), 'utf8');
+  const manifest = await readPlainFile(join(folder, 'spack.yaml'));
   await write(join(final, 'spack.yaml'), relocateManifest(manifest, folder, final));
   await copyFile(join(folder, 'spack.lock'), join(final, 'spack.lock'));
   const { trust, image } = await readStackSettings(folder);

@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { childEnvironment, isSecretName, referredVariables, secretsOf, withoutSecrets } from './secrets.js';
+import {
+  childEnvironment,
+  isSecretName,
+  referredVariables,
+  secretsOf,
+  withheldFrom,
+  withoutSecrets,
+} from './secrets.js';
 
 describe('secrets', () => {
   const env = {
@@ -36,6 +43,47 @@ describe('secrets', () => {
     expect(withoutSecrets('key c2VjcmV0 at https://me:pass@host/x', secretsOf(env))).toBe(
       'key *** at https://me:***@host/x',
     );
+  });
+
+  it.each([
+    ['s3://me:pass@bucket/x', 's3://me:***@bucket/x'],
+    ['oci://me:pass@host:5000/r', 'oci://me:***@host:5000/r'],
+    ['https://ghp_token@host/x.git', 'https://***@host/x.git'],
+    ['ssh://git@host/x.git', 'ssh://git@host/x.git'],
+    ['hello@1.0/abcdef at file.yaml:3:7', 'hello@1.0/abcdef at file.yaml:3:7'],
+  ])('are taken out of addresses: %s', (text, clean) => expect(withoutSecrets(text, [])).toBe(clean));
+
+  it.each([
+    ['-----BEGIN PGP PRIVATE KEY BLOCK-----\nx', true],
+    [Buffer.from('-----BEGIN PGP PUBLIC KEY BLOCK-----').toString('base64'), true],
+    ['ghp_0123456789abcdefghijklmnopqrstuvwxyz', true],
+    ['glpat-0123456789abcdefghij', true],
+    ['eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.sig', true],
+    ['/opt/software', false],
+    ['https://github.com/spack/spack', false],
+    ['-----BEGIN PGP PUBLIC KEY BLOCK-----\nx', false],
+  ])('are known by their form: %s', (value, secret) => {
+    expect(secretsOf({ HOUSE_OF_CARDS: value })).toHaveLength(secret ? 1 : 0);
+    expect(withheldFrom({ HOUSE_OF_CARDS: value })('HOUSE_OF_CARDS')).toBe(secret);
+    expect(childEnvironment({ HOUSE_OF_CARDS: value }, ['HOUSE_OF_CARDS'])).toEqual(
+      secret ? {} : { HOUSE_OF_CARDS: value },
+    );
+  });
+
+  it('are in a variable that holds the value of another', () => {
+    const withheld = withheldFrom({
+      MY_TOKEN: 'abcdef',
+      COPY: 'x=abcdef',
+      PROXY: 'http://a:b@h',
+      OTHER: 'abc',
+    });
+    expect(['MY_TOKEN', 'COPY', 'PROXY', 'OTHER', 'UNSET'].map(withheld)).toEqual([
+      true,
+      true,
+      true,
+      false,
+      false,
+    ]);
   });
 
   it('are taken out whole where one is the start of another', () => {

@@ -6,24 +6,45 @@ const secretEnd = /(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|JWT
 /** Public by their nature although their names look secret. */
 const harmless = /^(?:AWS_ACCESS_KEY_ID|SSH_AUTH_SOCK)$/;
 
+/** Secrets of known forms: private keys, as text or in base64, tokens of GitHub, GitLab and Slack, and JSON web tokens. */
+const secretForm =
+  /-----BEGIN [A-Z ]*PRIVATE KEY|^LS0tLS1CRUdJTi|\b(?:gh[opsru]_|github_pat_|gl[a-z]{2,5}-|xox[abeprs]-)[\w-]{16}|\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\./;
+/** A URL with a password in it. */
+const urlPassword = /(\b[a-z][a-z0-9+.-]*:\/\/[^\s/:@]*):[^\s/@]+@/gi;
+/** A web address with a user alone, who is then a token. */
+const urlUser = /(\bhttps?:\/\/)[^\s/:@]+@/gi;
+/** Bytes of the shortest text that is taken for a secret: a shorter one would hit plain words. */
+const shortest = 6;
+
 /** Whether a variable's name says that its value is a secret. */
 export function isSecretName(name: string): boolean {
   return (secretWord.test(name) || secretEnd.test(name)) && !harmless.test(name);
 }
 
-/**
- * The values of environment variables that hold secrets, by their names, the longest first. Short ones are left out: they
- * would hit plain words.
- */
+/** The values of environment variables that hold secrets, by name or by form, the longest first. Short ones are left out. */
 export function secretsOf(env: NodeJS.ProcessEnv): string[] {
   return Object.entries(env)
-    .flatMap(([name, value]) => (value && value.length >= 6 && isSecretName(name) ? [value] : []))
+    .flatMap(([name, value]) =>
+      value && value.length >= shortest && (isSecretName(name) || secretForm.test(value)) ? [value] : [],
+    )
     .sort((a, b) => b.length - a.length);
+}
+
+/**
+ * The one rule for which variables no path, URL or condition of a stack may use: those that are secret by name, by the
+ * form of their value, or because their value holds that of another secret or a password.
+ */
+export function withheldFrom(env: NodeJS.ProcessEnv): (name: string) => boolean {
+  const secrets = secretsOf(env);
+  return (name) => {
+    const value = env[name] ?? '';
+    return isSecretName(name) || withoutSecrets(value, secrets) !== value;
+  };
 }
 
 /** `text` with every secret, and the password of every URL, replaced by `***`. */
 export function withoutSecrets(text: string, secrets: readonly string[]): string {
-  let clean = text.replace(/(\b[a-z][a-z0-9+.-]*:\/\/[^\s/:@]*):[^\s/@]+@/gi, '$1:***@');
+  let clean = text.replace(urlPassword, '$1:***@').replace(urlUser, '$1***@');
   for (const secret of secrets) clean = clean.replaceAll(secret, '***');
   return clean;
 }
@@ -44,13 +65,17 @@ const needed = [
 
 /**
  * The environment of a child process: what children are known to need and nothing that is a secret.
- * @param keep names of further variables that this child gets, secret or not
+ * @param keep names of further variables that this child gets, also where the name says that they are secret
  */
 export function childEnvironment(env: NodeJS.ProcessEnv, keep: readonly string[] = []): NodeJS.ProcessEnv {
+  const secrets = new Set(secretsOf(env));
   return Object.fromEntries(
-    Object.entries(env).filter(
-      ([name]) => keep.includes(name) || (!isSecretName(name) && needed.some((names) => names.test(name))),
-    ),
+    Object.entries(env).filter(([name, value]) => {
+      if (isSecretName(name)) return keep.includes(name);
+      // A secret under a harmless name was not meant to be kept.
+      if (secrets.has(value ?? '')) return false;
+      return keep.includes(name) || needed.some((names) => names.test(name));
+    }),
   );
 }
 

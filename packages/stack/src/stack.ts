@@ -1,4 +1,4 @@
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { graphOf, type JobGraph } from '@stackwright/job-graph';
 import {
@@ -7,9 +7,11 @@ import {
   formatFinding,
   type LoadOptions,
   type Lock,
+  largestLock,
   loadEnvironment,
   parseLock,
   proveLock,
+  readPlainFile,
   readStackSettings,
   SpackEnvError,
   type StackSettings,
@@ -18,6 +20,7 @@ import type { Caller } from './caller.js';
 import { StackError } from './error.js';
 import { type IncludeRule, includeFetcher } from './includes.js';
 import { once } from './once.js';
+import { withheldFrom } from './secrets.js';
 
 /** A stack's folder. What is in it is read when it is asked for, and once. */
 export interface Stack {
@@ -102,7 +105,7 @@ export async function hasLock(folder: string): Promise<boolean> {
  */
 export async function readLock(folder: string): Promise<Lock> {
   const file = join(folder, 'spack.lock');
-  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+  const text = await readPlainFile(file, largestLock).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT') throw error;
     throw new StackError('not-concretized', `${file}: no such file: the stack is not concretized.`, {
       hint: `Run: stackwright concretize ${folder}`,
@@ -118,7 +121,7 @@ export async function readLock(folder: string): Promise<Lock> {
  */
 export async function refuseChanged(stack: Stack): Promise<void> {
   const file = join(stack.folder, 'spack.lock');
-  const changed = changedNodes(await stack.wholeLock(), file, await readFile(file, 'utf8'));
+  const changed = changedNodes(await stack.wholeLock(), file, await readPlainFile(file, largestLock));
   if (changed.length > 0) throw new SpackEnvError(changed);
 }
 
@@ -138,7 +141,13 @@ async function readEnvironment(
   { includes = 'fetch', ...options }: OpenOptions,
 ): Promise<Environment> {
   const fetch = includeFetcher(env, includes);
-  const environment = await loadEnvironment(folder, { ...options, fetch, env, signal });
+  const environment = await loadEnvironment(folder, {
+    ...options,
+    fetch,
+    env,
+    withheld: withheldFrom(env),
+    signal,
+  });
   const errors = environment.findings.filter(({ severity }) => severity === 'error');
   if (errors.length > 0) throw new SpackEnvError(errors);
   for (const finding of environment.findings) {

@@ -1,6 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { MirrorReader, SignaturePolicy, Signer } from '@stackwright/buildcache';
+import { readPlainFile } from '@stackwright/spack-env';
 import type { Caller } from './caller.js';
 import { StackError } from './error.js';
 import type { MirrorPlace } from './mirrors.js';
@@ -90,7 +90,7 @@ export async function mirrorPolicy(
   const { trustOf } = await import('@stackwright/buildcache');
   const trust = await trustOf({
     keys: await Promise.all(
-      options.trust.map(async (file) => ({ text: await readFile(resolve(cwd, file), 'utf8'), from: file })),
+      options.trust.map(async (file) => ({ text: await readPlainFile(resolve(cwd, file)), from: file })),
     ),
     published: options.trustPublished ? published : undefined,
     fingerprints: options.trustKey,

@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
 import type { Caller } from './caller.js';
+import { privateFolder } from './private-folder.js';
 import type { Stack } from './stack.js';
 
 /** The files of a run, all below one folder that can be deleted at any time. */
@@ -35,7 +36,9 @@ export interface WorkFolder {
 /** Opens the folder of a stack's runs: `--work`, or `.stackwright/NAME` where the command was called. */
 export async function openWork({ cwd }: Caller, stack: Stack, option?: string): Promise<WorkFolder> {
   const root = resolve(cwd, option ?? join('.stackwright', stack.name));
-  await mkdir(root, { recursive: true });
+  // A folder that the user works in stays as it is.
+  if (isAbove(root, cwd) || isAbove(root, stack.folder)) await mkdir(root, { recursive: true });
+  else await privateFolder(root);
   return {
     root,
     mirror: join(root, 'mirror'),
@@ -56,4 +59,8 @@ export async function openWork({ cwd }: Caller, stack: Stack, option?: string): 
       return short.startsWith('..') ? path : short || '.';
     },
   };
+}
+
+function isAbove(folder: string, path: string): boolean {
+  return !relative(folder, path).startsWith('..');
 }

@@ -3,12 +3,14 @@ import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
 import { print, printJson } from '../context.js';
 import { RunnerError } from '../exit.js';
+import { type AllowOptions, allowOption, withAllowed } from '../options.js';
 
 const marks = { ok: '✓', warning: '!', problem: '✗' } as const;
 
 export const define: Define = (command, context) => {
   command
     .argument('[stack]', 'folder with spack.yaml; without it only this machine is checked')
+    .addOption(allowOption())
     .option('--json', 'print {"findings":[{"what","state","message","fix"}]}')
     .addHelpText(
       'after',
@@ -16,8 +18,8 @@ export const define: Define = (command, context) => {
 ✓ is fine, ! matters to some users, ✗ makes the stack's own work fail: then the
 exit code is 1. Nothing is changed anywhere.`,
     )
-    .action(async (argument: string | undefined, options: { json?: boolean }) => {
-      const caller = callerOf(context, { quiet: options.json });
+    .action(async (argument: string | undefined, options: AllowOptions & { json?: boolean }) => {
+      const caller = callerOf(withAllowed(context, options), { quiet: options.json });
       const [machine, own] = await Promise.all([
         checkMachine(caller),
         argument === undefined ? [] : checkStack(caller, argument),

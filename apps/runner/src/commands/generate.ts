@@ -4,10 +4,18 @@ import { Option } from 'commander';
 import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
 import { type Context, note, printJson } from '../context.js';
-import { collect, groupOption, includeRule, offlineOption } from '../options.js';
+import {
+  type AllowOptions,
+  allowOption,
+  collect,
+  groupOption,
+  includeRule,
+  offlineOption,
+  withAllowed,
+} from '../options.js';
 import { loadOptions, type SpackOptions, spackOptions, withSpack } from '../stack-options.js';
 
-interface Options extends Omit<Flags, 'forwardVariables'>, SpackOptions {
+interface Options extends Omit<Flags, 'forwardVariables'>, SpackOptions, AllowOptions {
   readonly platform?: string;
   readonly os?: string;
   readonly target?: string;
@@ -25,6 +33,7 @@ export const define: Define = (command, context) => {
     .addOption(new Option('--target <engine>', 'the engine to write for').choices(Object.keys(engines)))
     .option('--output-file <file>', 'where the pipeline goes (default for GitLab: .gitlab-ci.yml)')
     .addOption(offlineOption())
+    .addOption(allowOption())
     .option('--stale', 'go on although spack.lock lacks roots of spack.yaml, or has others')
     .addOption(groupOption('jobs for this group and what it needs only'))
     .option('--prune-dag', 'no jobs for specs that are up to date on a mirror (default)')
@@ -39,7 +48,9 @@ export const define: Define = (command, context) => {
     .option('--platform <name>', 'read the stack as on this platform (linux, darwin, windows)')
     .option('--os <name>', 'read the stack as on this operating system (debian12, rhel9)')
     .option('--json', 'print what was written as JSON')
-    .action((stack: string, options: Options) => run(withSpack(context, options), stack, options));
+    .action((stack: string, options: Options) =>
+      run(withAllowed(withSpack(context, options), options), stack, options),
+    );
   // Accepted so that command lines written for Spack work: the lock is concrete already.
   for (const flag of [
     '-f, --force',

@@ -17,9 +17,17 @@ import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
 import { type Context, note, print, printJson } from '../context.js';
 import { RunnerError } from '../exit.js';
-import { collect, groupOption, includeRule, offlineOption } from '../options.js';
+import {
+  type AllowOptions,
+  allowOption,
+  collect,
+  groupOption,
+  includeRule,
+  offlineOption,
+  withAllowed,
+} from '../options.js';
 
-interface BuildOptions {
+interface BuildOptions extends AllowOptions {
   readonly mirror?: string;
   readonly base?: string;
   readonly kind?: 'software' | 'mirror';
@@ -77,6 +85,7 @@ function shared(command: ReturnType<Parameters<Define>[0]['command']>) {
     )
     .addOption(groupOption('hold the roots of this group').default([], 'those that no other group needs'))
     .addOption(offlineOption())
+    .addOption(allowOption())
     .option('--base <image>', 'image to build on: scratch, oci:FOLDER[:TAG], or a reference')
     .addOption(
       new Option(
@@ -97,7 +106,7 @@ function shared(command: ReturnType<Parameters<Define>[0]['command']>) {
 }
 
 async function run(context: Context, argument: string, options: BuildOptions): Promise<void> {
-  const caller = callerOf(context, { quiet: options.json });
+  const caller = callerOf(withAllowed(context, options), { quiet: options.json });
   const { progress } = caller;
   const stack = inGroups(
     await openStack(caller, argument, { includes: includeRule(options) }),

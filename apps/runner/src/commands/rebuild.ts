@@ -2,13 +2,22 @@ import { inGroups, jobFolder, openStack, type RebuildOptions, rebuild } from '@s
 import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
 import { print, printJson } from '../context.js';
-import { collect, groupOption, includeRule, offlineOption } from '../options.js';
+import {
+  type AllowOptions,
+  allowOption,
+  collect,
+  groupOption,
+  includeRule,
+  offlineOption,
+  withAllowed,
+} from '../options.js';
 import { type SpackOptions, spackOptions, withSpack } from '../stack-options.js';
 
 export const define: Define = (command, context) => {
   spackOptions(command)
     .argument('[stack]', 'folder with spack.yaml and spack.lock (in CI: $SPACK_CONCRETE_ENV_DIR)')
     .addOption(offlineOption())
+    .addOption(allowOption())
     .addOption(groupOption('look for the package in this group and what it needs only'))
     .option('--hash <hash>', 'the package to build (in CI: $SPACK_JOB_SPEC_DAG_HASH)')
     .option('--mirror <url>', "build cache to read from and write to (default: the stack's own mirror)")
@@ -22,9 +31,11 @@ export const define: Define = (command, context) => {
     .action(
       async (
         argument: string | undefined,
-        options: RebuildOptions & SpackOptions & { json?: boolean; group: string[]; offline?: boolean },
+        options: RebuildOptions &
+          SpackOptions &
+          AllowOptions & { json?: boolean; group: string[]; offline?: boolean },
       ) => {
-        const caller = callerOf(withSpack(context, options), { quiet: options.json });
+        const caller = callerOf(withAllowed(withSpack(context, options), options), { quiet: options.json });
         const opened = await openStack(caller, argument ?? (await jobFolder(caller)), {
           includes: includeRule(options),
         });

@@ -2,6 +2,7 @@ import { openStack, type ReportOptions, reportStack } from '@stackwright/stack';
 import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
 import { print, printJson } from '../context.js';
+import { type AllowOptions, allowOption, withAllowed } from '../options.js';
 
 export const define: Define = (command, context) => {
   command
@@ -14,6 +15,7 @@ export const define: Define = (command, context) => {
     .option('--no-status', 'put no status on the commit')
     .option('--link <url>', 'page that the commit status leads to (default in CI: the pipeline)')
     .option('--work <folder>', 'folder in which the run left its files (default: .stackwright/STACK)')
+    .addOption(allowOption())
     .option('--json', 'print {"builds": [{"hash","name","version","outcome","seconds","link"}]}')
     .addHelpText(
       'after',
@@ -21,8 +23,8 @@ export const define: Define = (command, context) => {
 CDASH_AUTH_TOKEN (or SPACK_CDASH_AUTH_TOKEN) is the token for CDash. The commit
 is that of the CI job; GITHUB_TOKEN, or GITLAB_TOKEN, allows the status.`,
     )
-    .action(async (argument: string, options: ReportOptions & { json?: boolean }) => {
-      const caller = callerOf(context, { quiet: options.json });
+    .action(async (argument: string, options: ReportOptions & AllowOptions & { json?: boolean }) => {
+      const caller = callerOf(withAllowed(context, options), { quiet: options.json });
       const stack = await openStack(caller, argument);
       const builds = await reportStack(caller, stack, options, (line) => {
         if (!options.json) print(context, line);

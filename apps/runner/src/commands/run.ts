@@ -4,7 +4,15 @@ import { InvalidArgumentError } from 'commander';
 import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
 import { note, print, printJson } from '../context.js';
-import { collect, groupOption, includeRule, offlineOption } from '../options.js';
+import {
+  type AllowOptions,
+  allowOption,
+  collect,
+  groupOption,
+  includeRule,
+  offlineOption,
+  withAllowed,
+} from '../options.js';
 import { type SpackOptions, spackOptions, withSpack } from '../stack-options.js';
 
 export const define: Define = (command, context) => {
@@ -15,6 +23,7 @@ export const define: Define = (command, context) => {
       "build cache to read from and write to (default: the stack's own mirror, or one in the work folder)",
     )
     .addOption(offlineOption())
+    .addOption(allowOption())
     .option('--stale', 'go on although spack.lock lacks roots of spack.yaml, or has others')
     .addOption(groupOption('build this group and what it needs only, and have the image hold it'))
     .option('-j, --jobs <n>', 'packages built at a time', positive, Math.min(availableParallelism(), 4))
@@ -29,9 +38,11 @@ export const define: Define = (command, context) => {
     .action(
       async (
         argument: string,
-        options: RunOptions & SpackOptions & { json?: boolean; group: string[]; offline?: boolean },
+        options: RunOptions &
+          SpackOptions &
+          AllowOptions & { json?: boolean; group: string[]; offline?: boolean },
       ) => {
-        const caller = callerOf(withSpack(context, options), { quiet: options.json });
+        const caller = callerOf(withAllowed(withSpack(context, options), options), { quiet: options.json });
         const stack = inGroups(
           await openStack(caller, argument, { includes: includeRule(options) }),
           options.group,

@@ -1,6 +1,6 @@
-import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { formatFinding, upgradeManifest } from '@stackwright/spack-env';
+import { formatFinding, readPlainFile, upgradeManifest } from '@stackwright/spack-env';
 import type { Define } from '../command.js';
 import { note, print, printJson } from '../context.js';
 
@@ -12,7 +12,7 @@ export const define: Define = (command, context) => {
     .action(async (argument: string, options: { write?: boolean; json?: boolean }) => {
       const stack = resolve(context.cwd, argument);
       const file = (await stat(stack)).isDirectory() ? join(stack, 'spack.yaml') : stack;
-      const { text, notes } = upgradeManifest(await readFile(file, 'utf8'), file);
+      const { text, notes } = upgradeManifest(await readPlainFile(file), file);
       if (options.write && notes.length > 0) await replace(file, text);
       if (options.json) {
         printJson(context, {

@@ -16,6 +16,7 @@ export interface DownstreamOptions {
   readonly files: ReadonlyMap<string, string>;
   /** Folders to copy, by path in the repository. */
   readonly folders: ReadonlyMap<string, string>;
+  /** What git gets; this process's environment when left out. */
   readonly env?: NodeJS.ProcessEnv;
   readonly signal?: AbortSignal;
 }
@@ -29,7 +30,7 @@ export interface DownstreamOptions {
 export async function pushDownstream(options: DownstreamOptions): Promise<string> {
   const { repository, branch, signal } = options;
   const folder = await mkdtemp(join(tmpdir(), 'stackwright-downstream-'));
-  const env = { ...process.env, ...options.env, GIT_TERMINAL_PROMPT: '0' };
+  const env = { ...(options.env ?? process.env), GIT_TERMINAL_PROMPT: '0' };
   const git = async (...args: string[]) => {
     try {
       return (await run('git', ['-C', folder, ...args], { env, signal })).stdout.trim();

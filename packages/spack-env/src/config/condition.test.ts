@@ -68,4 +68,22 @@ describe('evaluateCondition', () => {
     }
     expect.fail('it was accepted');
   });
+
+  it('ends in bounded time for a stack with many regular expressions that do not end', () => {
+    const endless = `re.match("(a+)+$", "${'a'.repeat(60)}b")`;
+    const own = { ...facts };
+    const said = Array.from({ length: 100 }, () => {
+      try {
+        return evaluateCondition(endless, own);
+      } catch (error) {
+        return (error as Error).message;
+      }
+    });
+    // Each may take a fifth of a second, and all a second.
+    expect(said.filter((text) => /expression takes too long/.test(String(text))).length).toBeLessThanOrEqual(
+      5,
+    );
+    expect(said.at(-1)).toMatch(/expressions of the stack take too long/);
+    expect(() => evaluateCondition('re.match("a+", "aab")', facts)).not.toThrow();
+  });
 });

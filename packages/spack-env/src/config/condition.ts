@@ -383,7 +383,7 @@ class Evaluation {
       case 'env':
         return environmentThing(env);
       case 're':
-        return regexThing;
+        return regexThing(this.facts);
       case 'str':
         return method((value) => (value === undefined ? '' : textOf(value)));
       case 'bool':
@@ -500,24 +500,32 @@ function regex(pattern: Value | undefined, prefix: string, suffix: string): RegE
   return new RegExp(`${prefix}(?:${body})${suffix}`, 's');
 }
 
-/** In milliseconds. What people write is decided in microseconds. */
+/** In milliseconds, for one expression. What people write is decided in microseconds. */
 const mostTime = 200;
+/** The same for all expressions of a stack together. */
+const mostOfAll = 1000;
+/** How much of it is used up, by the facts that all conditions of a stack share. */
+const used = new WeakMap<ConditionFacts, number>();
 
 /** An expression such as (a+)+$ can take longer than anyone waits, and only V8's own clock can end it. */
 const matchScript = new Script('expression.exec(text)');
 
-/** @throws an Error when the expression takes too long */
-function execute(expression: RegExp, text: string): RegExpExecArray | null {
+/** @throws an Error when the expression, or all of the stack, take too long */
+function execute(expression: RegExp, text: string, facts: ConditionFacts): RegExpExecArray | null {
+  const before = used.get(facts) ?? 0;
+  if (before >= mostOfAll) throw new Error('the regular expressions of the stack take too long');
+  const started = performance.now();
   try {
     const found: unknown = matchScript.runInNewContext({ expression, text }, { timeout: mostTime });
     return found as RegExpExecArray | null;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ERR_SCRIPT_EXECUTION_TIMEOUT') throw error;
+    used.set(facts, before + performance.now() - started);
     throw new Error('the regular expression takes too long');
   }
 }
 
-const regexThing: Thing = {
+const regexThing = (facts: ConditionFacts): Thing => ({
   text: 're',
   get: (name) => {
     const [prefix, suffix] = { match: ['^', ''], search: ['', ''], fullmatch: ['^', '$'] }[name] ?? [];
@@ -525,11 +533,11 @@ const regexThing: Thing = {
     return method((pattern, text) => {
       const expression = regex(pattern, prefix, suffix);
       if (!expression || typeof text !== 'string') return undefined;
-      const match = execute(expression, text);
+      const match = execute(expression, text, facts);
       return match && matchThing(match);
     });
   },
-};
+});
 
 const matchThing = (match: RegExpExecArray): Thing => ({
   text: '<match>',

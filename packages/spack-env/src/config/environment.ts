@@ -10,6 +10,7 @@ import { parseSpec } from '../spec/parse.js';
 import type { Spec } from '../spec/spec.js';
 import type { SpecItem } from './definition.js';
 import { expandItems, readDefinitions, readItems } from './definition.js';
+import { withoutForeignTexts } from './foreign.js';
 import type { HostArchitecture } from './host.js';
 import { hostArchitecture } from './host.js';
 import { upgradeDocument } from './legacy.js';
@@ -25,12 +26,15 @@ import type { Scope, ScopeLoader } from './scope.js';
 import { flattenScopes, makeScope, mergeScopes } from './scope.js';
 import type { VariableFacts } from './variables.js';
 import { resolvePath } from './variables.js';
+import { withheldReferences } from './withheld.js';
 
 export interface LoadOptions {
   /** What Spack would call the machine; this one's names where left out. */
   readonly host?: Partial<HostArchitecture> | undefined;
   readonly hostname?: string | undefined;
   readonly env?: Readonly<Record<string, string | undefined>> | undefined;
+  /** Variables of `env` that hold secrets: paths, URLs and conditions are read as if they were not set. */
+  readonly withheld?: ((name: string) => boolean) | undefined;
   readonly home?: string | undefined;
   readonly user?: string | undefined;
   readonly tempdir?: string | undefined;
@@ -136,6 +140,16 @@ export async function readEnvironment(
   file: string,
   options: LoadOptions = {},
 ): Promise<Environment> {
+  try {
+    return await readManifest(text, file, options);
+  } catch (error) {
+    if (!(error instanceof SpackEnvError)) throw error;
+    // The manifest itself may be a link to a file that is not the stack's.
+    throw new SpackEnvError(withoutForeignTexts(error.findings, dirname(resolve(file)), homeOf(options)));
+  }
+}
+
+async function readManifest(text: string, file: string, options: LoadOptions): Promise<Environment> {
   const findings: Finding[] = [];
   const manifest = resolve(file);
   const folder = dirname(manifest);
@@ -161,12 +175,14 @@ export async function readEnvironment(
     variables,
     conditions,
     findings,
+    fetched: [],
     signal: options.signal,
   };
   const own = await makeScope('environment', manifest, folder, sectionsOf(spack), loader);
   const lower = await lowerScopes(options.lower ?? [], folder, loader);
   const scopes = [...lower, own].flatMap(flattenScopes);
   const nodes = mergeScopes(scopes);
+  findings.push(...withheldReferences(scopes, options));
 
   const config: Record<string, unknown> = {};
   for (const [section, node] of nodes) config[section] = plainValue(node);
@@ -194,7 +210,7 @@ export async function readEnvironment(
     toolchains: readToolchains(nodes.get('toolchains'), findings),
     includeConcrete,
     scopes,
-    findings,
+    findings: withoutForeignTexts(findings, folder, variables.home, loader.fetched),
     document: source.document,
     legacy: upgrades.length > 0,
     dialect,
@@ -217,8 +233,10 @@ async function findManifest(path: string, files: FileReader): Promise<string> {
 }
 
 function variableFacts(folder: string, options: LoadOptions): VariableFacts {
-  const env = options.env ?? process.env;
-  const home = options.home ?? env['HOME'] ?? homedir();
+  const { withheld } = options;
+  const all = options.env ?? process.env;
+  const env = withheld ? Object.fromEntries(Object.entries(all).filter(([name]) => !withheld(name))) : all;
+  const home = homeOf(options);
   const { platform, os, target } = options.host ?? {};
   const host =
     platform && os && target ? { platform, os, target } : { ...hostArchitecture(), ...defined(options.host) };
@@ -232,6 +250,8 @@ function variableFacts(folder: string, options: LoadOptions): VariableFacts {
     spack: options.spack ?? env['SPACK_ROOT'],
   };
 }
+
+const homeOf = ({ home, env = process.env }: LoadOptions): string => home ?? env['HOME'] ?? homedir();
 
 const defined = (host: Partial<HostArchitecture> | undefined): Partial<HostArchitecture> =>
   Object.fromEntries(Object.entries(host ?? {}).filter(([, value]) => value !== undefined));

@@ -91,26 +91,6 @@ function connection(
   };
 }
 
-/** How to open a mirror: its endpoint and profile, and what the variables hold that it names for its secrets. */
-export function connectionOptions(connection: MirrorConnection | undefined, env: NodeJS.ProcessEnv) {
-  if (!connection) return { env };
-  const { id, idVariable, secretVariable, tokenVariable, profile, endpointUrl } = connection;
-  const user = idVariable ? env[idVariable] : id;
-  const secret = secretVariable ? env[secretVariable] : undefined;
-  const token = tokenVariable ? env[tokenVariable] : undefined;
-  return {
-    env: {
-      ...env,
-      ...(user && secret ? { AWS_ACCESS_KEY_ID: user, AWS_SECRET_ACCESS_KEY: secret } : {}),
-      ...(token && user && secret ? { AWS_SESSION_TOKEN: token } : {}),
-    },
-    ...(user && secret ? { login: { username: user, password: secret } } : {}),
-    ...(token ? { token } : {}),
-    ...(profile ? { profile } : {}),
-    ...(endpointUrl ? { endpoint: endpointUrl } : {}),
-  };
-}
-
 /** Whether an address is that of a build cache in a registry: `oci://…`, or `oci+http://…` without TLS. */
 export function isRegistryUrl(url: string): boolean {
   return /^oci(\+http)?:\/\//.test(url);

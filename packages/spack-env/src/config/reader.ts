@@ -1,10 +1,11 @@
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import type { Position } from '../error.js';
+import { fileKind, readPlainFile } from '../plain-file.js';
 
 /** How files are looked at. Paths are absolute. */
 export interface FileReader {
-  /** `undefined` for a path where nothing is. */
-  readonly kind: (path: string) => Promise<'file' | 'folder' | undefined>;
+  /** `undefined` for a path where nothing is, `other` for what cannot be read as a file, such as a pipe. */
+  readonly kind: (path: string) => Promise<'file' | 'folder' | 'other' | undefined>;
   /** A file's text. */
   readonly read: (path: string) => Promise<string>;
   /** The names in a folder. Without it each file that may be there is asked for. */
@@ -42,18 +43,9 @@ export interface RemoteFetcher {
   readonly git?: (source: GitSource, signal?: AbortSignal) => Promise<string | undefined>;
 }
 
-const isMissing = (error: unknown) => ['ENOENT', 'ENOTDIR'].includes((error as { code?: string }).code ?? '');
-
 /** Files of this machine. */
 export const nodeFiles: FileReader = {
-  async kind(path) {
-    try {
-      return (await stat(path)).isDirectory() ? 'folder' : 'file';
-    } catch (error) {
-      if (isMissing(error)) return undefined;
-      throw error;
-    }
-  },
-  read: (path) => readFile(path, 'utf8'),
+  kind: fileKind,
+  read: (path) => readPlainFile(path),
   list: (path) => readdir(path),
 };

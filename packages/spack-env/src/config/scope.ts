@@ -31,6 +31,8 @@ export interface ScopeLoader {
   readonly variables: VariableFacts;
   readonly conditions: ConditionFacts;
   readonly findings: Finding[];
+  /** Folders of the repositories that were included. */
+  readonly fetched: string[];
   readonly signal: AbortSignal | undefined;
 }
 
@@ -134,8 +136,18 @@ async function includePath(
       unfilled ? `${unfilled} has no value.` : 'Correct the path, or set "optional: true".',
     );
   }
+  if (kind === 'other') failOther(text, path, at);
   if (kind === 'folder') return readFolder(path, loader, above);
   return basename(path) === 'spack.lock' ? { lock: path } : readFileScope(path, loader, above);
+}
+
+function failOther(text: string, path: string, at: Position): never {
+  return fail(
+    'bad-include',
+    `The included ${text}${path === text ? '' : ` (${path})`} is no plain file or folder that can be read.`,
+    at,
+    'Pipes, devices and the files of /proc and /sys are not read.',
+  );
 }
 
 async function readFileScope(path: string, loader: ScopeLoader, above: readonly string[]): Promise<Scope> {
@@ -257,6 +269,7 @@ async function includeGit(
     loader.fetch.git?.({ url, branch, commit, tag, at }, loader.signal),
   );
   if (folder === undefined) return [];
+  loader.fetched.push(folder);
   const scopes: Scope[] = [];
   for (const node of paths?.kind === 'list' ? paths.items : []) {
     const text = textOf(node) ?? '';
@@ -269,6 +282,7 @@ async function includeGit(
       if (!isOptional(item)) fail('missing-include', `The repository ${url} has no ${text}.`, node.at);
       continue;
     }
+    if (kind === 'other') failOther(text, path, node.at);
     scopes.push(
       await (kind === 'folder' ? readFolder(path, loader, above) : readFileScope(path, loader, above)),
     );

@@ -1,7 +1,9 @@
-import { readFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, type YAMLMap } from 'yaml';
 import { type Finding, SpackEnvError } from '../error.js';
+import { readPlainFile } from '../plain-file.js';
+import { withoutForeignTexts } from './foreign.js';
 import { nearest } from './nearest.js';
 
 /** `stackwright.yaml` beside `spack.yaml`: what Stackwright needs to know and Spack's schema has no place for. */
@@ -55,7 +57,7 @@ const shape: { readonly [key: string]: Shape } = {
  */
 export async function readStackSettings(stack: string): Promise<StackSettings> {
   const file = join(stack, 'stackwright.yaml');
-  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+  const text = await readPlainFile(file).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return '';
     throw error;
   });
@@ -69,7 +71,7 @@ export async function readStackSettings(stack: string): Promise<StackSettings> {
   for (const error of document.errors)
     report(error.pos[0], 'broken-yaml', error.message.split('\n')[0] as string);
   if (problems.length === 0 && document.contents) check(document.contents, shape, 'the file', report);
-  if (problems.length > 0) throw new SpackEnvError(problems);
+  if (problems.length > 0) throw new SpackEnvError(withoutForeignTexts(problems, stack, homedir()));
   const read = document.toJS() ?? {};
   return { trust: read.trust ?? [], image: read.image ?? {} };
 }

@@ -1,6 +1,6 @@
 import type { Mirror, Signer } from '@stackwright/buildcache';
-import { connectionOptions } from '@stackwright/spack-env';
 import type { Caller } from '../caller.js';
+import { connectionOptions } from '../credentials.js';
 import { chooseMirrors, type MirrorOptions, type MirrorPlace, StackMirrors } from '../mirrors.js';
 import { ensureFolder, writableMirrors } from '../seed.js';
 import { findSigner, runSigner, type SignerOptions, writePublicKey } from '../signer.js';
@@ -78,7 +78,7 @@ export async function openTarget(
   const signer = target.unsigned ? undefined : ((await known()) ?? (await keyless(work)));
   const trust = stackTrust(caller, stack, { trust: options.trust, signer: async () => signer });
   const mirror = await openMirror(target.push, {
-    ...connectionOptions(target.connection?.push, caller.env),
+    ...connectionOptions(caller.env, target.connection?.push),
     policy: await policyFor(target, trust),
     signal: caller.signal,
   });

@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   describeKey,
@@ -11,17 +10,19 @@ import {
 import { openBase } from '@stackwright/image';
 import { graphOf } from '@stackwright/job-graph';
 import {
-  connectionOptions,
   type Environment,
   formatFinding,
   loadEnvironment,
+  readPlainFile,
   upgradeManifest,
 } from '@stackwright/spack-env';
 import type { Caller } from '../caller.js';
 import { cdashClient, cdashTarget } from '../cdash.js';
 import { cdashSection } from '../configuration.js';
+import { connectionOptions } from '../credentials.js';
 import { includeFetcher } from '../includes.js';
 import { binaryMirrors, cannotBeSigned, type MirrorPlace, requireDestination } from '../mirrors.js';
+import { withheldFrom } from '../secrets.js';
 import { readSigningKey } from '../signer.js';
 import { hasLock, openStack, readLock, refuseChanged, type Stack } from '../stack.js';
 import { stalenessOf } from '../stale/staleness.js';
@@ -63,12 +64,13 @@ async function checkManifest(
   let environment: Environment | undefined;
   found.push(
     ...(await checking('spack.yaml', async () => {
-      const { notes } = upgradeManifest(await readFile(file, 'utf8'), file);
+      const { notes } = upgradeManifest(await readPlainFile(file), file);
       const { env, signal } = caller;
       // As in `check`, nothing is fetched for it.
       environment = await loadEnvironment(stack.folder, {
         fetch: includeFetcher(env, 'cached'),
         env,
+        withheld: withheldFrom(env),
         signal,
       });
       const { findings } = environment;
@@ -184,7 +186,7 @@ async function checkMirror({ env, signal }: Caller, configured: MirrorPlace): Pr
     );
   }
   const mirror = await openMirror(url, {
-    ...connectionOptions(configured.connection?.fetch, env),
+    ...connectionOptions(env, configured.connection?.fetch),
     existing: true,
     signal,
   }).catch((error: unknown) => {

@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   compareLock,
@@ -7,9 +6,11 @@ import {
   formatFinding,
   type IncludedDifference,
   type Lock,
+  largestLock,
   type Position,
   parseLock,
   type Root,
+  readPlainFile,
 } from '@stackwright/spack-env';
 import type { Caller } from '../caller.js';
 import { StackError } from '../error.js';
@@ -103,7 +104,7 @@ function isMissingParts({ findings }: Environment): boolean {
 /** Where roots stand in `spack.lock`. */
 async function rootPlaces(folder: string, roots: readonly Root[]): Promise<(Position | undefined)[]> {
   const file = join(folder, 'spack.lock');
-  const text = await readFile(file, 'utf8').catch(() => '');
+  const text = await readPlainFile(file, largestLock).catch(() => '');
   return roots.map(({ hash }) => {
     const offset = text.indexOf(`"${hash}"`);
     if (offset < 0) return undefined;
@@ -117,7 +118,7 @@ async function includedNow({ includeConcrete }: Environment): Promise<Map<string
   const locks = new Map<string, Lock>();
   for (const folder of includeConcrete) {
     const file = join(folder, 'spack.lock');
-    const text = await readFile(file, 'utf8').catch(() => undefined);
+    const text = await readPlainFile(file, largestLock).catch(() => undefined);
     if (text !== undefined) locks.set(folder, parseLock(text, file));
   }
   return locks;
