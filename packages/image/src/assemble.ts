@@ -1,5 +1,11 @@
 import type { Readable } from 'node:stream';
-import { goArchitecture, parseBuildInfo, searchPaths } from '@stackwright/buildcache';
+import {
+  goArchitecture,
+  type PackageContents,
+  type PackageLibraries,
+  parseBuildInfo,
+  searchPaths,
+} from '@stackwright/buildcache';
 import {
   type BaseImage,
   composeImage,
@@ -12,6 +18,7 @@ import { ImageError } from './error.js';
 import { keyOf, type LayerFile, openLayer, type PackageBlob, type PackageFacts } from './layer.js';
 import { mergeLayers } from './merge.js';
 import { type MovedPackage, moveKey, planMove, relocatedTar } from './move.js';
+import { sbangLayer, sbangPaths } from './sbang.js';
 import type { SbomPackage } from './sbom.js';
 import type { Staging } from './staging.js';
 
@@ -43,6 +50,11 @@ export interface AssembleOptions {
   readonly mostLayers?: number;
   /** Read every blob, also those of which a trusted key has signed what is in them. */
   readonly check?: boolean;
+  /**
+   * Keep, in packages that are moved, the files below `.spack` that describe the machine they were built on. Packages
+   * that stay where they were built are the mirror's blobs, and keep all files.
+   */
+  readonly buildFiles?: boolean;
   readonly signal?: AbortSignal;
   /** Called when a package's layer is ready. */
   readonly onLayer?: (layer: PlacedPackage) => void;
@@ -56,6 +68,9 @@ export interface PlacedPackage {
   readonly layer: LayerFile;
   /** Absolute, in the image. */
   readonly prefix: string;
+  /** What its files ask for and offer, in the image. */
+  readonly libraries: PackageLibraries;
+  readonly contents: PackageContents;
 }
 
 /** An image that is ready to be written anywhere: small documents in memory, layers as files. */
@@ -82,9 +97,10 @@ export async function assembleImage(options: AssembleOptions): Promise<Assembled
   const taken = await takeAll(options);
   const packageLayers = await makeLayers(options, taken);
   const baseLayers = options.base ? await stageBase(options.base, staging, signal) : [];
+  const ownLayers = await sharedLayers(options, packageLayers);
   const room = (options.mostLayers ?? 120) - baseLayers.length;
   const merged = await mergeLayers(
-    packageLayers.map(({ layer }) => layer),
+    [...packageLayers.map(({ layer }) => layer), ...ownLayers],
     Math.max(room, 1),
     staging,
     signal,
@@ -155,14 +171,16 @@ async function makeLayers(
   for (const [index, { blob, facts, path }] of taken.entries()) {
     const move = moves[index] as MovedPackage;
     const createdBy = `stackwright: ${blob.node.name}@${blob.node.version}/${blob.node.hash}`;
-    const layer = move.stays
-      ? { descriptor: blob.descriptor, diffId: facts.diffId, path, createdBy }
+    const { layer, found } = move.stays
+      ? { layer: { descriptor: blob.descriptor, diffId: facts.diffId, path, createdBy }, found: facts }
       : await relocatedLayer(move, createdBy, options);
     const ready: PlacedPackage = {
       package: blob,
       origin: move.stays ? 'mirror' : 'relocated',
       layer,
       prefix: move.prefix,
+      libraries: found.libraries,
+      contents: found.contents,
     };
     layers.push(ready);
     options.onLayer?.(ready);
@@ -173,15 +191,30 @@ async function makeLayers(
 async function relocatedLayer(
   move: MovedPackage,
   createdBy: string,
-  { staging, signal }: AssembleOptions,
-): Promise<LayerFile> {
+  { staging, buildFiles = false, signal }: AssembleOptions,
+): Promise<{ readonly layer: LayerFile; readonly found: Pick<PackageFacts, 'libraries' | 'contents'> }> {
   const { blob } = move;
-  const key = keyOf('relocated', blob.descriptor.digest, moveKey(move));
+  const key = keyOf('relocated', String(buildFiles), blob.descriptor.digest, moveKey(move));
   // What has to change in which files only the tarball says.
   const { facts, path } = await staging.stage(blob, signal);
   const info = parseBuildInfo(facts.distribution, createdBy);
-  const tar = () => relocatedTar(openLayer({ path, descriptor: blob.descriptor }), info, move, signal);
-  return staging.pack(key, tar, createdBy, { signal });
+  const open = () => openLayer({ path, descriptor: blob.descriptor });
+  const tar = relocatedTar(open, info, move, { buildFiles, signal });
+  const found = () => {
+    const { libraries, contents } = tar.found();
+    return { libraries, contents };
+  };
+  return staging.packWith(key, tar.open, createdBy, found, { signal });
+}
+
+/** Layers of what no package brings along itself. */
+async function sharedLayers(
+  { staging, signal }: AssembleOptions,
+  packages: readonly PlacedPackage[],
+): Promise<LayerFile[]> {
+  const within = (path: string) => packages.some(({ prefix }) => path.startsWith(`${prefix}/`));
+  const sbang = sbangPaths(packages).filter((path) => !within(path));
+  return sbang.length > 0 ? [await sbangLayer(sbang, staging, signal)] : [];
 }
 
 /** A base's layers as files. */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import type { Readable } from 'node:stream';
-import type { Statement } from '@stackwright/buildcache';
+import type { PackageContents, PackageLibraries, Statement } from '@stackwright/buildcache';
 import { CheckedStream, type ComposedLayer, type Descriptor, type Digest } from '@stackwright/oci';
 import type { ConcreteNode } from '@stackwright/spack-env';
 
@@ -34,6 +34,8 @@ export interface PackageFacts {
   readonly prefixes: ReadonlyMap<string, string>;
   /** Folders below the prefix that search paths list. */
   readonly folders: readonly string[];
+  readonly libraries: PackageLibraries;
+  readonly contents: PackageContents;
 }
 
 /** A layer whose bytes lie in a file. */
