@@ -1,6 +1,5 @@
 import type { Readable } from 'node:stream';
 import {
-  goArchitecture,
   type PackageContents,
   type PackageLibraries,
   parseBuildInfo,
@@ -12,8 +11,9 @@ import {
   type ImageConfig,
   type ImageDocument,
   ociLayer,
+  type Platform,
 } from '@stackwright/oci';
-import type { ConcreteNode } from '@stackwright/spack-env';
+import { checkPlatform, platformOf } from './base.js';
 import { ImageError } from './error.js';
 import { keyOf, type LayerFile, openLayer, type PackageBlob, type PackageFacts } from './layer.js';
 import { mergeLayers } from './merge.js';
@@ -83,6 +83,8 @@ export interface AssembledImage {
   readonly bill: readonly SbomPackage[];
 }
 
+/** Of a mirror of packages for several platforms without a base, which does not run. */
+const anyPlatform: Platform = { os: 'linux', architecture: 'amd64' };
 const epoch = '1970-01-01T00:00:00Z';
 
 /**
@@ -94,6 +96,7 @@ export async function assembleImage(options: AssembleOptions): Promise<Assembled
   const { packages, staging, signal } = options;
   if (packages.length === 0)
     throw new ImageError('no-packages', 'The stack has no packages to put into an image.');
+  checkPlatform(options.base, onePlatform(packages));
   const taken = await takeAll(options);
   const packageLayers = await makeLayers(options, taken);
   const baseLayers = options.base ? await stageBase(options.base, staging, signal) : [];
@@ -109,7 +112,7 @@ export async function assembleImage(options: AssembleOptions): Promise<Assembled
     ...imageOf({
       base: options.base,
       settings: options.settings,
-      arch: packages[0]?.node.arch,
+      platform: onePlatform(packages),
       env: searchPaths(shownPackages(options, packageLayers, taken), options.base?.image.config.config?.Env),
       baseLayers,
       layers: merged,
@@ -123,22 +126,34 @@ export async function assembleImage(options: AssembleOptions): Promise<Assembled
 export function imageOf(parts: {
   readonly base: BaseImage | undefined;
   readonly settings: ImageSettings | undefined;
-  /** Of the packages, where the base does not tell. */
-  readonly arch: ConcreteNode['arch'] | undefined;
+  /** Of the packages; the base's own counts more. */
+  readonly platform: Platform | undefined;
   /** Environment, as `NAME=value`. */
   readonly env: readonly string[];
   readonly baseLayers: readonly LayerFile[];
   readonly layers: readonly LayerFile[];
 }): Pick<AssembledImage, 'manifest' | 'config' | 'layers'> {
-  const { base, settings = {}, arch, baseLayers, layers } = parts;
+  const { base, settings = {}, platform, baseLayers, layers } = parts;
   const { manifest, config } = composeImage({
     base: base?.image,
     layers,
-    platform: { architecture: goArchitecture(arch?.target ?? ''), os: arch?.platform ?? 'linux' },
+    platform: platform ?? anyPlatform,
     config: startOf(base?.image.config.config, settings, parts.env),
     created: settings.created ?? epoch,
   });
   return { manifest, config, layers: [...baseLayers, ...layers] };
+}
+
+/** @throws ImageError `platform` when the packages are of several */
+function onePlatform(packages: readonly PackageBlob[]): Platform {
+  const platform = platformOf(packages.map(({ node }) => node));
+  if (platform) return platform;
+  const all = packages.map(({ node }) => node.arch.target);
+  throw new ImageError(
+    'platform',
+    `The packages are for several platforms (targets ${[...new Set(all)].sort().join(', ')}); an image has one.`,
+    { hint: 'Make one image for each: put their specs into groups and choose one with --group.' },
+  );
 }
 
 /** A package with what has to be known of it, and the file that holds its blob. */

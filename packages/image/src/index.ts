@@ -1,7 +1,7 @@
 export type { BaseImage } from '@stackwright/oci';
 export type { AssembledImage, AssembleOptions, ImageSettings, PlacedPackage } from './assemble.js';
 export { assembleImage } from './assemble.js';
-export { openBase, parseLayoutName } from './base.js';
+export { openBase, parseLayoutName, platformOf } from './base.js';
 export { runtimeClosure, searchOrder } from './closure.js';
 export type { ImageErrorCode } from './error.js';
 export { ImageError } from './error.js';

@@ -16,6 +16,7 @@ import {
 } from '@stackwright/buildcache';
 import type { ConcreteNode } from '@stackwright/spack-env';
 import { type AssembledImage, type AssembleOptions, imageOf, stageBase } from './assemble.js';
+import { checkPlatform, platformOf } from './base.js';
 import { ImageError } from './error.js';
 import { keyOf, type LayerFile } from './layer.js';
 import { groupSmallest } from './merge.js';
@@ -44,6 +45,8 @@ interface MirrorFile {
  */
 export async function assembleMirrorImage(options: MirrorImageOptions): Promise<AssembledImage> {
   const { packages, base, staging, signal } = options;
+  const platform = platformOf(packages.map(({ node }) => node));
+  checkPlatform(base, platform);
   const temporary = await mkdtemp(join(staging.folder, 'mirror-'));
   try {
     const copy = await openV3Mirror(temporary, { signal });
@@ -55,7 +58,7 @@ export async function assembleMirrorImage(options: MirrorImageOptions): Promise<
       ...imageOf({
         base,
         settings: options.settings,
-        arch: packages[0]?.node.arch,
+        platform,
         env: base?.image.config.config?.Env ?? [],
         baseLayers,
         layers,

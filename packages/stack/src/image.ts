@@ -6,6 +6,7 @@ import {
   type ImageSettings,
   openBase,
   packageBlob,
+  platformOf,
   runtimeClosure,
   Staging,
   searchOrder,
@@ -71,9 +72,10 @@ export async function stackImage(
   const lock = await shipped(stack);
   const nodes = packagesOfImage(stack, lock, options);
   const packages = await take(mirrors, nodes, options.known);
+  const platform = platformOf(nodes);
   const base = options.base
-    ? await openBase(options.base, { cwd, env, signal })
-    : await openBase(own.base ?? 'scratch', { cwd: stack.folder, env, signal });
+    ? await openBase(options.base, { cwd, env, platform, signal })
+    : await openBase(own.base ?? 'scratch', { cwd: stack.folder, env, platform, signal });
   const shared = {
     base,
     settings: settingsOf(own, options.settings),
