@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -56,6 +56,42 @@ describe('stackwright image', () => {
     expect([2, 3]).toContain(code);
     expect(stderr).toMatch(message);
     expect(existsSync(join(folder, 'refused'))).toBe(false);
+  });
+});
+
+describe('an image whose programs could not start', () => {
+  const strict = join(folder, 'strict');
+  beforeAll(() => {
+    cpSync(quickstart, strict, { recursive: true });
+    const file = join(strict, 'stackwright.yaml');
+    writeFileSync(file, readFileSync(file, 'utf8').replace('check: false', 'check: true'));
+  });
+  const make = (...more: string[]) =>
+    call(['image', 'build', strict, '--work', join(folder, 'work'), '-o', 'oci:strict-image', ...more], {
+      env: { HOME: folder },
+      cwd: folder,
+    });
+
+  it('is refused, and nothing is written', async () => {
+    const { code, stderr } = await make();
+    expect(code).toBe(2);
+    expect(stderr).toMatch(
+      /chorus@\S+: \S+\/bin\/chorus needs the library libc\.so\.6, which the image lacks/,
+    );
+    expect(stderr).toContain('--no-check');
+    expect(existsSync(join(folder, 'strict-image'))).toBe(false);
+  });
+
+  it('is made with --no-check, and found by image test', async () => {
+    expect((await make('--no-check')).code).toBe(0);
+    const test = (...more: string[]) =>
+      call(['image', 'test', 'oci:strict-image', ...more], { env: { HOME: folder }, cwd: folder });
+    const { code, stderr } = await test();
+    expect([code, stderr]).toEqual([2, expect.stringContaining('needs the library libc.so.6')]);
+    const { missing } = JSON.parse((await test('--json')).stdout);
+    const names = [...new Set<string>(missing.map(({ name }: { name: string }) => name))];
+    const given = await test(...names.flatMap((name) => ['--host-provides', name]));
+    expect([given.code, given.stdout]).toEqual([0, expect.stringContaining('nothing is missing')]);
   });
 });
 

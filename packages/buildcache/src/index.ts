@@ -7,7 +7,7 @@ export type { BuildcacheErrorCode } from './error.js';
 export { BuildcacheError, hasCode, isUnvouched } from './error.js';
 export type { ParsedEntry } from './index/database.js';
 export type { LayerFacts, PackageContents, ScannedLayer } from './layer-facts.js';
-export { LayerScan, readCheckedFacts, readLayerFacts, viewFolders } from './layer-facts.js';
+export { LayerScan, readCheckedFacts, readLayerFacts } from './layer-facts.js';
 export type { MirrorIndex, MirrorPackage, MirrorReader, PackageManifest, SignaturePolicy } from './mirror.js';
 export type {
   CopyOptions,
@@ -74,11 +74,12 @@ export { parseSpecDocument } from './spec-document.js';
 export type { StatedTarball, Statement } from './statement.js';
 export { checkStatedTarball, statedPrefixes } from './statement.js';
 export type { PackageLibraries } from './unpack/elf-scan.js';
+export { ElfScan } from './unpack/elf-scan.js';
 export type { PullOptions } from './unpack/pull.js';
 export { pullPackage } from './unpack/pull.js';
 export type { NewPlaces } from './unpack/relocate.js';
 export { Relocation, relocationOf, withSbang } from './unpack/relocate.js';
-export { shebangsOf } from './unpack/script-scan.js';
+export { ScriptScan } from './unpack/script-scan.js';
 export type { UnpackOptions } from './unpack/unpack.js';
 export { extractEntries, readBuildInfo, relocatedEntries, tarEntries } from './unpack/unpack.js';
 export type { MigrateOptions } from './v2/migrate.js';

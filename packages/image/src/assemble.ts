@@ -80,6 +80,8 @@ export interface AssembledImage {
   /** In the manifest's order, those of the base first. */
   readonly layers: readonly LayerFile[];
   readonly packages: readonly PlacedPackage[];
+  /** Layers of the base, and those of what no package brings along. */
+  readonly others: readonly LayerFile[];
   readonly bill: readonly SbomPackage[];
 }
 
@@ -118,6 +120,7 @@ export async function assembleImage(options: AssembleOptions): Promise<Assembled
       layers: merged,
     }),
     packages: packageLayers,
+    others: [...baseLayers, ...ownLayers],
     bill: packages.map(({ node, descriptor }) => ({ node, digest: descriptor.digest })),
   };
 }

@@ -3,10 +3,14 @@ export type { AssembledImage, AssembleOptions, ImageSettings, PlacedPackage } fr
 export { assembleImage } from './assemble.js';
 export { openBase, parseLayoutName, platformOf } from './base.js';
 export { runtimeClosure, searchOrder } from './closure.js';
+export type { CompletenessOptions, MissingPart } from './completeness.js';
+export { describeMissing, missingParts, missingPartsOf, refuseIncomplete } from './completeness.js';
 export type { ImageErrorCode } from './error.js';
 export { ImageError } from './error.js';
+export { FileTree } from './file-tree.js';
 export { packageBlob, packagesOf } from './from-mirror.js';
 export type { LayerFile, PackageBlob } from './layer.js';
+export { filesOfBase } from './layer-files.js';
 export type { MirrorImageOptions } from './mirror-image.js';
 export { assembleMirrorImage } from './mirror-image.js';
 export type { SbomPackage } from './sbom.js';

@@ -64,6 +64,7 @@ export async function assembleMirrorImage(options: MirrorImageOptions): Promise<
         layers,
       }),
       packages: [],
+      others: baseLayers,
       bill: manifests.map(({ node, manifest }) => ({
         node,
         digest: manifest.tarball.digest,

@@ -2,10 +2,14 @@ import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import {
   type AssembledImage,
+  type BaseImage,
   type ImageSettings,
+  missingPartsOf,
   openBase,
   parseLayoutName,
   pushImage,
+  refuseIncomplete,
+  Staging,
   writeDockerArchive,
   writeLayout,
 } from '@stackwright/image';
@@ -67,7 +71,39 @@ export const define: Define = (command, context) => {
     .argument('<image>', 'oci:FOLDER[:TAG] or REGISTRY/REPOSITORY:TAG')
     .option('--json', 'print manifest and configuration as JSON')
     .action((image: string, options: { json?: boolean }) => inspect(context, image, options));
+
+  test(command, context);
 };
+
+function test(command: ReturnType<Parameters<Define>[0]['command']>, context: Context): void {
+  command
+    .command('test')
+    .description(
+      'Check that the programs of an image find what they need in it: interpreters, libraries, the command.',
+    )
+    .argument('<image>', 'oci:FOLDER[:TAG] or REGISTRY/REPOSITORY:TAG')
+    .option('--host-provides <name>', 'a library that the host brings at run time (repeatable)', collect, [])
+    .option('--work <folder>', 'folder that remembers what layers hold (default: .stackwright/images)')
+    .option('--json', 'print what is missing as JSON')
+    .action(async (image: string, options: TestOptions) => {
+      const { image: read, source } = await openImage(context, image);
+      const missing = await missingPartsOf(read, source, {
+        staging: await Staging.open(resolve(context.cwd, options.work ?? '.stackwright/images')),
+        hostProvides: options.hostProvides,
+        signal: context.signal,
+      });
+      if (options.json) printJson(context, { digest: read.descriptor.digest, missing });
+      refuseIncomplete(missing);
+      if (!options.json)
+        print(context, `${image}: ${read.manifest.layers.length} layers, nothing is missing`);
+    });
+}
+
+interface TestOptions {
+  readonly hostProvides: readonly string[];
+  readonly work?: string;
+  readonly json?: boolean;
+}
 
 function shared(command: ReturnType<Parameters<Define>[0]['command']>) {
   return command
@@ -91,6 +127,7 @@ function shared(command: ReturnType<Parameters<Define>[0]['command']>) {
     .option('--trust <file>', 'public key whose signatures count (repeatable)', collect, [])
     .option('--unsigned', 'take packages without signatures')
     .option('--check', 'read every binary, also those whose signed manifests say what is in them')
+    .option('--no-check', 'make the image even if its programs could not start in it')
     .option('--sbom <file>', 'write the bill of materials (SPDX) here')
     .option('--work <folder>', 'folder that remembers checked blobs (default: .stackwright/STACK)')
     .option('--json', 'print digest, layers and outputs as JSON');
@@ -184,10 +221,15 @@ function parseOutput(text: string, context: Context): Output {
   };
 }
 
-async function inspect(context: Context, text: string, options: { json?: boolean }): Promise<void> {
-  const base = await openBase(text, { cwd: context.cwd, env: context.env, signal: context.signal });
+/** An image to look at. */
+async function openImage({ cwd, env, signal }: Context, text: string): Promise<BaseImage> {
+  const base = await openBase(text, { cwd, env, signal });
   if (!base) throw new RunnerError('usage', '"scratch" is no image to look at.');
-  const { descriptor, manifest, config } = base.image;
+  return base;
+}
+
+async function inspect(context: Context, text: string, options: { json?: boolean }): Promise<void> {
+  const { descriptor, manifest, config } = (await openImage(context, text)).image;
   if (options.json) return printJson(context, { digest: descriptor.digest, manifest, config });
   const { Entrypoint = [], Cmd = [], Env = [], Labels = {} } = config.config ?? {};
   note(context, `${text}: ${config.os}/${config.architecture}`);
