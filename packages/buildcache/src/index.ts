@@ -7,7 +7,7 @@ export type { BuildcacheErrorCode } from './error.js';
 export { BuildcacheError, hasCode, isUnvouched } from './error.js';
 export type { ParsedEntry } from './index/database.js';
 export type { LayerFacts, PackageContents, ScannedLayer } from './layer-facts.js';
-export { LayerScan, readCheckedFacts, readLayerFacts } from './layer-facts.js';
+export { LayerScan, readCheckedFacts, readLayerFacts, viewFolders } from './layer-facts.js';
 export type { MirrorIndex, MirrorPackage, MirrorReader, PackageManifest, SignaturePolicy } from './mirror.js';
 export type {
   CopyOptions,
@@ -53,7 +53,7 @@ export { tarBytes } from './pack/tar.js';
 export type { PackageRef } from './package-ref.js';
 export { describe, isHash } from './package-ref.js';
 export type { InspectedPrefix } from './search-path.js';
-export { searchPaths } from './search-path.js';
+export { inspectedFolders, searchFolders, searchPaths } from './search-path.js';
 export { GpgSigner } from './sign/gpg.js';
 export type { KeyInfo, NewKey } from './sign/key.js';
 export {

@@ -37,6 +37,7 @@ export interface PackageContents {
 export const viewFolders: readonly string[] = [
   ...['bin', 'sbin', 'include', 'lib', 'lib64', 'share'],
   ...['lib/pkgconfig', 'lib64/pkgconfig', 'share/pkgconfig', 'share/aclocal', 'share/info'],
+  ...['lib/cmake', 'lib64/cmake', 'share/cmake'],
   ...['man', 'share/man'].flatMap((folder) =>
     Array.from({ length: 8 }, (_, section) => `${folder}/man${section + 1}`),
   ),

@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import {
+  type InspectedPrefix,
   type PackageContents,
   type PackageLibraries,
   parseBuildInfo,
@@ -12,6 +13,7 @@ import {
   type ImageDocument,
   ociLayer,
   type Platform,
+  RegistryRepository,
 } from '@stackwright/oci';
 import { checkPlatform, platformOf } from './base.js';
 import { ImageError } from './error.js';
@@ -21,6 +23,7 @@ import { type MovedPackage, moveKey, planMove, relocatedTar } from './move.js';
 import { sbangLayer, sbangPaths } from './sbang.js';
 import type { SbomPackage } from './sbom.js';
 import type { Staging } from './staging.js';
+import { profileLayer, type View, type ViewConflict, viewLayer, viewOf } from './view.js';
 
 /** What a container does when it starts, and what the image says of itself. */
 export interface ImageSettings {
@@ -44,6 +47,8 @@ export interface AssembleOptions {
   readonly base?: BaseImage;
   /** Absolute folder that packages lie under in the image; where they were built when left out. */
   readonly installRoot?: string;
+  /** Absolute folder of a view of the packages on the search paths, which lead through it then; none when left out. */
+  readonly view?: string;
   readonly settings?: ImageSettings;
   readonly staging: Staging;
   /** Docker's overlay refuses more than 127 layers; past this number the smallest are put together. 120 by default. */
@@ -69,6 +74,8 @@ export interface PlacedPackage {
   /** Absolute, in the image. */
   readonly prefix: string;
   /** What its files ask for and offer, in the image. */
+  /** Those below the prefix that search paths list. */
+  readonly folders: readonly string[];
   readonly libraries: PackageLibraries;
   readonly contents: PackageContents;
 }
@@ -82,6 +89,8 @@ export interface AssembledImage {
   readonly packages: readonly PlacedPackage[];
   /** Layers of the base, and those of what no package brings along. */
   readonly others: readonly LayerFile[];
+  /** Names that several packages have in the view. */
+  readonly conflicts: readonly ViewConflict[];
   readonly bill: readonly SbomPackage[];
 }
 
@@ -102,7 +111,10 @@ export async function assembleImage(options: AssembleOptions): Promise<Assembled
   const taken = await takeAll(options);
   const packageLayers = await makeLayers(options, taken);
   const baseLayers = options.base ? await stageBase(options.base, staging, signal) : [];
-  const ownLayers = await sharedLayers(options, packageLayers);
+  const shown = shownPackages(options, packageLayers);
+  const view = options.view === undefined ? undefined : viewOf(options.view, shown);
+  const inspected = view ? [view.inspected] : shown;
+  const ownLayers = await sharedLayers(options, packageLayers, view, inspected);
   const room = (options.mostLayers ?? 120) - baseLayers.length;
   const merged = await mergeLayers(
     [...packageLayers.map(({ layer }) => layer), ...ownLayers],
@@ -115,12 +127,13 @@ export async function assembleImage(options: AssembleOptions): Promise<Assembled
       base: options.base,
       settings: options.settings,
       platform: onePlatform(packages),
-      env: searchPaths(shownPackages(options, packageLayers, taken), options.base?.image.config.config?.Env),
+      env: searchPaths(inspected, options.base?.image.config.config?.Env),
       baseLayers,
       layers: merged,
     }),
     packages: packageLayers,
     others: [...baseLayers, ...ownLayers],
+    conflicts: view?.conflicts ?? [],
     bill: packages.map(({ node, descriptor }) => ({ node, digest: descriptor.digest })),
   };
 }
@@ -190,13 +203,14 @@ async function makeLayers(
     const move = moves[index] as MovedPackage;
     const createdBy = `stackwright: ${blob.node.name}@${blob.node.version}/${blob.node.hash}`;
     const { layer, found } = move.stays
-      ? { layer: { descriptor: blob.descriptor, diffId: facts.diffId, path, createdBy }, found: facts }
+      ? { layer: layerOf(blob, facts, path, createdBy), found: facts }
       : await relocatedLayer(move, createdBy, options);
     const ready: PlacedPackage = {
       package: blob,
       origin: move.stays ? 'mirror' : 'relocated',
       layer,
       prefix: move.prefix,
+      folders: facts.folders,
       libraries: found.libraries,
       contents: found.contents,
     };
@@ -204,6 +218,15 @@ async function makeLayers(
     options.onLayer?.(ready);
   }
   return layers;
+}
+
+function layerOf(
+  { descriptor, repository }: PackageBlob,
+  { diffId }: PackageFacts,
+  path: string,
+  createdBy: string,
+): LayerFile {
+  return { descriptor, diffId, path, createdBy, from: repository };
 }
 
 async function relocatedLayer(
@@ -227,12 +250,19 @@ async function relocatedLayer(
 
 /** Layers of what no package brings along itself. */
 async function sharedLayers(
-  { staging, signal }: AssembleOptions,
+  { base, staging, signal }: AssembleOptions,
   packages: readonly PlacedPackage[],
+  view: View | undefined,
+  inspected: readonly InspectedPrefix[],
 ): Promise<LayerFile[]> {
   const within = (path: string) => packages.some(({ prefix }) => path.startsWith(`${prefix}/`));
   const sbang = sbangPaths(packages).filter((path) => !within(path));
-  return sbang.length > 0 ? [await sbangLayer(sbang, staging, signal)] : [];
+  const layers: LayerFile[] = [];
+  if (sbang.length > 0) layers.push(await sbangLayer(sbang, staging, signal));
+  if (view && view.links.size > 0) layers.push(await viewLayer(view, staging, signal));
+  // Without a base there is no shell.
+  if (base && view) layers.push(await profileLayer(inspected, staging, signal));
+  return layers;
 }
 
 /** A base's layers as files. */
@@ -252,7 +282,8 @@ export async function stageBase(
       (): Promise<Readable> => source.blob(descriptor, signal),
       signal,
     );
-    layers.push({ descriptor: ociLayer(descriptor), diffId, path, createdBy: '' });
+    const from = source instanceof RegistryRepository ? source : undefined;
+    layers.push({ descriptor: ociLayer(descriptor), diffId, path, createdBy: '', from });
   }
   return layers;
 }
@@ -260,18 +291,11 @@ export async function stageBase(
 /** The packages that the search paths list, first one first. */
 function shownPackages(
   { searched, packages }: AssembleOptions,
-  packageLayers: readonly PlacedPackage[],
-  taken: readonly TakenPackage[],
-) {
+  placed: readonly PlacedPackage[],
+): PlacedPackage[] {
   const order = searched ?? packages.map(({ node }) => node.hash);
-  return packageLayers
-    .map(({ prefix, package: { node } }, index) => ({
-      prefix,
-      hash: node.hash,
-      folders: (taken[index] as TakenPackage).facts.folders,
-    }))
-    .filter(({ hash }) => order.includes(hash))
-    .sort((a, b) => order.indexOf(a.hash) - order.indexOf(b.hash));
+  const place = ({ package: { node } }: PlacedPackage) => order.indexOf(node.hash);
+  return placed.filter((one) => place(one) >= 0).sort((a, b) => place(a) - place(b));
 }
 
 /** How a container starts: the base's settings with those of the stack over them. */

@@ -3,11 +3,10 @@ import { goArchitecture } from '@stackwright/buildcache';
 import {
   type BaseImage,
   ImageLayout,
+  openRepository,
   type Platform,
-  parseReference,
-  RegistryRepository,
+  parseAddress,
   readImage,
-  storedCredentials,
 } from '@stackwright/oci';
 import type { ConcreteNode } from '@stackwright/spack-env';
 import { ImageError } from './error.js';
@@ -32,19 +31,15 @@ export async function openBase(
 ): Promise<BaseImage | undefined> {
   const { cwd, env, platform, plainHttp, signal } = options;
   if (text === 'scratch') return undefined;
-  const [, scheme, reference = text] = /^oci(|\+http):\/\/(.+)$/.exec(text) ?? [];
-  if (scheme === undefined && text.startsWith('oci:')) {
+  if (/^oci:(?!\/\/)/.test(text)) {
     const { folder, tag } = parseLayoutName(text);
     const source = await ImageLayout.open(resolve(cwd, folder));
     return { source, image: await readImage(source, tag, platform, signal) };
   }
-  const { registry, repository, digest, tag } = parseReference(reference);
-  const plain = scheme === '+http' || (scheme === undefined && registry === plainHttp);
-  const source = new RegistryRepository(registry, repository, {
-    ...(plain ? { http: true } : scheme === '' ? { http: false } : {}),
-    credentials: () => storedCredentials(registry, env),
-  });
-  return { source, image: await readImage(source, digest ?? tag ?? 'latest', platform, signal) };
+  const address = parseAddress(text);
+  const source = openRepository(address, env, { plainHttp });
+  const { digest, tag = 'latest' } = address;
+  return { source, image: await readImage(source, digest ?? tag, platform, signal) };
 }
 
 /**

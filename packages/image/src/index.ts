@@ -16,5 +16,6 @@ export { assembleMirrorImage } from './mirror-image.js';
 export type { SbomPackage } from './sbom.js';
 export { spdx } from './sbom.js';
 export { Staging } from './staging.js';
+export type { ViewConflict } from './view.js';
 export type { PushResult } from './write.js';
 export { pushImage, writeDockerArchive, writeLayout } from './write.js';

@@ -65,6 +65,7 @@ export async function assembleMirrorImage(options: MirrorImageOptions): Promise<
       }),
       packages: [],
       others: baseLayers,
+      conflicts: [],
       bill: manifests.map(({ node, manifest }) => ({
         node,
         digest: manifest.tarball.digest,

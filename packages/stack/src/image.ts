@@ -36,6 +36,8 @@ export interface ImageOptions {
   readonly mirrorRoot?: string;
   /** Absolute folder that packages lie under in the image; where they were built when left out. */
   readonly installRoot?: string;
+  /** Absolute folder of the view in the image, `false` for none; `/opt/view` on a base, none on `scratch` when left out. */
+  readonly view?: string | boolean;
   /**
    * Whether an image is refused whose programs could not start: as `image.check` in `stackwright.yaml` says, else yes.
    * `true` reads every binary for it, also those of which a trusted key has signed what is in them.
@@ -87,6 +89,7 @@ export async function stackImage(
     ? await openBase(options.base, { cwd, env, platform, signal })
     : await openBase(own.base ?? 'scratch', { cwd: stack.folder, env, platform, signal });
   const image = await assemble(stack, options, { base, packages, lock, signal });
+  tellConflicts(caller, image);
   if (options.check ?? own.check ?? true) {
     const missing = await missingParts(image, { staging, hostProvides: own.hostProvides, signal });
     (options.onMissing ?? refuseIncomplete)(missing);
@@ -126,9 +129,29 @@ async function assemble(
     searched: searchOrder(lock),
     check: options.check,
     installRoot: options.installRoot ?? own.installRoot,
+    view: viewRoot(options.view ?? own.view, base),
     buildFiles: own.buildFiles,
     onLayer: () => options.onLayer?.((ready += 1), packages.length),
   });
+}
+
+const defaultView = '/opt/view';
+
+/** Without a base there is no shell, and nobody who looks around. */
+function viewRoot(view: string | boolean | undefined, base: BaseImage | undefined): string | undefined {
+  const wanted = view ?? base !== undefined;
+  return wanted === true ? defaultView : wanted || undefined;
+}
+
+const mostTold = 5;
+
+function tellConflicts({ note }: Caller, { conflicts }: AssembledImage): void {
+  if (conflicts.length === 0) return;
+  const told = conflicts.slice(0, mostTold).map(({ path, packages }) => `${path} (${packages.join(', ')})`);
+  const more = conflicts.length > mostTold ? ` and ${conflicts.length - mostTold} more` : '';
+  note(
+    `Several packages have the same names in the view; that of the first one is taken: ${told.join(', ')}${more}.`,
+  );
 }
 
 /** Where neither the stack nor the base says what a container runs, it is a shell, if the base has one. */

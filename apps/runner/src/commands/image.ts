@@ -13,7 +13,7 @@ import {
   writeDockerArchive,
   writeLayout,
 } from '@stackwright/image';
-import { parseReference, RegistryRepository, storedCredentials } from '@stackwright/oci';
+import { openRepository, parseAddress } from '@stackwright/oci';
 import { billOf, inGroups, openStack, openStackImage, openWork } from '@stackwright/stack';
 import { Option } from 'commander';
 import prettyBytes from 'pretty-bytes';
@@ -32,6 +32,7 @@ interface BuildOptions {
   readonly group: readonly string[];
   readonly offline?: boolean;
   readonly installRoot?: string;
+  readonly view?: string | false;
   readonly command?: string;
   readonly label: readonly string[];
   readonly trust: readonly string[];
@@ -59,9 +60,9 @@ export const define: Define = (command, context) => {
     .command('push')
     .description('Assemble the image of a stack and push it to a registry.')
     .argument('<stack>', 'folder with spack.yaml and spack.lock')
-    .argument('<reference...>', 'REGISTRY/REPOSITORY:TAG');
+    .argument('<reference...>', 'REGISTRY/REPOSITORY:TAG, also behind oci:// (TLS) or oci+http:// (none)');
   shared(push).action((stack: string, references: string[], options: BuildOptions) => {
-    for (const reference of references) parseReference(reference);
+    for (const reference of references) parseAddress(reference);
     return run(context, stack, { ...options, output: references });
   });
 
@@ -122,6 +123,11 @@ function shared(command: ReturnType<Parameters<Define>[0]['command']>) {
     )
     .option('--mirror-root <folder>', 'where that mirror lies in the image (default: /mirror)')
     .option('--install-root <folder>', 'where packages lie in the image (default: where they were built)')
+    .option(
+      '--view <folder>',
+      'where links to the packages lie in the image (default: /opt/view, none on scratch)',
+    )
+    .option('--no-view', 'no such links; the search paths list the packages')
     .option('--command <words>', 'default command, split at spaces')
     .option('--label <name=value>', 'label of the image (repeatable)', collect, [])
     .option('--trust <file>', 'public key whose signatures count (repeatable)', collect, [])
@@ -186,7 +192,7 @@ interface Output {
 
 /** Every output is understood before any work is done. */
 function parseOutput(text: string, context: Context): Output {
-  if (text.startsWith('oci:')) {
+  if (/^oci:(?!\/\/)/.test(text)) {
     const { folder, tag } = parseLayoutName(text);
     return {
       name: text,
@@ -207,14 +213,13 @@ function parseOutput(text: string, context: Context): Output {
       },
     };
   }
-  const { registry, repository, tag = 'latest', digest } = parseReference(text);
+  const address = parseAddress(text);
+  const { tag = 'latest', digest } = address;
   if (digest) throw new RunnerError('usage', `"${text}" names a digest; an image is pushed under a tag.`);
   return {
     name: text,
     write: async (image) => {
-      const target = new RegistryRepository(registry, repository, {
-        credentials: () => storedCredentials(registry, context.env),
-      });
+      const target = openRepository(address, context.env);
       const { sent } = await pushImage(image, target, [tag], { signal: context.signal });
       return `${sent.layers} of ${image.layers.length} layers sent, ${prettyBytes(sent.bytes)}`;
     },
