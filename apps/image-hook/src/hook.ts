@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type AssembledImage, pushImage, writeDockerArchive } from '@stackwright/image';
-import { parseReference, RegistryRepository, storedCredentials } from '@stackwright/oci';
+import { openRepository, parseAddress } from '@stackwright/oci';
 import { openStack, openStackImage, silent } from '@stackwright/stack';
 import { HookError } from './error.js';
 import { type Event, readEvent } from './event.js';
@@ -71,9 +71,9 @@ async function push(
   event: Event,
   { env, tell, signal }: HookOptions,
 ): Promise<void> {
-  const { registry, repository, tag = 'latest' } = parseReference(text);
-  const credentials = async () => event.login ?? storedCredentials(registry, env);
-  const target = new RegistryRepository(registry, repository, { credentials });
+  const address = parseAddress(text);
+  const { tag = 'latest' } = address;
+  const target = openRepository(address, env, { credentials: event.login });
   const { sent } = await pushImage(image, target, [tag], { signal });
   tell(`Pushed ${text}: ${sent.layers} of ${image.layers.length} layers had to be sent.`);
 }

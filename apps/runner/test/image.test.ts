@@ -1,12 +1,16 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
+import { digestOf, ImageLayout, mediaTypes, readImage } from '@stackwright/oci';
 import { has, startRegistry } from '@stackwright/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { call } from './call.js';
 
 const quickstart = fileURLToPath(new URL('../../../stacks/quickstart', import.meta.url));
+const cli = fileURLToPath(new URL('../dist/cli.js', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'image-command-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const registryMissing = !has('docker-registry');
@@ -15,6 +19,25 @@ const build = (...more: string[]) =>
     env: { HOME: folder },
     cwd: folder,
   });
+
+/** A base with nothing but a file at `/bin/sh`. */
+async function hostShell(to: string): Promise<string> {
+  const tar = execFileSync('tar', ['--dereference', '-cPf', '-', '--transform=s,^/,,', '/bin/sh']);
+  const layout = await ImageLayout.create(to);
+  const config = {
+    architecture: 'amd64',
+    os: 'linux',
+    rootfs: { type: 'layers', diff_ids: [digestOf(tar)] },
+  };
+  const manifest = {
+    schemaVersion: 2,
+    mediaType: mediaTypes.manifest,
+    config: await layout.putBytes(JSON.stringify(config), mediaTypes.config),
+    layers: [await layout.putBytes(gzipSync(tar), mediaTypes.layerGzip)],
+  };
+  await layout.tag('latest', await layout.putBytes(JSON.stringify(manifest), mediaTypes.manifest));
+  return to;
+}
 
 describe('stackwright image', () => {
   it('builds several outputs of one image, with its bill of materials', async () => {
@@ -34,6 +57,31 @@ describe('stackwright image', () => {
     expect(JSON.parse(shown.stdout).digest).toBe(stdout.trim());
   });
 
+  it.skipIf(!existsSync(cli))(
+    'is whole after three processes built it at once, in each of four rounds (skipped where nothing is built: tsc --build)',
+    async () => {
+      const stacks = ['one', 'two', 'three'];
+      for (let round = 0; round < 4; round += 1) {
+        const label = `round=${round}`;
+        const codes = stacks.map((tag) => {
+          const args = [cli, 'image', 'build', quickstart, '-o', `oci:busy:${tag}`, '--label', label];
+          const work = ['--work', join(folder, `work-${tag}`), '--label', `of=${tag}`];
+          const child = spawn(process.execPath, [...args, ...work], { cwd: folder, stdio: 'ignore' });
+          return new Promise((done) => child.on('close', done));
+        });
+        expect(await Promise.all(codes)).toEqual([0, 0, 0]);
+        const layout = await ImageLayout.open(join(folder, 'busy'));
+        expect((await layout.tags()).sort()).toEqual([...stacks].sort());
+        for (const tag of stacks) {
+          const { manifest, config } = await readImage(layout, tag);
+          expect(config.config?.Labels).toMatchObject({ of: tag, round: String(round) });
+          for (const layer of manifest.layers) for await (const _ of await layout.blob(layer));
+        }
+      }
+    },
+    120_000,
+  );
+
   it('takes command and labels from the command line', async () => {
     await build('-o', 'oci:named', '--command', 'hello-static you', '--label', 'a=b');
     const { config } = JSON.parse(
@@ -44,6 +92,38 @@ describe('stackwright image', () => {
       a: 'b',
       'org.opencontainers.image.title': 'Stackwright quickstart',
     });
+  });
+
+  it('has a view of the programs, or none', async () => {
+    const envOf = async (name: string, ...more: string[]) => {
+      expect((await build('-o', `oci:${name}`, ...more)).code).toBe(0);
+      const { stdout } = await call(['image', 'inspect', `oci:${name}`, '--json'], { cwd: folder });
+      return JSON.parse(stdout).config.config.Env as string[];
+    };
+    const base = ['--base', `oci:${await hostShell(join(folder, 'shell'))}`];
+    expect(await envOf('viewed', ...base)).toContainEqual(
+      expect.stringMatching(/^PATH=\/opt\/view\/bin:\/usr/),
+    );
+    expect(await envOf('elsewhere', '--view', '/view')).toContainEqual(
+      expect.stringMatching(/^PATH=\/view\/bin:/),
+    );
+    expect(await envOf('plain', '--no-view', ...base)).toContainEqual(
+      expect.stringMatching(/^PATH=\/opt\/quickstart/),
+    );
+  });
+
+  it('of a mirror has no command of the software', async () => {
+    expect((await build('-o', 'oci:of-mirror', '--kind', 'mirror')).code).toBe(0);
+    const shown = await call(['image', 'inspect', 'oci:of-mirror', '--json'], { cwd: folder });
+    expect(JSON.parse(shown.stdout).config.config.Cmd).toBeUndefined();
+  });
+
+  it('starts a shell where neither stack nor base say what to run', async () => {
+    const base = await hostShell(join(folder, 'shell'));
+    const args = ['--kind', 'mirror', '--base', `oci:${base}`];
+    expect((await build('-o', 'oci:with-shell', ...args)).code).toBe(0);
+    const shown = await call(['image', 'inspect', 'oci:with-shell', '--json'], { cwd: folder });
+    expect(JSON.parse(shown.stdout).config.config.Cmd).toEqual(['/bin/sh']);
   });
 
   it.each([
@@ -59,6 +139,42 @@ describe('stackwright image', () => {
   });
 });
 
+describe('an image whose programs could not start', () => {
+  const strict = join(folder, 'strict');
+  beforeAll(() => {
+    cpSync(quickstart, strict, { recursive: true });
+    const file = join(strict, 'stackwright.yaml');
+    writeFileSync(file, readFileSync(file, 'utf8').replace('check: false', 'check: true'));
+  });
+  const make = (...more: string[]) =>
+    call(['image', 'build', strict, '--work', join(folder, 'work'), '-o', 'oci:strict-image', ...more], {
+      env: { HOME: folder },
+      cwd: folder,
+    });
+
+  it('is refused, and nothing is written', async () => {
+    const { code, stderr } = await make();
+    expect(code).toBe(2);
+    expect(stderr).toMatch(
+      /chorus@\S+: \S+\/bin\/chorus needs the library libc\.so\.6, which the image lacks/,
+    );
+    expect(stderr).toContain('--no-check');
+    expect(existsSync(join(folder, 'strict-image'))).toBe(false);
+  });
+
+  it('is made with --no-check, and found by image test', async () => {
+    expect((await make('--no-check')).code).toBe(0);
+    const test = (...more: string[]) =>
+      call(['image', 'test', 'oci:strict-image', ...more], { env: { HOME: folder }, cwd: folder });
+    const { code, stderr } = await test();
+    expect([code, stderr]).toEqual([2, expect.stringContaining('needs the library libc.so.6')]);
+    const { missing } = JSON.parse((await test('--json')).stdout);
+    const names = [...new Set<string>(missing.map(({ name }: { name: string }) => name))];
+    const given = await test(...names.flatMap((name) => ['--host-provides', name]));
+    expect([given.code, given.stdout]).toEqual([0, expect.stringContaining('nothing is missing')]);
+  });
+});
+
 describe.skipIf(registryMissing)(
   'stackwright image push (skipped without docker-registry: apt-get install docker-registry)',
   () => {
@@ -71,14 +187,24 @@ describe.skipIf(registryMissing)(
     afterAll(() => registry?.stop());
 
     it('sends each layer once, and an image that is there already costs nothing', async () => {
-      const push = (tag: string) =>
+      const push = (tag: string, scheme = '') =>
         call(
-          ['image', 'push', quickstart, `${host}/stacks/quickstart:${tag}`, '--work', join(folder, 'work')],
+          [
+            'image',
+            'push',
+            quickstart,
+            `${scheme}${host}/stacks/quickstart:${tag}`,
+            '--work',
+            join(folder, 'work'),
+          ],
           { env: { HOME: folder }, cwd: folder },
         );
       const first = await push('one');
       expect(first.stderr).toContain('8 of 8 layers sent');
       expect((await push('two')).stderr).toContain('0 of 8 layers sent');
+      expect((await push('three', 'oci+http://')).stderr).toContain('0 of 8 layers sent');
+      const secure = await push('four', 'oci://');
+      expect(secure).toMatchObject({ code: 3, stderr: expect.stringContaining('Write oci+http://') });
       const shown = await call(['image', 'inspect', `${host}/stacks/quickstart:two`], {
         env: { HOME: folder },
         cwd: folder,

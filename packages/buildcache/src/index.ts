@@ -6,8 +6,8 @@ export { presentPackages, verifyMirror } from './care/verify.js';
 export type { BuildcacheErrorCode } from './error.js';
 export { BuildcacheError, hasCode, isUnvouched } from './error.js';
 export type { ParsedEntry } from './index/database.js';
-export type { LayerFacts } from './layer-facts.js';
-export { readCheckedFacts, readLayerFacts } from './layer-facts.js';
+export type { LayerFacts, PackageContents, ScannedLayer } from './layer-facts.js';
+export { LayerScan, readCheckedFacts, readLayerFacts, viewFolders } from './layer-facts.js';
 export type { MirrorIndex, MirrorPackage, MirrorReader, PackageManifest, SignaturePolicy } from './mirror.js';
 export type {
   CopyOptions,
@@ -53,7 +53,7 @@ export { tarBytes } from './pack/tar.js';
 export type { PackageRef } from './package-ref.js';
 export { describe, isHash } from './package-ref.js';
 export type { InspectedPrefix } from './search-path.js';
-export { searchPaths } from './search-path.js';
+export { inspectedFolders, searchFolders, searchPaths } from './search-path.js';
 export { GpgSigner } from './sign/gpg.js';
 export type { KeyInfo, NewKey } from './sign/key.js';
 export {
@@ -73,10 +73,13 @@ export type { SpecDocument } from './spec-document.js';
 export { parseSpecDocument } from './spec-document.js';
 export type { StatedTarball, Statement } from './statement.js';
 export { checkStatedTarball, statedPrefixes } from './statement.js';
+export type { PackageLibraries } from './unpack/elf-scan.js';
+export { ElfScan } from './unpack/elf-scan.js';
 export type { PullOptions } from './unpack/pull.js';
 export { pullPackage } from './unpack/pull.js';
 export type { NewPlaces } from './unpack/relocate.js';
 export { Relocation, relocationOf, withSbang } from './unpack/relocate.js';
+export { ScriptScan } from './unpack/script-scan.js';
 export type { UnpackOptions } from './unpack/unpack.js';
 export { extractEntries, readBuildInfo, relocatedEntries, tarEntries } from './unpack/unpack.js';
 export type { MigrateOptions } from './v2/migrate.js';

@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
-import { dirname } from 'node:path';
+import { basename, dirname } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { Digest } from '@stackwright/oci';
 import { BuildcacheError, hasCode } from './error.js';
 import type { TarEntry, TarItem } from './pack/tar.js';
 import { inspectedFolders } from './search-path.js';
 import { ElfScan, type PackageLibraries } from './unpack/elf-scan.js';
+import { ScriptScan } from './unpack/script-scan.js';
 import { tarEntries } from './unpack/unpack.js';
 
 /** What has to be known of a package's tarball before it can be a layer; constant for a digest, so it is remembered. */
@@ -21,7 +22,29 @@ export interface LayerFacts {
   /** Folders directly or deeper below the prefix that search paths look for, relative to it, sorted. */
   readonly folders: readonly string[];
   readonly libraries: PackageLibraries;
+  readonly contents: PackageContents;
 }
+
+/** What an image has to know of a package's files besides its libraries. */
+export interface PackageContents {
+  /** What first lines of its programs ask for, see `shebangsOf`. */
+  readonly shebangs: readonly string[];
+  /** Names in the folders that a view links, by folder below the prefix. A folder of very many names is left out. */
+  readonly entries: Readonly<Record<string, readonly string[]>>;
+}
+
+/** Folders below a prefix whose entries a view puts together; others are linked as wholes. */
+export const viewFolders: readonly string[] = [
+  ...['bin', 'sbin', 'include', 'lib', 'lib64', 'share'],
+  ...['lib/pkgconfig', 'lib64/pkgconfig', 'share/pkgconfig', 'share/aclocal', 'share/info'],
+  ...['lib/cmake', 'lib64/cmake', 'share/cmake'],
+  ...['man', 'share/man'].flatMap((folder) =>
+    Array.from({ length: 8 }, (_, section) => `${folder}/man${section + 1}`),
+  ),
+];
+const viewNames = new Set(viewFolders.map((folder) => basename(folder)));
+/** A manifest carries these names: a folder of more is no place that people look into. */
+const mostEntries = 1000;
 
 // Far above any real one; a file of this name that is larger is not what Spack wrote.
 const longestDistribution = 64 * 1024 * 1024;
@@ -36,6 +59,9 @@ export class LayerScan {
   /** Folders that hold what is no folder. */
   readonly #holders = new Set<string>();
   readonly #elf = new ElfScan();
+  readonly #scripts = new ScriptScan();
+  /** Entries of folders that a view may link, by folder: the prefix is known only at the end. */
+  readonly #listed = new Map<string, string[]>();
   #prefix: string | undefined;
   #distribution = '';
 
@@ -49,7 +75,9 @@ export class LayerScan {
       } else {
         if (entry.type === 'folder') this.#folders.add(entry.name);
         else this.#holders.add(dirname(entry.name));
-        yield { entry, content: this.#elf.watch({ entry, content }) };
+        this.#list(entry.name);
+        const seen = this.#elf.watch({ entry, content });
+        yield { entry, content: this.#scripts.watch({ entry, content: seen }) };
       }
     }
   }
@@ -73,7 +101,25 @@ export class LayerScan {
       folders,
       distribution: this.#distribution,
       libraries: this.#elf.result(),
+      contents: { shebangs: this.#scripts.result(), entries: this.#entriesBelow(prefix) },
     };
+  }
+
+  #list(name: string): void {
+    const folder = dirname(name);
+    if (!viewNames.has(basename(folder))) return;
+    const names = this.#listed.get(folder) ?? [];
+    if (names.length <= mostEntries) names.push(basename(name));
+    this.#listed.set(folder, names);
+  }
+
+  #entriesBelow(prefix: string): Record<string, string[]> {
+    const entries: Record<string, string[]> = {};
+    for (const folder of viewFolders) {
+      const names = this.#listed.get(`${prefix}/${folder}`);
+      if (names && names.length <= mostEntries) entries[folder] = names.sort();
+    }
+    return entries;
   }
 
   async *#takeDistribution({ name }: TarEntry, content: TarItem['content']): AsyncGenerator<Buffer> {

@@ -30,6 +30,18 @@ export function searchPaths(packages: readonly InspectedPrefix[], base: readonly
   const env = new Map(
     base.map((entry) => [entry.slice(0, entry.indexOf('=')), entry.slice(entry.indexOf('=') + 1)]),
   );
+  for (const [variable, paths] of searchFolders(packages)) {
+    const rest = env.get(variable) ?? (variable === 'PATH' ? defaultPath : undefined);
+    // An empty last part makes man search its own default places too.
+    const tail = rest !== undefined ? [rest] : variable === 'MANPATH' ? [''] : [];
+    env.set(variable, [...new Set([...paths, ...tail])].join(':'));
+  }
+  if (!env.has('PATH')) env.set('PATH', defaultPath);
+  return [...env].map(([name, value]) => `${name}=${value}`);
+}
+
+/** The folders of packages on each search path, by variable. */
+export function searchFolders(packages: readonly InspectedPrefix[]): Map<string, string[]> {
   const found = new Map<string, string[]>();
   for (const [folder, variables] of Object.entries(inspectedFolders)) {
     for (const { prefix, folders } of packages) {
@@ -39,14 +51,7 @@ export function searchPaths(packages: readonly InspectedPrefix[], base: readonly
       }
     }
   }
-  for (const [variable, paths] of found) {
-    const rest = env.get(variable) ?? (variable === 'PATH' ? defaultPath : undefined);
-    // An empty last part makes man search its own default places too.
-    const tail = rest !== undefined ? [rest] : variable === 'MANPATH' ? [''] : [];
-    env.set(variable, [...new Set([...paths, ...tail])].join(':'));
-  }
-  if (!env.has('PATH')) env.set('PATH', defaultPath);
-  return [...env].map(([name, value]) => `${name}=${value}`);
+  return found;
 }
 
 /** The inspected folders of a prefix that an environment's search paths list. */

@@ -67,6 +67,7 @@ describe('the statement in a manifest', () => {
           interpreters: [],
           needed: [],
           provided: [],
+          contents: { shebangs: [], entries: {} },
         },
       });
     }
@@ -196,6 +197,9 @@ describe('a statement that is wrong is refused: ', () => {
     ['prefixes of no package', tarball({ prefixes: { a: '/b' } })],
     ['a folder outside of the prefix', tarball({ folders: ['../../etc'] })],
     ['libraries that are no list', tarball({ needed: 'libc.so.6' })],
+    ['contents without first lines', tarball({ contents: { entries: {} } })],
+    ['entries of a folder outside', tarball({ contents: { shebangs: [], entries: { '../bin': ['sh'] } } })],
+    ['an entry that leads elsewhere', tarball({ contents: { shebangs: [], entries: { bin: ['../sh'] } } })],
   ])('%s', async (_, change) => {
     await expect((await changed(change)).package(made)).rejects.toMatchObject({ code: 'statement' });
   });
@@ -218,6 +222,7 @@ describe('a statement that is wrong is refused: ', () => {
     ['another root', { root: '/opt' }, false],
     ['more folders on search paths', { folders: ['.', 'bin'] }, false],
     ['libraries that are not there', { provided: ['libc.so.6'] }, false],
+    ['other programs', { contents: { shebangs: [], entries: { bin: ['sh'] } } }, false],
   ])('%s than the tarball has', async (_, more, whenPulled) => {
     const mirror = await changed(tarball(more));
     expect((await verifyMirror(mirror)).findings).toContainEqual(

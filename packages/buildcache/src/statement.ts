@@ -1,6 +1,6 @@
 import type { Digest } from '@stackwright/oci';
 import { BuildcacheError } from './error.js';
-import type { LayerFacts } from './layer-facts.js';
+import type { LayerFacts, PackageContents } from './layer-facts.js';
 import { parseBuildInfo } from './pack/buildinfo.js';
 import { describe, isHash, isSamePackage, type PackageRef } from './package-ref.js';
 
@@ -35,6 +35,8 @@ export interface StatedTarball {
   readonly interpreters: readonly string[];
   readonly needed: readonly string[];
   readonly provided: readonly string[];
+  /** Missing in statements of before it was said: then the tarball has to be read where it is needed. */
+  readonly contents?: PackageContents;
 }
 
 /**
@@ -71,6 +73,7 @@ function statedTarball(facts: LayerFacts, what: string): StatedTarball {
     interpreters: facts.libraries.interpreters,
     needed: facts.libraries.needed,
     provided: facts.libraries.provided,
+    contents: facts.contents,
   };
 }
 
@@ -101,7 +104,8 @@ export function checkStatedPackage(statement: Statement, ref: PackageRef, mirror
 export function checkStatedTarball(statement: Statement, facts: LayerFacts, what: string): void {
   const found = statedTarball(facts, what);
   const wrong = (Object.keys(found) as (keyof StatedTarball)[]).find(
-    (key) => canonical(found[key]) !== canonical(statement.tarball[key]),
+    (key) =>
+      statement.tarball[key] !== undefined && canonical(found[key]) !== canonical(statement.tarball[key]),
   );
   if (wrong !== undefined) refuse(what, `says something else of the tarball than is in it ("${wrong}")`);
 }
@@ -116,9 +120,11 @@ export function checkStatedPlace(
   if (wrong !== undefined) refuse(what, `says something else of the tarball than is in it ("${wrong}")`);
 }
 
+/** The same text for the same values, whatever the order of keys. */
 function canonical(value: unknown): string {
-  const entries = typeof value === 'object' && value !== null && !Array.isArray(value);
-  return JSON.stringify(entries ? Object.entries(value).sort() : value);
+  return JSON.stringify(value, (_, one: unknown) =>
+    isObject(one) ? Object.fromEntries(Object.entries(one).sort(([a], [b]) => (a < b ? -1 : 1))) : one,
+  );
 }
 
 /**
@@ -134,7 +140,7 @@ export function parseStatement(raw: unknown, where: string): Statement | undefin
     return refuse(where, 'names no package');
   if (!isText(time) || Number.isNaN(Date.parse(time))) return refuse(where, 'has no time');
   if (!isObject(tarball)) return refuse(where, 'says nothing of the tarball');
-  const { digest, size, root, prefix, prefixes, folders, interpreters, needed, provided } = tarball;
+  const { digest, size, root, prefix, prefixes, folders, interpreters, needed, provided, contents } = tarball;
   if (!isText(digest) || !/^sha256:[0-9a-f]{64}$/.test(digest)) return refuse(where, 'has no digest');
   if (!Number.isSafeInteger(size) || (size as number) < 0) return refuse(where, 'has no size');
   if (!isPath(root) || !isPath(prefix)) return refuse(where, 'has no absolute root and prefix');
@@ -146,6 +152,7 @@ export function parseStatement(raw: unknown, where: string): Statement | undefin
   if (!isTexts(folders) || !folders.every(isClean)) return refuse(where, 'has no list of folders');
   if (!isTexts(interpreters) || !isTexts(needed) || !isTexts(provided))
     return refuse(where, 'has no list of libraries');
+  if (contents !== undefined && !isContents(contents)) return refuse(where, 'has a broken list of contents');
   return {
     version: 1,
     package: { name: ref['name'], version: ref['version'], hash: String(ref['hash']) },
@@ -160,8 +167,23 @@ export function parseStatement(raw: unknown, where: string): Statement | undefin
       interpreters,
       needed,
       provided,
+      contents,
     },
   };
+}
+
+function isContents(value: unknown): value is PackageContents {
+  if (!isObject(value)) return false;
+  const { shebangs, entries } = value;
+  const isName = (name: string) => !name.includes('/') && name !== '.' && name !== '..';
+  return (
+    isTexts(shebangs) &&
+    isObject(entries) &&
+    Object.entries(entries).every(
+      ([folder, names]) =>
+        isClean(folder) && !folder.startsWith('/') && isTexts(names) && names.every(isName),
+    )
+  );
 }
 
 function refuse(what: string, why: string): never {

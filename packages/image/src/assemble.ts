@@ -1,19 +1,29 @@
 import type { Readable } from 'node:stream';
-import { goArchitecture, parseBuildInfo, searchPaths } from '@stackwright/buildcache';
+import {
+  type InspectedPrefix,
+  type PackageContents,
+  type PackageLibraries,
+  parseBuildInfo,
+  searchPaths,
+} from '@stackwright/buildcache';
 import {
   type BaseImage,
   composeImage,
   type ImageConfig,
   type ImageDocument,
   ociLayer,
+  type Platform,
+  RegistryRepository,
 } from '@stackwright/oci';
-import type { ConcreteNode } from '@stackwright/spack-env';
+import { checkPlatform, platformOf } from './base.js';
 import { ImageError } from './error.js';
 import { keyOf, type LayerFile, openLayer, type PackageBlob, type PackageFacts } from './layer.js';
 import { mergeLayers } from './merge.js';
 import { type MovedPackage, moveKey, planMove, relocatedTar } from './move.js';
+import { sbangLayer, sbangPaths } from './sbang.js';
 import type { SbomPackage } from './sbom.js';
 import type { Staging } from './staging.js';
+import { profileLayer, type View, type ViewConflict, viewLayer, viewOf } from './view.js';
 
 /** What a container does when it starts, and what the image says of itself. */
 export interface ImageSettings {
@@ -37,12 +47,19 @@ export interface AssembleOptions {
   readonly base?: BaseImage;
   /** Absolute folder that packages lie under in the image; where they were built when left out. */
   readonly installRoot?: string;
+  /** Absolute folder of a view of the packages on the search paths, which lead through it then; none when left out. */
+  readonly view?: string;
   readonly settings?: ImageSettings;
   readonly staging: Staging;
   /** Docker's overlay refuses more than 127 layers; past this number the smallest are put together. 120 by default. */
   readonly mostLayers?: number;
   /** Read every blob, also those of which a trusted key has signed what is in them. */
   readonly check?: boolean;
+  /**
+   * Keep, in packages that are moved, the files below `.spack` that describe the machine they were built on. Packages
+   * that stay where they were built are the mirror's blobs, and keep all files.
+   */
+  readonly buildFiles?: boolean;
   readonly signal?: AbortSignal;
   /** Called when a package's layer is ready. */
   readonly onLayer?: (layer: PlacedPackage) => void;
@@ -56,6 +73,11 @@ export interface PlacedPackage {
   readonly layer: LayerFile;
   /** Absolute, in the image. */
   readonly prefix: string;
+  /** What its files ask for and offer, in the image. */
+  /** Those below the prefix that search paths list. */
+  readonly folders: readonly string[];
+  readonly libraries: PackageLibraries;
+  readonly contents: PackageContents;
 }
 
 /** An image that is ready to be written anywhere: small documents in memory, layers as files. */
@@ -65,9 +87,15 @@ export interface AssembledImage {
   /** In the manifest's order, those of the base first. */
   readonly layers: readonly LayerFile[];
   readonly packages: readonly PlacedPackage[];
+  /** Layers of the base, and those of what no package brings along. */
+  readonly others: readonly LayerFile[];
+  /** Names that several packages have in the view. */
+  readonly conflicts: readonly ViewConflict[];
   readonly bill: readonly SbomPackage[];
 }
 
+/** Of a mirror of packages for several platforms without a base, which does not run. */
+const anyPlatform: Platform = { os: 'linux', architecture: 'amd64' };
 const epoch = '1970-01-01T00:00:00Z';
 
 /**
@@ -79,12 +107,17 @@ export async function assembleImage(options: AssembleOptions): Promise<Assembled
   const { packages, staging, signal } = options;
   if (packages.length === 0)
     throw new ImageError('no-packages', 'The stack has no packages to put into an image.');
+  checkPlatform(options.base, onePlatform(packages));
   const taken = await takeAll(options);
   const packageLayers = await makeLayers(options, taken);
   const baseLayers = options.base ? await stageBase(options.base, staging, signal) : [];
+  const shown = shownPackages(options, packageLayers);
+  const view = options.view === undefined ? undefined : viewOf(options.view, shown);
+  const inspected = view ? [view.inspected] : shown;
+  const ownLayers = await sharedLayers(options, packageLayers, view, inspected);
   const room = (options.mostLayers ?? 120) - baseLayers.length;
   const merged = await mergeLayers(
-    packageLayers.map(({ layer }) => layer),
+    [...packageLayers.map(({ layer }) => layer), ...ownLayers],
     Math.max(room, 1),
     staging,
     signal,
@@ -93,12 +126,14 @@ export async function assembleImage(options: AssembleOptions): Promise<Assembled
     ...imageOf({
       base: options.base,
       settings: options.settings,
-      arch: packages[0]?.node.arch,
-      env: searchPaths(shownPackages(options, packageLayers, taken), options.base?.image.config.config?.Env),
+      platform: onePlatform(packages),
+      env: searchPaths(inspected, options.base?.image.config.config?.Env),
       baseLayers,
       layers: merged,
     }),
     packages: packageLayers,
+    others: [...baseLayers, ...ownLayers],
+    conflicts: view?.conflicts ?? [],
     bill: packages.map(({ node, descriptor }) => ({ node, digest: descriptor.digest })),
   };
 }
@@ -107,22 +142,34 @@ export async function assembleImage(options: AssembleOptions): Promise<Assembled
 export function imageOf(parts: {
   readonly base: BaseImage | undefined;
   readonly settings: ImageSettings | undefined;
-  /** Of the packages, where the base does not tell. */
-  readonly arch: ConcreteNode['arch'] | undefined;
+  /** Of the packages; the base's own counts more. */
+  readonly platform: Platform | undefined;
   /** Environment, as `NAME=value`. */
   readonly env: readonly string[];
   readonly baseLayers: readonly LayerFile[];
   readonly layers: readonly LayerFile[];
 }): Pick<AssembledImage, 'manifest' | 'config' | 'layers'> {
-  const { base, settings = {}, arch, baseLayers, layers } = parts;
+  const { base, settings = {}, platform, baseLayers, layers } = parts;
   const { manifest, config } = composeImage({
     base: base?.image,
     layers,
-    platform: { architecture: goArchitecture(arch?.target ?? ''), os: arch?.platform ?? 'linux' },
+    platform: platform ?? anyPlatform,
     config: startOf(base?.image.config.config, settings, parts.env),
     created: settings.created ?? epoch,
   });
   return { manifest, config, layers: [...baseLayers, ...layers] };
+}
+
+/** @throws ImageError `platform` when the packages are of several */
+function onePlatform(packages: readonly PackageBlob[]): Platform {
+  const platform = platformOf(packages.map(({ node }) => node));
+  if (platform) return platform;
+  const all = packages.map(({ node }) => node.arch.target);
+  throw new ImageError(
+    'platform',
+    `The packages are for several platforms (targets ${[...new Set(all)].sort().join(', ')}); an image has one.`,
+    { hint: 'Make one image for each: put their specs into groups and choose one with --group.' },
+  );
 }
 
 /** A package with what has to be known of it, and the file that holds its blob. */
@@ -155,14 +202,17 @@ async function makeLayers(
   for (const [index, { blob, facts, path }] of taken.entries()) {
     const move = moves[index] as MovedPackage;
     const createdBy = `stackwright: ${blob.node.name}@${blob.node.version}/${blob.node.hash}`;
-    const layer = move.stays
-      ? { descriptor: blob.descriptor, diffId: facts.diffId, path, createdBy }
+    const { layer, found } = move.stays
+      ? { layer: layerOf(blob, facts, path, createdBy), found: facts }
       : await relocatedLayer(move, createdBy, options);
     const ready: PlacedPackage = {
       package: blob,
       origin: move.stays ? 'mirror' : 'relocated',
       layer,
       prefix: move.prefix,
+      folders: facts.folders,
+      libraries: found.libraries,
+      contents: found.contents,
     };
     layers.push(ready);
     options.onLayer?.(ready);
@@ -170,18 +220,49 @@ async function makeLayers(
   return layers;
 }
 
+function layerOf(
+  { descriptor, repository }: PackageBlob,
+  { diffId }: PackageFacts,
+  path: string,
+  createdBy: string,
+): LayerFile {
+  return { descriptor, diffId, path, createdBy, from: repository };
+}
+
 async function relocatedLayer(
   move: MovedPackage,
   createdBy: string,
-  { staging, signal }: AssembleOptions,
-): Promise<LayerFile> {
+  { staging, buildFiles = false, signal }: AssembleOptions,
+): Promise<{ readonly layer: LayerFile; readonly found: Pick<PackageFacts, 'libraries' | 'contents'> }> {
   const { blob } = move;
-  const key = keyOf('relocated', blob.descriptor.digest, moveKey(move));
+  const key = keyOf('relocated', String(buildFiles), blob.descriptor.digest, moveKey(move));
   // What has to change in which files only the tarball says.
   const { facts, path } = await staging.stage(blob, signal);
   const info = parseBuildInfo(facts.distribution, createdBy);
-  const tar = () => relocatedTar(openLayer({ path, descriptor: blob.descriptor }), info, move, signal);
-  return staging.pack(key, tar, createdBy, { signal });
+  const open = () => openLayer({ path, descriptor: blob.descriptor });
+  const tar = relocatedTar(open, info, move, { buildFiles, signal });
+  const found = () => {
+    const { libraries, contents } = tar.found();
+    return { libraries, contents };
+  };
+  return staging.packWith(key, tar.open, createdBy, found, { signal });
+}
+
+/** Layers of what no package brings along itself. */
+async function sharedLayers(
+  { base, staging, signal }: AssembleOptions,
+  packages: readonly PlacedPackage[],
+  view: View | undefined,
+  inspected: readonly InspectedPrefix[],
+): Promise<LayerFile[]> {
+  const within = (path: string) => packages.some(({ prefix }) => path.startsWith(`${prefix}/`));
+  const sbang = sbangPaths(packages).filter((path) => !within(path));
+  const layers: LayerFile[] = [];
+  if (sbang.length > 0) layers.push(await sbangLayer(sbang, staging, signal));
+  if (view && view.links.size > 0) layers.push(await viewLayer(view, staging, signal));
+  // Without a base there is no shell.
+  if (base && view) layers.push(await profileLayer(inspected, staging, signal));
+  return layers;
 }
 
 /** A base's layers as files. */
@@ -201,7 +282,8 @@ export async function stageBase(
       (): Promise<Readable> => source.blob(descriptor, signal),
       signal,
     );
-    layers.push({ descriptor: ociLayer(descriptor), diffId, path, createdBy: '' });
+    const from = source instanceof RegistryRepository ? source : undefined;
+    layers.push({ descriptor: ociLayer(descriptor), diffId, path, createdBy: '', from });
   }
   return layers;
 }
@@ -209,18 +291,11 @@ export async function stageBase(
 /** The packages that the search paths list, first one first. */
 function shownPackages(
   { searched, packages }: AssembleOptions,
-  packageLayers: readonly PlacedPackage[],
-  taken: readonly TakenPackage[],
-) {
+  placed: readonly PlacedPackage[],
+): PlacedPackage[] {
   const order = searched ?? packages.map(({ node }) => node.hash);
-  return packageLayers
-    .map(({ prefix, package: { node } }, index) => ({
-      prefix,
-      hash: node.hash,
-      folders: (taken[index] as TakenPackage).facts.folders,
-    }))
-    .filter(({ hash }) => order.includes(hash))
-    .sort((a, b) => order.indexOf(a.hash) - order.indexOf(b.hash));
+  const place = ({ package: { node } }: PlacedPackage) => order.indexOf(node.hash);
+  return placed.filter((one) => place(one) >= 0).sort((a, b) => place(a) - place(b));
 }
 
 /** How a container starts: the base's settings with those of the stack over them. */

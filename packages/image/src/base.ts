@@ -1,18 +1,20 @@
 import { resolve } from 'node:path';
+import { goArchitecture } from '@stackwright/buildcache';
 import {
   type BaseImage,
   ImageLayout,
+  openRepository,
   type Platform,
-  parseReference,
-  RegistryRepository,
+  parseAddress,
   readImage,
-  storedCredentials,
 } from '@stackwright/oci';
+import type { ConcreteNode } from '@stackwright/spack-env';
 import { ImageError } from './error.js';
 
 /**
  * Opens the image to build on: `scratch` (none), `oci:FOLDER[:TAG]`, or a registry's reference, which may stand behind
  * `oci://` or, for a registry without TLS, `oci+http://`.
+ * @param options.platform which image of an index is taken
  * @param options.cwd what a folder is relative to; `env` where credentials and proxies come from; `plainHttp` a registry
  *   that is known to have no TLS
  * @throws OciError, ImageError
@@ -29,19 +31,41 @@ export async function openBase(
 ): Promise<BaseImage | undefined> {
   const { cwd, env, platform, plainHttp, signal } = options;
   if (text === 'scratch') return undefined;
-  const [, scheme, reference = text] = /^oci(|\+http):\/\/(.+)$/.exec(text) ?? [];
-  if (scheme === undefined && text.startsWith('oci:')) {
+  if (/^oci:(?!\/\/)/.test(text)) {
     const { folder, tag } = parseLayoutName(text);
     const source = await ImageLayout.open(resolve(cwd, folder));
     return { source, image: await readImage(source, tag, platform, signal) };
   }
-  const { registry, repository, digest, tag } = parseReference(reference);
-  const plain = scheme === '+http' || (scheme === undefined && registry === plainHttp);
-  const source = new RegistryRepository(registry, repository, {
-    ...(plain ? { http: true } : scheme === '' ? { http: false } : {}),
-    credentials: () => storedCredentials(registry, env),
-  });
-  return { source, image: await readImage(source, digest ?? tag ?? 'latest', platform, signal) };
+  const address = parseAddress(text);
+  const source = openRepository(address, env, { plainHttp });
+  const { digest, tag = 'latest' } = address;
+  return { source, image: await readImage(source, digest ?? tag, platform, signal) };
+}
+
+/**
+ * The platform of packages, in OCI's words; undefined where they are of several, or there are none.
+ */
+export function platformOf(nodes: readonly Pick<ConcreteNode, 'arch'>[]): Platform | undefined {
+  const platforms = new Map(
+    nodes.map(({ arch }) => {
+      const platform = { os: arch.platform, architecture: goArchitecture(arch.target) };
+      return [`${platform.os}/${platform.architecture}`, platform];
+    }),
+  );
+  const [only, ...others] = platforms.values();
+  return others.length === 0 ? only : undefined;
+}
+
+/** @throws ImageError `platform` when the base is of another platform than the packages, naming both */
+export function checkPlatform(base: BaseImage | undefined, platform: Platform | undefined): void {
+  if (!base || !platform) return;
+  const { os, architecture } = base.image.config;
+  if (os === platform.os && architecture === platform.architecture) return;
+  throw new ImageError(
+    'platform',
+    `The packages are for ${platform.os}/${platform.architecture}, the base ${base.source.name} is for ${os}/${architecture}.`,
+    { hint: `Take a base image for ${platform.os}/${platform.architecture}.` },
+  );
 }
 
 /** Reads `oci:FOLDER[:TAG]`; the tag is `latest` where it is left out. @throws ImageError */

@@ -4,6 +4,10 @@ export type ImageErrorCode =
   | 'no-packages'
   /** The base image cannot be built on. */
   | 'base'
+  /** The base image is of another platform than the packages. */
+  | 'platform'
+  /** Programs of the image could not start in it. */
+  | 'incomplete'
   /** A name of an image or a folder in it is no valid one. */
   | 'name'
   /** The mirror lacks packages of the image. */
@@ -18,6 +22,8 @@ type ErrorKind = 'input' | 'missing' | 'failed';
 const kinds: Record<ImageErrorCode, ErrorKind> = {
   'no-packages': 'input',
   base: 'input',
+  platform: 'input',
+  incomplete: 'input',
   name: 'input',
   'missing-packages': 'missing',
   'no-mirror': 'input',

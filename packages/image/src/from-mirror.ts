@@ -1,10 +1,11 @@
 import { createReadStream } from 'node:fs';
 import { join } from 'node:path';
 import { describe, hasCode, type MirrorReader, type PackageManifest, v3 } from '@stackwright/buildcache';
+import { parseAddress } from '@stackwright/oci';
 import type { ConcreteNode, Lock } from '@stackwright/spack-env';
 import { runtimeClosure } from './closure.js';
 import { ImageError } from './error.js';
-import type { PackageBlob } from './layer.js';
+import type { PackageBlob, RepositoryName } from './layer.js';
 
 /** A package of a mirror as a layer takes it: where the mirror is a folder, its blob's file is used in place. */
 export function packageBlob(
@@ -19,9 +20,16 @@ export function packageBlob(
     descriptor,
     open: async (signal) => (path ? createReadStream(path, { signal }) : mirror.tarball(manifest, signal)),
     path,
+    repository: repositoryOf(mirror),
     statement: manifest.statement,
     vouched: manifest.signedBy !== undefined,
   };
+}
+
+function repositoryOf({ url }: MirrorReader): RepositoryName | undefined {
+  if (!/^oci(\+http)?:\/\//.test(url)) return undefined;
+  const { registry, repository } = parseAddress(url);
+  return { registry, repository };
 }
 
 async function manifestOf(mirror: MirrorReader, node: ConcreteNode, signal?: AbortSignal) {

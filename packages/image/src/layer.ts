@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import type { Readable } from 'node:stream';
-import type { Statement } from '@stackwright/buildcache';
+import type { PackageContents, PackageLibraries, Statement } from '@stackwright/buildcache';
 import { CheckedStream, type ComposedLayer, type Descriptor, type Digest } from '@stackwright/oci';
 import type { ConcreteNode } from '@stackwright/spack-env';
 
@@ -14,6 +14,8 @@ export interface PackageBlob {
   open(signal?: AbortSignal): Promise<Readable>;
   /** The file that holds the blob, where the mirror is a folder: then it is linked, not copied. */
   readonly path?: string;
+  /** The registry's repository that holds the blob, where the mirror is one. */
+  readonly repository?: RepositoryName;
   /** What the package's manifest says beyond what Spack writes. */
   readonly statement?: Statement;
   /** Whether a trusted key has signed that: then it is believed without a look at the tarball. */
@@ -34,11 +36,22 @@ export interface PackageFacts {
   readonly prefixes: ReadonlyMap<string, string>;
   /** Folders below the prefix that search paths list. */
   readonly folders: readonly string[];
+  readonly libraries: PackageLibraries;
+  readonly contents: PackageContents;
+}
+
+/** A repository of a registry. */
+export interface RepositoryName {
+  /** Host, with a port where one was given. */
+  readonly registry: string;
+  readonly repository: string;
 }
 
 /** A layer whose bytes lie in a file. */
 export interface LayerFile extends ComposedLayer {
   readonly path: string;
+  /** Where it was taken from: to another repository of that registry, nothing has to be sent. */
+  readonly from?: RepositoryName;
 }
 
 /** A layer's bytes, checked while they are read: those of a mirror may not have been read before. */

@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import {
   copyKeys,
@@ -16,9 +16,11 @@ import {
 } from '@stackwright/buildcache';
 import type { ConcreteNode } from '@stackwright/spack-env';
 import { type AssembledImage, type AssembleOptions, imageOf, stageBase } from './assemble.js';
+import { checkPlatform, platformOf } from './base.js';
 import { ImageError } from './error.js';
 import { keyOf, type LayerFile } from './layer.js';
 import { groupSmallest } from './merge.js';
+import { foldersAbove } from './sbang.js';
 import type { Staging } from './staging.js';
 
 export interface MirrorImageOptions
@@ -43,6 +45,8 @@ interface MirrorFile {
  */
 export async function assembleMirrorImage(options: MirrorImageOptions): Promise<AssembledImage> {
   const { packages, base, staging, signal } = options;
+  const platform = platformOf(packages.map(({ node }) => node));
+  checkPlatform(base, platform);
   const temporary = await mkdtemp(join(staging.folder, 'mirror-'));
   try {
     const copy = await openV3Mirror(temporary, { signal });
@@ -54,12 +58,14 @@ export async function assembleMirrorImage(options: MirrorImageOptions): Promise<
       ...imageOf({
         base,
         settings: options.settings,
-        arch: packages[0]?.node.arch,
+        platform,
         env: base?.image.config.config?.Env ?? [],
         baseLayers,
         layers,
       }),
       packages: [],
+      others: baseLayers,
+      conflicts: [],
       bill: manifests.map(({ node, manifest }) => ({
         node,
         digest: manifest.tarball.digest,
@@ -182,12 +188,7 @@ function* filesUnder(
   signal: AbortSignal | undefined,
 ): Generator<TarItem> {
   const names = [...files].sort((a, b) => (a.key < b.key ? -1 : 1));
-  const folders = new Set<string>();
-  for (const { key } of names) {
-    for (let at = dirname(join(root, key)); at !== '/'; at = dirname(at)) folders.add(at);
-  }
-  for (const path of [...folders].sort())
-    yield { entry: { name: path.slice(1), type: 'folder', mode: 0o755, size: 0 }, content: [] };
+  yield* foldersAbove(names.map(({ key }) => join(root, key)));
   for (const { key, size } of names) {
     yield {
       entry: { name: join(root, key).slice(1), type: 'file', mode: 0o644, size },

@@ -20,6 +20,7 @@ const built = (root: string, prefix: string, relative = 'hello') => ({
       prefix,
       folders: [],
       libraries: { interpreters: [], needed: [], provided: [] },
+      contents: { shebangs: [], entries: {} },
       distribution: `{sbang_install_path: ${root}/bin/sbang, buildpath: ${root}, spackprefix: /spack, relative_prefix: ${relative}, hash_to_prefix: {${hash}: ${prefix}}}`,
     },
   },

@@ -1,5 +1,13 @@
 import { Readable } from 'node:stream';
-import { type BuildInfo, relocatedEntries, tarBytes, tarEntries } from '@stackwright/buildcache';
+import {
+  type BuildInfo,
+  LayerScan,
+  relocatedEntries,
+  type ScannedLayer,
+  type TarItem,
+  tarBytes,
+  tarEntries,
+} from '@stackwright/buildcache';
 import type { PackageBlob, PackageFacts } from './layer.js';
 
 /** Where a package goes in the image, and what that changes in its files. */
@@ -45,18 +53,47 @@ export function moveKey({ root, facts, placed }: MovedPackage): string {
   return JSON.stringify([root, [...facts.prefixes.keys()].map((hash) => [hash, placed.get(hash)])]);
 }
 
-/** The uncompressed tar of a package as it is after its move; the same input gives the same bytes. */
+/** A package after its move: the uncompressed tar, the same for the same input, and what was found in it at its end. */
+export interface RelocatedTar {
+  readonly open: () => Readable;
+  readonly found: () => ScannedLayer;
+}
+
+/**
+ * A package as it is after its move.
+ * @param open the packed tarball; @param buildFiles keep the files that describe the machine it was built on
+ */
 export function relocatedTar(
-  compressed: Readable,
+  open: () => Readable,
   info: BuildInfo,
   { blob, root, facts, placed }: MovedPackage,
-  signal?: AbortSignal,
-): Readable {
+  { buildFiles = false, signal }: { readonly buildFiles?: boolean; readonly signal?: AbortSignal } = {},
+): RelocatedTar {
   const what = `${blob.node.name}@${blob.node.version}/${blob.node.hash.slice(0, 7)}`;
-  const entries = relocatedEntries(tarEntries(compressed, { what, signal }), info, facts.prefix, {
-    what,
-    root,
-    prefixes: placed,
-  });
-  return Readable.from(tarBytes(entries));
+  const scan = new LayerScan();
+  const entries = () =>
+    relocatedEntries(tarEntries(open(), { what, signal }), info, facts.prefix, {
+      what,
+      root,
+      prefixes: placed,
+    });
+  const kept = (items: AsyncIterable<TarItem>) => (buildFiles ? items : withoutBuildFiles(items));
+  return {
+    open: () => Readable.from(tarBytes(kept(scan.watch(entries())))),
+    found: () => scan.result(what),
+  };
+}
+
+/**
+ * Files that Spack leaves below a prefix's `.spack`, with paths, variables and names of the machine that built it, and
+ * the list of files that were packed: nothing of it is needed to use or to look up the package.
+ */
+const buildFile =
+  /\/\.spack\/(?:binary_distribution|install_manifest\.json|install_environment\.json|spack-(?:build|configure)[^/]*)$/;
+
+async function* withoutBuildFiles(items: AsyncIterable<TarItem>): AsyncGenerator<TarItem> {
+  for await (const item of items) {
+    if (!buildFile.test(item.entry.name)) yield item;
+    else for await (const _ of item.content);
+  }
 }

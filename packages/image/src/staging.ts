@@ -117,13 +117,24 @@ export class Staging {
     createdBy: string,
     { plain = false, signal }: { readonly plain?: boolean; readonly signal?: AbortSignal } = {},
   ): Promise<LayerFile> {
+    const { layer } = await this.packWith(key, tar, createdBy, () => null, { plain, signal });
+    return layer;
+  }
+
+  /** The same, and what was found while the tar went by is remembered with the layer. It has to be JSON. */
+  async packWith<T>(
+    key: string,
+    tar: () => Readable,
+    createdBy: string,
+    found: () => T,
+    { plain = false, signal }: { readonly plain?: boolean; readonly signal?: AbortSignal } = {},
+  ): Promise<{ readonly layer: LayerFile; readonly found: T }> {
     const known = await this.recall(key);
-    if (
-      isLayer(known) &&
-      (await stat(this.blobPath(known.descriptor.digest)).catch(() => undefined))?.size ===
-        known.descriptor.size
-    ) {
-      return { ...known, path: this.blobPath(known.descriptor.digest), createdBy };
+    if (isPacked<T>(known)) {
+      const { descriptor, diffId } = known;
+      const path = this.blobPath(descriptor.digest);
+      if ((await stat(path).catch(() => undefined))?.size === descriptor.size)
+        return { layer: { descriptor, diffId, path, createdBy }, found: known.found };
     }
     const uncompressed = new DigestStream();
     const compressed = new DigestStream();
@@ -144,8 +155,9 @@ export class Staging {
       };
       const path = this.blobPath(descriptor.digest);
       await rename(temporary, path);
-      await this.remember(key, { descriptor, diffId: uncompressed.digest });
-      return { descriptor, diffId: uncompressed.digest, path, createdBy };
+      const packed: Packed<T> = { descriptor, diffId: uncompressed.digest, found: found() };
+      await this.remember(key, packed);
+      return { layer: { descriptor, diffId: packed.diffId, path, createdBy }, found: packed.found };
     } finally {
       await rm(temporary, { force: true });
     }
@@ -210,15 +222,22 @@ export function factsOf(facts: LayerFacts, what: string): PackageFacts {
     relativePrefix,
     prefixes,
     folders: facts.folders,
+    libraries: facts.libraries,
+    contents: facts.contents,
   };
 }
 
-/** Undefined for a package that does not lie below its own root: what it is has to be read. */
+/**
+ * Undefined for a package that does not lie below its own root, and for a statement that says nothing of the contents:
+ * what it is has to be read.
+ */
 function factsOfStatement(stated: StatedTarball): PackageFacts | undefined {
-  const { digest, prefix, root, folders } = stated;
-  if (!prefix.startsWith(`${root}/`)) return undefined;
+  const { digest, prefix, root, folders, contents, interpreters, needed, provided } = stated;
+  if (!prefix.startsWith(`${root}/`) || !contents) return undefined;
+  const libraries = { interpreters, needed, provided };
   const relativePrefix = prefix.slice(root.length + 1);
-  return { diffId: digest, prefix, root, relativePrefix, prefixes: statedPrefixes(stated), folders };
+  const prefixes = statedPrefixes(stated);
+  return { diffId: digest, prefix, root, relativePrefix, prefixes, folders, libraries, contents };
 }
 
 /** @throws BuildcacheError when the file is missing or has another length than its manifest says */
@@ -236,12 +255,21 @@ async function checkThere(path: string, blob: PackageBlob): Promise<void> {
 
 function isLayerFacts(value: unknown): value is LayerFacts {
   const facts = value as Partial<LayerFacts> | undefined;
-  return typeof facts?.diffId === 'string' && Array.isArray(facts.folders) && facts.libraries !== undefined;
+  return typeof facts?.diffId === 'string' && facts.libraries !== undefined && facts.contents !== undefined;
 }
 
-function isLayer(value: unknown): value is Layer {
-  const layer = value as Partial<Layer> | undefined;
-  return typeof layer?.diffId === 'string' && typeof layer.descriptor?.digest === 'string';
+/** What is remembered of a layer that was made. */
+interface Packed<T> extends Layer {
+  readonly found: T;
+}
+
+function isPacked<T>(value: unknown): value is Packed<T> {
+  const layer = value as Partial<Packed<T>> | undefined;
+  return (
+    typeof layer?.diffId === 'string' &&
+    typeof layer.descriptor?.digest === 'string' &&
+    layer.found !== undefined
+  );
 }
 
 function nameOf({ node }: PackageBlob): string {

@@ -87,8 +87,9 @@ export interface PushResult {
 }
 
 /**
- * Pushes an image to a registry: layers first, then the configuration, then the manifest under each tag.
- * @param from repositories of the same registry that may hold layers already, such as an OCI mirror: they are mounted
+ * Pushes an image to a registry: layers first, then the configuration, then the manifest under each tag. Layers that were
+ * taken from another repository of the same registry, of a mirror or of the base, are mounted.
+ * @param from another repository of the same registry that may hold the other layers
  */
 export async function pushImage(
   image: AssembledImage,
@@ -103,7 +104,9 @@ export async function pushImage(
   const worker = async () => {
     for (let index = next++; index < distinct.length; index = next++) {
       const layer = distinct[index] as (typeof distinct)[number];
-      if (await target.putBlob(layer.descriptor, () => openLayer(layer), { from, signal })) {
+      const known = layer.from?.registry === target.registry ? layer.from.repository : from;
+      const elsewhere = known === target.repository ? undefined : known;
+      if (await target.putBlob(layer.descriptor, () => openLayer(layer), { from: elsewhere, signal })) {
         layers += 1;
         bytes += layer.descriptor.size;
       }

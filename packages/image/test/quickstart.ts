@@ -56,17 +56,30 @@ export function runImage(layout: string, tag: string, command?: readonly string[
   }
 }
 
-/** A base image with this machine's C library and shell: what dynamic programs and scripts need, and no more. */
-export async function hostBase(folder: string): Promise<{ image: Image; source: ImageSource }> {
-  const libraries = execFileSync('ldd', ['/bin/sh'], { encoding: 'utf8' }).matchAll(/(\/\S+)/g);
-  const files = ['/bin/sh', ...[...libraries].map(([path]) => path)];
+/**
+ * A base image with this machine's C library and shell: what dynamic programs and scripts need, and no more.
+ * @param more further programs, whose libraries come along, and `folders` as they are
+ */
+export async function hostBase(
+  folder: string,
+  {
+    more = [],
+    folders = [],
+  }: { readonly more?: readonly string[]; readonly folders?: readonly string[] } = {},
+): Promise<{ image: Image; source: ImageSource }> {
+  const programs = ['/bin/sh', ...more];
+  const libraries = execFileSync('ldd', programs, { encoding: 'utf8' }).matchAll(/(?:=> |^\s+)(\/\S+)/gm);
+  const files = [...programs, ...folders, ...[...libraries].map(([, path]) => path as string)];
   // Where /bin and /lib are links, the files behind them are packed under the names that programs ask for.
   const tar = execFileSync(
     'tar',
-    ['--dereference', '--hard-dereference', '-cPf', '-', '--transform=s,^/,,', ...new Set(files)],
-    {
-      maxBuffer: 64 * 1024 * 1024,
-    },
+    [
+      ...['--dereference', '--hard-dereference', '-cPf', '-', '--transform=s,^/,,'],
+      // Of an interpreter's folder only what it needs to start.
+      ...['--exclude=config-*', '--exclude=dist-packages', '--exclude=__pycache__'],
+      ...new Set(files),
+    ],
+    { maxBuffer: 256 * 1024 * 1024 },
   );
   const layout = await ImageLayout.create(folder);
   const layer = await layout.putStream(Readable.from([gzipSync(tar)]), mediaTypes.layerGzip);

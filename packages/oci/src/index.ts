@@ -1,3 +1,5 @@
+export type { Address } from './address.js';
+export { openRepository, parseAddress } from './address.js';
 export type { BaseImage, ComposedLayer, ImageDocument, ImageParts, Layer } from './compose.js';
 export { composeImage, ociLayer } from './compose.js';
 export type { Credentials } from './credentials.js';

@@ -155,9 +155,11 @@ export class Transport {
 
   async #authorize(challenge: string, scope: string, refusal: HttpError, request: Request): Promise<void> {
     const credentials = await this.options.credentials?.();
+    const { username, password, identityToken } = credentials ?? {};
     const basic =
-      credentials &&
-      `Basic ${Buffer.from(`${credentials.username}:${credentials.password}`).toString('base64')}`;
+      username === undefined || identityToken
+        ? undefined
+        : `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
     if (/^basic/i.test(challenge)) {
       if (!basic) throw this.#denied(refusal, request.what);
       this.#authorization.set(scope, basic);
@@ -165,18 +167,15 @@ export class Transport {
     }
     const url = tokenUrl(challenge, scope);
     if (!url) throw this.#denied(refusal, request.what);
-    this.#authorization.set(scope, `Bearer ${await this.#token(url, basic, request.signal)}`);
+    const ask = identityToken ? exchange(url, identityToken) : { url, headers: { authorization: basic } };
+    this.#authorization.set(scope, `Bearer ${await this.#token(ask, request.signal)}`);
   }
 
-  async #token(
-    url: URL,
-    authorization: string | undefined,
-    signal: AbortSignal | undefined,
-  ): Promise<string> {
+  async #token({ url, ...request }: TokenRequest, signal: AbortSignal | undefined): Promise<string> {
     const what = 'ask for a token';
     try {
       const { limits } = this.options;
-      const options = { headers: { authorization }, limits, limit: tokenLimit, signal, attempts: 1 };
+      const options = { ...request, limits, limit: tokenLimit, signal, attempts: 1 };
       const answer = (await client().request(url, options)).json() as {
         token?: string;
         access_token?: string;
@@ -233,6 +232,33 @@ function codeOf({ code, details: { status = 0, transient } }: HttpError): OciErr
 
 function isReading(method: string): boolean {
   return method === 'GET' || method === 'HEAD';
+}
+
+/** What a token server is asked. */
+interface TokenRequest {
+  readonly url: URL;
+  readonly method?: string;
+  readonly headers: Readonly<Record<string, string | undefined>>;
+  readonly body?: Uint8Array;
+}
+
+/** Exchanges an identity token for access (distribution specification, OAuth2 token authentication). */
+function exchange(asked: URL, identityToken: string): TokenRequest {
+  const url = new URL(asked);
+  const form = new URLSearchParams({
+    grant_type: 'refresh_token',
+    client_id: 'stackwright',
+    refresh_token: identityToken,
+    service: asked.searchParams.get('service') ?? '',
+    scope: asked.searchParams.get('scope') ?? '',
+  });
+  url.search = '';
+  return {
+    url,
+    method: 'POST',
+    headers: { 'content-type': 'application/x-www-form-urlencoded' },
+    body: Buffer.from(form.toString()),
+  };
 }
 
 /** Where a bearer challenge says that tokens come from (distribution specification, token authentication). */

@@ -105,6 +105,39 @@ describe('a registry that does not do what it should', () => {
     expect(asked[1]).toMatch(/^bytes=[1-9]\d*-$/);
   });
 
+  it('is given up after few attempts when it never answers an upload, and the error says so', async () => {
+    let uploads = 0;
+    const listener: RequestListener = (request, response) => {
+      if (request.method === 'HEAD') return response.writeHead(404).end();
+      if (request.method === 'POST')
+        return response.writeHead(202, { location: '/v2/x/blobs/uploads/1' }).end();
+      uploads += 1;
+      request.resume();
+    };
+    await serve(listener);
+    const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const repository = new RegistryRepository(host, 'x', { limits: { answer: 50 } });
+    await expect(repository.putBlob(descriptor, () => Readable.from([bytes]))).rejects.toMatchObject({
+      code: 'unavailable',
+      kind: 'missing',
+      message: expect.stringMatching(/could not upload sha256:.*Tried 3 times/),
+    });
+    expect(uploads).toBe(3);
+  });
+
+  it.each([401, 403])('says in its own words why it refuses an upload with %i', async (status) => {
+    const repository = await serve((_, response) => {
+      const errors = [{ code: 'DENIED', message: 'quota of the project exceeded' }];
+      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify({ errors }));
+    });
+    await expect(
+      repository.putManifest('latest', Buffer.from('{}'), mediaTypes.manifest),
+    ).rejects.toMatchObject({
+      code: 'denied',
+      message: expect.stringContaining('quota of the project exceeded'),
+    });
+  });
+
   it('is given up after some attempts, and the error says so', async () => {
     let asked = 0;
     const repository = await serve((request, response) => {

@@ -2,16 +2,22 @@ import {
   type AssembledImage,
   assembleImage,
   assembleMirrorImage,
+  type BaseImage,
+  filesOfBase,
   ImageError,
   type ImageSettings,
+  type MissingPart,
+  missingParts,
   openBase,
   packageBlob,
+  platformOf,
+  refuseIncomplete,
   runtimeClosure,
   Staging,
   searchOrder,
   spdx,
 } from '@stackwright/image';
-import type { ConcreteNode, Lock } from '@stackwright/spack-env';
+import type { ConcreteNode, Lock, StackSettings } from '@stackwright/spack-env';
 import type { Caller } from './caller.js';
 import { StackError } from './error.js';
 import { shipped } from './groups.js';
@@ -30,7 +36,12 @@ export interface ImageOptions {
   readonly mirrorRoot?: string;
   /** Absolute folder that packages lie under in the image; where they were built when left out. */
   readonly installRoot?: string;
-  /** Read every binary, also those of which a trusted key has signed what is in them. */
+  /** Absolute folder of the view in the image, `false` for none; `/opt/view` on a base, none on `scratch` when left out. */
+  readonly view?: string | boolean;
+  /**
+   * Whether an image is refused whose programs could not start: as `image.check` in `stackwright.yaml` says, else yes.
+   * `true` reads every binary for it, also those of which a trusted key has signed what is in them.
+   */
   readonly check?: boolean;
   readonly settings?: ImageSettings;
 }
@@ -41,6 +52,8 @@ export interface StackImageOptions extends ImageOptions {
   readonly known?: Survey;
   readonly staging: Staging;
   readonly onLayer?: (ready: number, all: number) => void;
+  /** Told what programs of the image lack; the image is refused when left out. */
+  readonly onMissing?: (missing: readonly MissingPart[]) => void;
 }
 
 /** The packages that an image of a stack needs. @param lock what the stack ships */
@@ -71,16 +84,37 @@ export async function stackImage(
   const lock = await shipped(stack);
   const nodes = packagesOfImage(stack, lock, options);
   const packages = await take(mirrors, nodes, options.known);
+  const platform = platformOf(nodes);
   const base = options.base
-    ? await openBase(options.base, { cwd, env, signal })
-    : await openBase(own.base ?? 'scratch', { cwd: stack.folder, env, signal });
-  const shared = {
-    base,
-    settings: settingsOf(own, options.settings),
-    staging,
-    signal,
-  };
-  if (kindOfImage(stack, options) === 'mirror') {
+    ? await openBase(options.base, { cwd, env, platform, signal })
+    : await openBase(own.base ?? 'scratch', { cwd: stack.folder, env, platform, signal });
+  const image = await assemble(stack, options, { base, packages, lock, signal });
+  tellConflicts(caller, image);
+  if (options.check ?? own.check ?? true) {
+    const missing = await missingParts(image, { staging, hostProvides: own.hostProvides, signal });
+    (options.onMissing ?? refuseIncomplete)(missing);
+  }
+  return image;
+}
+
+interface ImageInput {
+  readonly base: BaseImage | undefined;
+  readonly packages: Awaited<ReturnType<typeof take>>;
+  readonly lock: Lock;
+  readonly signal: AbortSignal;
+}
+
+async function assemble(
+  stack: Stack,
+  options: StackImageOptions,
+  { base, packages, lock, signal }: ImageInput,
+): Promise<AssembledImage> {
+  const { staging } = options;
+  const own = stack.settings.image;
+  const kind = kindOfImage(stack, options);
+  const settings = await startOf(settingsOf(own, options.settings, kind), base, staging, signal);
+  const shared = { base, settings, staging, signal };
+  if (kind === 'mirror') {
     const root = options.mirrorRoot ?? own.mirrorRoot ?? '/mirror';
     if (!/^(?:\/[\w.+-]+)+$/.test(root) || root.includes('/..'))
       throw new StackError('bad-value', `"${root}" is no folder for a mirror.`, {
@@ -95,8 +129,44 @@ export async function stackImage(
     searched: searchOrder(lock),
     check: options.check,
     installRoot: options.installRoot ?? own.installRoot,
+    view: viewRoot(options.view ?? own.view, base),
+    buildFiles: own.buildFiles,
     onLayer: () => options.onLayer?.((ready += 1), packages.length),
   });
+}
+
+const defaultView = '/opt/view';
+
+/** Without a base there is no shell, and nobody who looks around. */
+function viewRoot(view: string | boolean | undefined, base: BaseImage | undefined): string | undefined {
+  const wanted = view ?? base !== undefined;
+  return wanted === true ? defaultView : wanted || undefined;
+}
+
+const mostTold = 5;
+
+function tellConflicts({ note }: Caller, { conflicts }: AssembledImage): void {
+  if (conflicts.length === 0) return;
+  const told = conflicts.slice(0, mostTold).map(({ path, packages }) => `${path} (${packages.join(', ')})`);
+  const more = conflicts.length > mostTold ? ` and ${conflicts.length - mostTold} more` : '';
+  note(
+    `Several packages have the same names in the view; that of the first one is taken: ${told.join(', ')}${more}.`,
+  );
+}
+
+/** Where neither the stack nor the base says what a container runs, it is a shell, if the base has one. */
+async function startOf(
+  settings: ImageSettings,
+  base: BaseImage | undefined,
+  staging: Staging,
+  signal: AbortSignal,
+): Promise<ImageSettings> {
+  const below = base?.image.config.config;
+  const given = [settings.command, settings.entrypoint, below?.Cmd, below?.Entrypoint];
+  if (!base || given.some((words) => words && words.length > 0)) return settings;
+  const files = await filesOfBase(base, staging, signal);
+  const shell = ['/bin/bash', '/bin/sh'].find((path) => files.isFile(path));
+  return { ...settings, command: shell === undefined ? undefined : [shell] };
 }
 
 export interface OpenImageOptions extends ImageOptions, MirrorOptions {
@@ -132,10 +202,18 @@ export function billOf(stack: Stack, image: AssembledImage): string {
   return spdx(stack.name, image.bill, '1970-01-01T00:00:00Z');
 }
 
-/** What `stackwright.yaml` says, and over it what is asked for here. */
-function settingsOf(own: ImageSettings, over: ImageSettings = {}): ImageSettings {
-  const asked = Object.entries(over).filter(([, value]) => value !== undefined);
-  return { ...own, ...Object.fromEntries(asked), labels: { ...own.labels, ...over.labels } };
+/**
+ * What `stackwright.yaml` says, and over it what is asked for here. The command that it names is one of the software: an
+ * image of a mirror does not have it.
+ */
+function settingsOf(
+  { command, entrypoint, ...own }: StackSettings['image'],
+  over: ImageSettings | undefined,
+  kind: 'software' | 'mirror',
+): ImageSettings {
+  const asked = Object.entries(over ?? {}).filter(([, value]) => value !== undefined);
+  const start = kind === 'software' ? { command, entrypoint } : {};
+  return { ...start, ...own, ...Object.fromEntries(asked), labels: { ...own.labels, ...over?.labels } };
 }
 
 /** Finds every package in the mirrors. What `known` says is not looked up again. */

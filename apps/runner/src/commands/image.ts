@@ -2,14 +2,18 @@ import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import {
   type AssembledImage,
+  type BaseImage,
   type ImageSettings,
+  missingPartsOf,
   openBase,
   parseLayoutName,
   pushImage,
+  refuseIncomplete,
+  Staging,
   writeDockerArchive,
   writeLayout,
 } from '@stackwright/image';
-import { parseReference, RegistryRepository, storedCredentials } from '@stackwright/oci';
+import { openRepository, parseAddress } from '@stackwright/oci';
 import { billOf, inGroups, openStack, openStackImage, openWork } from '@stackwright/stack';
 import { Option } from 'commander';
 import prettyBytes from 'pretty-bytes';
@@ -36,6 +40,7 @@ interface BuildOptions extends AllowOptions {
   readonly group: readonly string[];
   readonly offline?: boolean;
   readonly installRoot?: string;
+  readonly view?: string | false;
   readonly command?: string;
   readonly label: readonly string[];
   readonly trust: readonly string[];
@@ -63,9 +68,9 @@ export const define: Define = (command, context) => {
     .command('push')
     .description('Assemble the image of a stack and push it to a registry.')
     .argument('<stack>', 'folder with spack.yaml and spack.lock')
-    .argument('<reference...>', 'REGISTRY/REPOSITORY:TAG');
+    .argument('<reference...>', 'REGISTRY/REPOSITORY:TAG, also behind oci:// (TLS) or oci+http:// (none)');
   shared(push).action((stack: string, references: string[], options: BuildOptions) => {
-    for (const reference of references) parseReference(reference);
+    for (const reference of references) parseAddress(reference);
     return run(context, stack, { ...options, output: references });
   });
 
@@ -75,7 +80,39 @@ export const define: Define = (command, context) => {
     .argument('<image>', 'oci:FOLDER[:TAG] or REGISTRY/REPOSITORY:TAG')
     .option('--json', 'print manifest and configuration as JSON')
     .action((image: string, options: { json?: boolean }) => inspect(context, image, options));
+
+  test(command, context);
 };
+
+function test(command: ReturnType<Parameters<Define>[0]['command']>, context: Context): void {
+  command
+    .command('test')
+    .description(
+      'Check that the programs of an image find what they need in it: interpreters, libraries, the command.',
+    )
+    .argument('<image>', 'oci:FOLDER[:TAG] or REGISTRY/REPOSITORY:TAG')
+    .option('--host-provides <name>', 'a library that the host brings at run time (repeatable)', collect, [])
+    .option('--work <folder>', 'folder that remembers what layers hold (default: .stackwright/images)')
+    .option('--json', 'print what is missing as JSON')
+    .action(async (image: string, options: TestOptions) => {
+      const { image: read, source } = await openImage(context, image);
+      const missing = await missingPartsOf(read, source, {
+        staging: await Staging.open(resolve(context.cwd, options.work ?? '.stackwright/images')),
+        hostProvides: options.hostProvides,
+        signal: context.signal,
+      });
+      if (options.json) printJson(context, { digest: read.descriptor.digest, missing });
+      refuseIncomplete(missing);
+      if (!options.json)
+        print(context, `${image}: ${read.manifest.layers.length} layers, nothing is missing`);
+    });
+}
+
+interface TestOptions {
+  readonly hostProvides: readonly string[];
+  readonly work?: string;
+  readonly json?: boolean;
+}
 
 function shared(command: ReturnType<Parameters<Define>[0]['command']>) {
   return command
@@ -95,11 +132,17 @@ function shared(command: ReturnType<Parameters<Define>[0]['command']>) {
     )
     .option('--mirror-root <folder>', 'where that mirror lies in the image (default: /mirror)')
     .option('--install-root <folder>', 'where packages lie in the image (default: where they were built)')
+    .option(
+      '--view <folder>',
+      'where links to the packages lie in the image (default: /opt/view, none on scratch)',
+    )
+    .option('--no-view', 'no such links; the search paths list the packages')
     .option('--command <words>', 'default command, split at spaces')
     .option('--label <name=value>', 'label of the image (repeatable)', collect, [])
     .option('--trust <file>', 'public key whose signatures count (repeatable)', collect, [])
     .option('--unsigned', 'take packages without signatures')
     .option('--check', 'read every binary, also those whose signed manifests say what is in them')
+    .option('--no-check', 'make the image even if its programs could not start in it')
     .option('--sbom <file>', 'write the bill of materials (SPDX) here')
     .option('--work <folder>', 'folder that remembers checked blobs (default: .stackwright/STACK)')
     .option('--json', 'print digest, layers and outputs as JSON');
@@ -158,7 +201,7 @@ interface Output {
 
 /** Every output is understood before any work is done. */
 function parseOutput(text: string, context: Context): Output {
-  if (text.startsWith('oci:')) {
+  if (/^oci:(?!\/\/)/.test(text)) {
     const { folder, tag } = parseLayoutName(text);
     return {
       name: text,
@@ -179,24 +222,28 @@ function parseOutput(text: string, context: Context): Output {
       },
     };
   }
-  const { registry, repository, tag = 'latest', digest } = parseReference(text);
+  const address = parseAddress(text);
+  const { tag = 'latest', digest } = address;
   if (digest) throw new RunnerError('usage', `"${text}" names a digest; an image is pushed under a tag.`);
   return {
     name: text,
     write: async (image) => {
-      const target = new RegistryRepository(registry, repository, {
-        credentials: () => storedCredentials(registry, context.env),
-      });
+      const target = openRepository(address, context.env);
       const { sent } = await pushImage(image, target, [tag], { signal: context.signal });
       return `${sent.layers} of ${image.layers.length} layers sent, ${prettyBytes(sent.bytes)}`;
     },
   };
 }
 
-async function inspect(context: Context, text: string, options: { json?: boolean }): Promise<void> {
-  const base = await openBase(text, { cwd: context.cwd, env: context.env, signal: context.signal });
+/** An image to look at. */
+async function openImage({ cwd, env, signal }: Context, text: string): Promise<BaseImage> {
+  const base = await openBase(text, { cwd, env, signal });
   if (!base) throw new RunnerError('usage', '"scratch" is no image to look at.');
-  const { descriptor, manifest, config } = base.image;
+  return base;
+}
+
+async function inspect(context: Context, text: string, options: { json?: boolean }): Promise<void> {
+  const { descriptor, manifest, config } = (await openImage(context, text)).image;
   if (options.json) return printJson(context, { digest: descriptor.digest, manifest, config });
   const { Entrypoint = [], Cmd = [], Env = [], Labels = {} } = config.config ?? {};
   note(context, `${text}: ${config.os}/${config.architecture}`);

@@ -25,14 +25,57 @@ export interface StackSettings {
     readonly workdir?: string;
     /** Absolute folder that packages lie under in the image; where they were built when left out. */
     readonly installRoot?: string;
+    /** Absolute folder of a merged view of the packages, `false` for none. */
+    readonly view?: string | boolean;
+    /** Whether an image is refused whose programs could not start. */
+    readonly check?: boolean;
+    /** Libraries and interpreters that are missing in the image because the host brings them at run time. */
+    readonly hostProvides?: readonly string[];
+    /** Keep, in packages that are moved, files that describe the machine they were built on. */
+    readonly buildFiles?: boolean;
+    readonly files?: readonly ImageFile[];
+    readonly users?: readonly ImageUser[];
     /** Groups of specs that an image and a push hold; those that no other group needs when left out. */
     readonly groups?: readonly string[];
   };
 }
 
+/** A file of the stack, or a text, that an image gets. */
+export interface ImageFile {
+  /** Absolute, in the image. */
+  readonly path: string;
+  /** A file or folder, relative to the stack. */
+  readonly source?: string;
+  /** The text of the file, instead of a source. */
+  readonly content?: string;
+  /** Octal; of the source, 0644 or 0755, when left out. */
+  readonly mode?: string;
+  /** A user of `users`, or `UID:GID`; root when left out. */
+  readonly owner?: string;
+}
+
+/** A user that an image gets besides those of its base. */
+export interface ImageUser {
+  readonly name: string;
+  readonly uid?: number;
+  /** `/home/NAME` when left out; it is made, and is the user's. */
+  readonly home?: string;
+  readonly shell?: string;
+}
+
 type Report = (offset: number, code: string, message: string) => void;
 
-type Shape = 'text' | 'texts' | 'map' | ReadonlySet<string> | { readonly [key: string]: Shape };
+/** `[Shape]` is a list of such. */
+type Shape =
+  | 'text'
+  | 'texts'
+  | 'map'
+  | 'flag'
+  | 'number'
+  | 'text or flag'
+  | ReadonlySet<string>
+  | readonly [Shape]
+  | { readonly [key: string]: Shape };
 
 const shape: { readonly [key: string]: Shape } = {
   trust: 'texts',
@@ -47,6 +90,12 @@ const shape: { readonly [key: string]: Shape } = {
     user: 'text',
     workdir: 'text',
     installRoot: 'text',
+    view: 'text or flag',
+    check: 'flag',
+    hostProvides: 'texts',
+    buildFiles: 'flag',
+    files: [{ path: 'text', source: 'text', content: 'text', mode: 'text', owner: 'text' }],
+    users: [{ name: 'text', uid: 'number', home: 'text', shell: 'text' }],
     groups: 'texts',
   },
 };
@@ -76,11 +125,22 @@ export async function readStackSettings(stack: string): Promise<StackSettings> {
   return { trust: read.trust ?? [], image: read.image ?? {} };
 }
 
+const scalars: Readonly<Record<'text' | 'flag' | 'number' | 'text or flag', [readonly string[], string]>> = {
+  text: [['string'], 'a text'],
+  flag: [['boolean'], 'true or false'],
+  number: [['number'], 'a number'],
+  'text or flag': [['string', 'boolean'], 'a text, true or false'],
+};
+
 function check(node: Node, wanted: Shape, name: string, report: Report): void {
   const at = node.range?.[0] ?? 0;
-  if (wanted === 'text') {
-    if (!isScalar(node) || typeof node.value !== 'string')
-      report(at, 'wrong-type', `${name} has to be a text.`);
+  if (wanted === 'text' || wanted === 'flag' || wanted === 'number' || wanted === 'text or flag') {
+    const [types, words] = scalars[wanted];
+    if (!isScalar(node) || !types.includes(typeof node.value))
+      report(at, 'wrong-type', `${name} has to be ${words}.`);
+  } else if (isList(wanted)) {
+    if (!isSeq<Node>(node)) report(at, 'wrong-type', `${name} has to be a list.`);
+    else for (const item of node.items) check(item, wanted[0], `an item of ${name}`, report);
   } else if (wanted === 'texts') {
     if (!isSeq(node) || node.items.some((item) => !isScalar(item) || typeof item.value !== 'string')) {
       report(at, 'wrong-type', `${name} has to be a list of texts.`);
@@ -107,6 +167,10 @@ function check(node: Node, wanted: Shape, name: string, report: Report): void {
       else if (value) check(value, inner, word, report);
     }
   }
+}
+
+function isList(wanted: Shape): wanted is readonly [Shape] {
+  return Array.isArray(wanted);
 }
 
 function isChoice(wanted: Shape): wanted is ReadonlySet<string> {

@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
-import { type AssembledImage, Staging, writeLayout } from '@stackwright/image';
+import { type AssembledImage, describeMissing, Staging, writeLayout } from '@stackwright/image';
 import {
   engines,
   externals,
@@ -288,6 +288,10 @@ async function makeImage(
     known: found,
     staging,
     onLayer: (ready, all) => report.update(`layer ${ready} of ${all}`),
+    // What was built is worth keeping. Only publishing refuses such an image.
+    onMissing: (missing) => {
+      if (missing.length > 0) caller.note(`Warning: ${describeMissing(missing)}`);
+    },
   });
   await writeLayout(image, work.image, tag);
   await writeFile(work.bill, billOf(stack, image));
