@@ -22,3 +22,12 @@ export function offlineOption(): Option {
 export function includeRule({ offline }: { readonly offline?: boolean }): IncludeRule {
   return offline ? 'offline' : 'fetch';
 }
+
+/** `--sandbox`, for commands that build. */
+export function sandboxOption(): Option {
+  const option = new Option(
+    '--sandbox <choice>',
+    'keep builds from seeing other processes: auto does where the kernel allows it',
+  );
+  return option.choices(['auto', 'on', 'off']).default('auto');
+}

@@ -2,7 +2,7 @@ import { inGroups, jobFolder, openStack, type RebuildOptions, rebuild } from '@s
 import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
 import { print, printJson } from '../context.js';
-import { collect, groupOption, includeRule, offlineOption } from '../options.js';
+import { collect, groupOption, includeRule, offlineOption, sandboxOption } from '../options.js';
 import { type SpackOptions, spackOptions, withSpack } from '../stack-options.js';
 
 export const define: Define = (command, context) => {
@@ -17,6 +17,7 @@ export const define: Define = (command, context) => {
     .option('--trust <file>', 'public key whose signatures count (repeatable)', collect, [])
     .option('--unsigned', 'take and push packages without signatures')
     .option('--no-cdash', "do not report to the stack's CDash")
+    .addOption(sandboxOption())
     .option('--work <folder>', 'folder for logs and state (default: .stackwright/STACK)')
     .option('--json', 'print what was done as JSON')
     .action(

@@ -4,7 +4,7 @@ import { InvalidArgumentError } from 'commander';
 import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
 import { note, print, printJson } from '../context.js';
-import { collect, groupOption, includeRule, offlineOption } from '../options.js';
+import { collect, groupOption, includeRule, offlineOption, sandboxOption } from '../options.js';
 import { type SpackOptions, spackOptions, withSpack } from '../stack-options.js';
 
 export const define: Define = (command, context) => {
@@ -24,6 +24,7 @@ export const define: Define = (command, context) => {
     .option('--unsigned', 'take and push packages without signatures')
     .option('--base <image>', 'image to build on: scratch, oci:FOLDER[:TAG], or a reference')
     .option('--install-root <folder>', 'where packages lie in the image (default: where they were built)')
+    .addOption(sandboxOption())
     .option('--work <folder>', 'folder for all files of the run (default: .stackwright/STACK)')
     .option('--json', 'print a summary as JSON')
     .action(

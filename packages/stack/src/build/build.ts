@@ -10,6 +10,7 @@ import {
   runPlan,
   writeHistory,
 } from '@stackwright/job-graph';
+import type { SandboxChoice } from '@stackwright/spack';
 import type { ConcreteNode } from '@stackwright/spack-env';
 import type { Caller, PhaseReport } from '../caller.js';
 import { describeError, StackError } from '../error.js';
@@ -37,6 +38,7 @@ export interface BuildOptions {
   readonly refused: ReadonlySet<string>;
   /** Go on with what an earlier run installed. */
   readonly resume: boolean;
+  readonly sandbox: SandboxChoice | undefined;
 }
 
 /** What became of the jobs that ran. */
@@ -83,8 +85,10 @@ export async function buildMissing(
     installRoot: options.installRoot,
     dependencies: options.rebuild ? 'sources' : 'anywhere',
     resume: options.resume,
+    sandbox: options.sandbox,
     signal,
   });
+  if (site.spack.note) report.line(notResident(site.spack.note));
   if (!options.resume) await forgetBuilds(work);
   const history = await readHistory(work.history);
   const secrets = secretsOf(caller.env);
@@ -154,6 +158,11 @@ export async function buildMissing(
   return { ...result, blockedBy };
 }
 
+/** What is told where Spack cannot be resident. */
+export function notResident(why: string): string {
+  return `Spack is started for each package, since it cannot be resident: ${why}`;
+}
+
 export interface BuildOneOptions {
   readonly signer: Signer | undefined;
   /** The file that gets Spack's output. */
@@ -183,7 +192,7 @@ async function buildAndPush(
       `Spack says that it installed ${name}/${hash}, but its tree at ${site.root} does not list it.`,
     );
   }
-  await mirror.push(installedPackage(prefix, tree, site.spackPrefix), {
+  await mirror.push(installedPackage(prefix, tree, site.spack.prefix), {
     signer,
     force: again,
     signal,

@@ -2,6 +2,7 @@ import { copyFile, mkdir, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { describe } from '@stackwright/buildcache';
 import type { Job, JobGraph } from '@stackwright/job-graph';
+import type { SandboxChoice } from '@stackwright/spack';
 import type { Caller } from '../caller.js';
 import { installRootOf } from '../configuration.js';
 import { StackError } from '../error.js';
@@ -12,7 +13,7 @@ import { tellStale } from '../stale/staleness.js';
 import { survey } from '../survey.js';
 import { openWork } from '../work.js';
 import { type AccessOptions, openAccess, openTarget } from './access.js';
-import { buildAndRecord } from './build.js';
+import { buildAndRecord, notResident } from './build.js';
 import { openSite } from './site.js';
 
 export interface RebuildOptions extends AccessOptions {
@@ -24,6 +25,8 @@ export interface RebuildOptions extends AccessOptions {
   readonly tests?: boolean;
   /** Report to the stack's CDash. */
   readonly cdash: boolean;
+  /** Keep builds from seeing other processes; `auto` when left out. */
+  readonly sandbox?: SandboxChoice;
   readonly work?: string;
 }
 
@@ -86,8 +89,10 @@ export async function rebuild(caller: Caller, stack: Stack, options: RebuildOpti
           installRoot: installRootOf(environment),
           dependencies: 'mirrors',
           resume: true,
+          sandbox: options.sandbox,
           signal,
         });
+        if (site.spack.note) report.line(notResident(site.spack.note));
         const outcome = await buildAndRecord(caller, work, site, mirror, node, {
           signer,
           log,

@@ -11,7 +11,7 @@ import {
   prune,
   upToDate,
 } from '@stackwright/job-graph';
-import { Spack } from '@stackwright/spack';
+import { type SandboxChoice, Spack } from '@stackwright/spack';
 import type { ConcreteNode } from '@stackwright/spack-env';
 import prettyBytes from 'pretty-bytes';
 import { type Caller, type PhaseReport, timed } from '../caller.js';
@@ -44,6 +44,8 @@ export interface RunOptions extends AccessOptions, ImageOptions {
   readonly resume?: boolean;
   /** Go on although the lock lacks roots of the manifest, or has others. */
   readonly stale?: boolean;
+  /** Keep builds from seeing other processes; `auto` when left out. */
+  readonly sandbox?: SandboxChoice;
 }
 
 /** What `run.json` holds: written at the end of a run, whatever it came to. */
@@ -185,7 +187,7 @@ async function checkMirrors(
     signal,
     onProgress: (done, all) => report.update(`checksum ${done} of ${all}`),
   });
-  const usable = [...found.packages.values()].filter(({ state }) => state === 'usable').length;
+  const usable = usableOf(found);
   for (const [hash, one] of found.packages) {
     const node = nodes.find((each) => each.hash === hash);
     if (one.state === 'refused') report.line(`${describeNode(node)} does not count: ${one.reason}`);
@@ -193,6 +195,10 @@ async function checkMirrors(
   const how = target.unsigned ? 'whole (signatures not checked)' : 'signed by a trusted key and whole';
   report.result(`has ${usable} of ${nodes.length}${usable > 0 ? `, all ${how}` : ''}`);
   return found;
+}
+
+function usableOf({ packages }: Survey): number {
+  return [...packages.values()].filter(({ state }) => state === 'usable').length;
 }
 
 /** The index of a mirror that belongs to the run: also when an earlier run ended between its last package and the index. */
@@ -255,6 +261,8 @@ async function buildWhatIsMissing(
         work,
         {
           ...target,
+          // What no mirror has is built here: then Spack takes nothing that is signed.
+          trusted: usableOf(found) > 0 ? target.trusted : [],
           mirrorName: access.target.name,
           pruned,
           refused: new Set(
@@ -264,6 +272,7 @@ async function buildWhatIsMissing(
           jobs: options.jobs,
           rebuild: options.rebuild ?? false,
           resume: options.resume ?? false,
+          sandbox: options.sandbox,
         },
         report,
       );
