@@ -7,7 +7,7 @@ export type { SpackErrorCode } from './error.js';
 export { SpackError } from './error.js';
 export type { Sandbox, SandboxChoice } from './sandbox.js';
 export { findSandbox } from './sandbox.js';
-export type { InstallOptions, Limits, SessionOptions, Usage } from './session.js';
+export type { CommandOptions, InstallOptions, Limits, SessionOptions, Usage } from './session.js';
 export { SpackSession } from './session.js';
 export type { RunOptions, RunResult, SpackOptions } from './spack.js';
 export { findSpackPrefix, Spack } from './spack.js';

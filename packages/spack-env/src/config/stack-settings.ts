@@ -26,11 +26,36 @@ export interface StackSettings {
     /** Groups of specs that an image and a push hold; those that no other group needs when left out. */
     readonly groups?: readonly string[];
   };
+  /** Kinds of failed builds by name: new ones, and changes of those that `run` and `rebuild` know. */
+  readonly failures: Readonly<Record<string, FailureSettings>>;
+}
+
+export interface FailureSettings {
+  /** A regular expression; a build whose output has it in one line failed for this reason. */
+  readonly match?: string;
+  /** How many times such a build is started again. */
+  readonly retries?: number;
+  /** Start it again with half as many processes. */
+  readonly fewerJobs?: boolean;
 }
 
 type Report = (offset: number, code: string, message: string) => void;
 
-type Shape = 'text' | 'texts' | 'map' | ReadonlySet<string> | { readonly [key: string]: Shape };
+type Shape =
+  | 'text'
+  | 'texts'
+  | 'map'
+  | 'count'
+  | 'flag'
+  | 'pattern'
+  | ReadonlySet<string>
+  | EachOf
+  | { readonly [key: string]: Shape };
+
+/** A mapping whose keys are names. */
+class EachOf {
+  constructor(readonly shape: Shape) {}
+}
 
 const shape: { readonly [key: string]: Shape } = {
   trust: 'texts',
@@ -47,6 +72,7 @@ const shape: { readonly [key: string]: Shape } = {
     installRoot: 'text',
     groups: 'texts',
   },
+  failures: new EachOf({ match: 'pattern', retries: 'count', fewerJobs: 'flag' }),
 };
 
 /**
@@ -71,7 +97,7 @@ export async function readStackSettings(stack: string): Promise<StackSettings> {
   if (problems.length === 0 && document.contents) check(document.contents, shape, 'the file', report);
   if (problems.length > 0) throw new SpackEnvError(problems);
   const read = document.toJS() ?? {};
-  return { trust: read.trust ?? [], image: read.image ?? {} };
+  return { trust: read.trust ?? [], image: read.image ?? {}, failures: read.failures ?? {} };
 }
 
 function check(node: Node, wanted: Shape, name: string, report: Report): void {
@@ -83,6 +109,15 @@ function check(node: Node, wanted: Shape, name: string, report: Report): void {
     if (!isSeq(node) || node.items.some((item) => !isScalar(item) || typeof item.value !== 'string')) {
       report(at, 'wrong-type', `${name} has to be a list of texts.`);
     }
+  } else if (wanted === 'count') {
+    if (!isScalar(node) || !Number.isInteger(node.value) || Number(node.value) < 0)
+      report(at, 'wrong-type', `${name} has to be a whole number.`);
+  } else if (wanted === 'flag') {
+    if (!isScalar(node) || typeof node.value !== 'boolean')
+      report(at, 'wrong-type', `${name} has to be true or false.`);
+  } else if (wanted === 'pattern') {
+    if (!isScalar(node) || !isPattern(node.value))
+      report(at, 'wrong-value', `${name} has to be a regular expression.`);
   } else if (isChoice(wanted)) {
     if (!isScalar(node) || !wanted.has(String(node.value)))
       report(at, 'wrong-value', `${name} has to be ${[...wanted].join(' or ')}.`);
@@ -97,6 +132,9 @@ function check(node: Node, wanted: Shape, name: string, report: Report): void {
           `a value of ${name} has to be a text.`,
         );
     }
+  } else if (wanted instanceof EachOf) {
+    for (const { key, value } of (node as YAMLMap<Node, Node | null>).items)
+      if (value) check(value, wanted.shape, isScalar(key) ? String(key.value) : '', report);
   } else {
     for (const { key, value } of (node as YAMLMap<Node, Node | null>).items) {
       const word = isScalar(key) ? String(key.value) : '';
@@ -109,6 +147,14 @@ function check(node: Node, wanted: Shape, name: string, report: Report): void {
 
 function isChoice(wanted: Shape): wanted is ReadonlySet<string> {
   return wanted instanceof Set;
+}
+
+function isPattern(value: unknown): boolean {
+  try {
+    return typeof value === 'string' && value !== '' && new RegExp(value) instanceof RegExp;
+  } catch {
+    return false;
+  }
 }
 
 function unknownKey(name: string, word: string, known: readonly string[]): string {

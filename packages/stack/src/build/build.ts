@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { installedPackage, type Mirror, type Signer } from '@stackwright/buildcache';
+import { describe, installedPackage, type Mirror, type Signer } from '@stackwright/buildcache';
 import {
   duration,
   expectedDurations,
@@ -11,7 +11,7 @@ import {
   writeHistory,
 } from '@stackwright/job-graph';
 import type { SandboxChoice } from '@stackwright/spack';
-import type { ConcreteNode } from '@stackwright/spack-env';
+import type { ConcreteNode, StackSettings } from '@stackwright/spack-env';
 import type { Caller, PhaseReport } from '../caller.js';
 import { describeError, StackError } from '../error.js';
 import { readHistory } from '../history.js';
@@ -19,7 +19,9 @@ import { type BuildRecord, forgetBuilds, phaseTimes, recordBuild } from '../reco
 import { secretsOf, withoutSecrets } from '../secrets.js';
 import type { Stack } from '../stack.js';
 import type { WorkFolder } from '../work.js';
+import { attempt, type BuildLimits } from './attempts.js';
 import { type BuildSite, openSite } from './site.js';
+import { packagesToTest, type TestChoice } from './tests.js';
 
 export interface BuildOptions {
   readonly pruned: Pruned;
@@ -39,6 +41,11 @@ export interface BuildOptions {
   /** Go on with what an earlier run installed. */
   readonly resume: boolean;
   readonly sandbox: SandboxChoice | undefined;
+  readonly limits: BuildLimits;
+  /** Start nothing more after the first failure. */
+  readonly failFast: boolean;
+  /** Whose tests are run; nobody's when left out. */
+  readonly tests: TestChoice | undefined;
 }
 
 /** What became of the jobs that ran. */
@@ -91,6 +98,7 @@ export async function buildMissing(
   if (site.spack.note) report.line(notResident(site.spack.note));
   if (!options.resume) await forgetBuilds(work);
   const history = await readHistory(work.history);
+  const isTested = await packagesToTest(stack, options.tests);
   const secrets = secretsOf(caller.env);
   // Installed by an earlier run or by hand, and now only packed.
   const taken = new Set<string>();
@@ -106,12 +114,17 @@ export async function buildMissing(
         signer,
         log,
         again: options.rebuild || options.refused.has(hash),
+        tests: isTested(node),
+        limits: options.limits,
+        failures: stack.settings.failures,
+        onRetry: (text) => report.line(`↻ ${describe(node)}: ${withoutSecrets(text, secrets)}`),
         signal: jobSignal,
       });
       if (outcome === 'was installed') taken.add(hash);
     },
     {
       concurrency: options.jobs,
+      failFast: options.failFast,
       signal,
       durations: expectedDurations(pruned.graph, history),
       onEvent: (event) => {
@@ -169,8 +182,12 @@ export interface BuildOneOptions {
   readonly log: string;
   /** Build and push also what is installed or in the mirror. */
   readonly again: boolean;
-  /** Run the package's own tests. */
+  /** Run its build-time and stand-alone tests. */
   readonly tests?: boolean;
+  readonly limits: BuildLimits;
+  readonly failures: StackSettings['failures'];
+  /** Told before another attempt, with the reason. */
+  readonly onRetry: (text: string) => void;
   readonly signal: AbortSignal;
 }
 
@@ -179,11 +196,31 @@ async function buildAndPush(
   site: BuildSite,
   mirror: Mirror,
   { name, hash }: ConcreteNode,
-  { signer, log, again, tests, signal }: BuildOneOptions,
+  { signer, log, again, tests, limits, failures, onRetry, signal }: BuildOneOptions,
 ): Promise<{ readonly outcome: 'built' | 'was installed'; readonly prefix: string }> {
   const before = (await site.installed())?.installed.has(hash) ?? false;
   const build = !before || again;
-  if (build) await site.build(hash, { signal, log, tests, overwrite: before });
+  if (build || tests) {
+    const { timeout, silence } = limits;
+    let installed = !build;
+    await attempt(
+      async ({ number, jobs }) => {
+        const common = { timeout, silence, signal, log, append: number > 1 };
+        if (!installed) await site.build(hash, { ...common, jobs, tests, overwrite: before });
+        installed = true;
+        // What was installed without a test, by an earlier run or by hand, is not pushed without one.
+        if (tests) await site.test(hash, { ...common, append: number > 1 || build });
+      },
+      {
+        limits,
+        failures,
+        log,
+        signal,
+        onRetry: ({ kind, first }, error) =>
+          onRetry(`another attempt after a failure (${kind.name}): ${first?.text ?? describeError(error)}`),
+      },
+    );
+  }
   const tree = await site.installed();
   const prefix = tree?.prefixes.get(hash);
   if (!tree || !prefix) {

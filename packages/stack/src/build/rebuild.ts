@@ -13,16 +13,18 @@ import { tellStale } from '../stale/staleness.js';
 import { survey } from '../survey.js';
 import { openWork } from '../work.js';
 import { type AccessOptions, openAccess, openTarget } from './access.js';
+import type { BuildLimits } from './attempts.js';
 import { buildAndRecord, notResident } from './build.js';
 import { openSite } from './site.js';
+import { packagesToTest, type TestChoice } from './tests.js';
 
-export interface RebuildOptions extends AccessOptions {
+export interface RebuildOptions extends AccessOptions, BuildLimits {
   /** Start of the dag hash of the package; `SPACK_JOB_SPEC_DAG_HASH` when left out. */
   readonly hash?: string;
   /** Build it although the mirror has it. */
   readonly force?: boolean;
-  /** Run the package's own tests. */
-  readonly tests?: boolean;
+  /** Run the package's build-time and stand-alone tests: `roots` where it is one that the manifest names. */
+  readonly tests?: TestChoice;
   /** Report to the stack's CDash. */
   readonly cdash: boolean;
   /** Keep builds from seeing other processes; `auto` when left out. */
@@ -97,7 +99,10 @@ export async function rebuild(caller: Caller, stack: Stack, options: RebuildOpti
           signer,
           log,
           again: options.force === true || there !== undefined,
-          tests: options.tests,
+          tests: (await packagesToTest(stack, options.tests))(node),
+          limits: options,
+          failures: stack.settings.failures,
+          onRetry: report.line,
           signal,
         }).finally(() => site.close());
         report.result(`${outcome}, ${signer ? 'signed and ' : ''}pushed to ${mirror.url}`);

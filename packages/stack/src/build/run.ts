@@ -31,9 +31,11 @@ import { locate, type Survey, survey } from '../survey.js';
 import { checkWhole } from '../whole.js';
 import { openWork, type WorkFolder } from '../work.js';
 import { type Access, type AccessOptions, openAccess, openTarget } from './access.js';
+import type { BuildLimits } from './attempts.js';
 import { type BuildResult, buildMissing, nothingBuilt } from './build.js';
+import type { TestChoice } from './tests.js';
 
-export interface RunOptions extends AccessOptions, ImageOptions {
+export interface RunOptions extends AccessOptions, ImageOptions, BuildLimits {
   /** Packages built at a time. */
   readonly jobs: number;
   /** The folder that all files of the run go into; `.stackwright/STACK` when left out. */
@@ -44,6 +46,10 @@ export interface RunOptions extends AccessOptions, ImageOptions {
   readonly resume?: boolean;
   /** Go on although the lock lacks roots of the manifest, or has others. */
   readonly stale?: boolean;
+  /** Run build-time and stand-alone tests, of the roots or of all packages; what fails them is not pushed. */
+  readonly tests?: TestChoice;
+  /** Start no more builds after the first failure. */
+  readonly failFast?: boolean;
   /** Keep builds from seeing other processes; `auto` when left out. */
   readonly sandbox?: SandboxChoice;
 }
@@ -273,6 +279,9 @@ async function buildWhatIsMissing(
           rebuild: options.rebuild ?? false,
           resume: options.resume ?? false,
           sandbox: options.sandbox,
+          limits: options,
+          failFast: options.failFast ?? false,
+          tests: options.tests,
         },
         report,
       );

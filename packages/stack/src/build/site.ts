@@ -10,6 +10,7 @@ import {
   type InstallOptions,
   paddedRoot,
   SpackSession,
+  type CommandOptions as TestOptions,
   writeBuildEnvironment,
 } from '@stackwright/spack';
 import { childEnvironment, referredVariables } from '../secrets.js';
@@ -25,6 +26,8 @@ export interface BuildSite {
   installed(): Promise<InstallTree | undefined>;
   /** Builds one package from source, its dependencies being installed or in the mirror. */
   build(hash: string, options: Omit<InstallOptions, 'dependencies'>): Promise<void>;
+  /** Runs the stand-alone tests of a package that is installed. */
+  test(hash: string, options: TestOptions): Promise<void>;
   /** Ends Spack with all that it started, the gpg-agent of the keys that it was given, and forgets these keys. */
   close(): Promise<void>;
 }
@@ -86,7 +89,7 @@ export async function openSite(stack: Stack, work: WorkFolder, options: SiteOpti
     writer,
     environment: work.environment,
     // Spack looks for gpg on PATH only where bootstrapping is allowed; nothing is downloaded when it is there.
-    config: ['bootstrap:enable:true'],
+    config: ['bootstrap:enable:true', `config:test_stage:${work.tests}`],
     sandbox: options.sandbox,
     signal,
   });
@@ -117,6 +120,9 @@ export async function openSite(stack: Stack, work: WorkFolder, options: SiteOpti
       }),
     build: async (hash, how) => {
       await spack.install(hash, { ...how, dependencies: options.dependencies });
+    },
+    test: async (hash, how) => {
+      await spack.test(hash, how);
     },
     close,
   };
