@@ -9,5 +9,6 @@ const path = (name) => fileURLToPath(new URL(name, import.meta.url));
 for (const folder of ['bundle', 'assets']) rmSync(path(folder), { recursive: true, force: true });
 const bundle = await rolldown({ input: path('dist/cli.js'), platform: 'node' });
 await bundle.write({ dir: path('bundle'), format: 'esm' });
-// The report's style and script are read from beside the code that needs them.
-cpSync(path('../../packages/job-graph/assets'), path('assets'), { recursive: true });
+// What packages carry beside their code lies beside the bundle: the report's style and script, the script of a resident Spack.
+for (const name of ['job-graph', 'spack'])
+  cpSync(path(`../../packages/${name}/assets`), path('assets'), { recursive: true });

@@ -1,6 +1,7 @@
 import type { IncludeRule } from '@stackwright/stack';
-import { Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { Context } from './context.js';
+import { RunnerError } from './exit.js';
 
 /** Makes a list of an option that may be given several times. */
 export function collect(value: string, all: readonly string[]): string[] {
@@ -42,4 +43,49 @@ export function withAllowed(context: Context, { allowVariable }: AllowOptions): 
   if (allowVariable.length === 0) return context;
   const STACKWRIGHT_ALLOW = [context.env.STACKWRIGHT_ALLOW, ...allowVariable].filter(Boolean).join(',');
   return { ...context, env: { ...context.env, STACKWRIGHT_ALLOW } };
+}
+
+/** `--sandbox`, for commands that build. */
+export function sandboxOption(): Option {
+  const option = new Option(
+    '--sandbox <choice>',
+    'keep builds from seeing other processes: auto does where the kernel allows it',
+  );
+  return option.choices(['auto', 'on', 'off']).default('auto');
+}
+
+/** Seconds of a time such as `90s`, `30m`, `2h`, `1d`, `4w`. */
+export function timeSpan(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)([smhdw])$/.exec(text);
+  const unit = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 }[match?.[2] ?? ''];
+  if (!match || unit === undefined) {
+    throw new RunnerError('usage', `"${text}" is no time.`, {
+      hint: 'Write a number and s, m, h, d or w: 30d',
+    });
+  }
+  return Number(match[1]) * unit;
+}
+
+/** A number of things that run at a time. */
+export function positive(text: string): number {
+  if (!/^[1-9]\d{0,3}$/.test(text))
+    throw new InvalidArgumentError('It has to be a whole number from 1 to 9999.');
+  return Number(text);
+}
+
+/** The options that bound each build. */
+export function limitOptions(command: Command): Command {
+  return command
+    .option('--build-jobs <n>', "processes of one package's build (default: as Spack chooses)", positive)
+    .option('--timeout <time>', 'end a build that takes longer (90m, 6h)', timeSpan)
+    .option('--silence <time>', 'end a build that prints nothing for this long (30m)', timeSpan);
+}
+
+/** `--tests`, for commands that build. */
+export function testsOption(): Option {
+  const option = new Option(
+    '--tests [packages]',
+    'run build-time and stand-alone tests of all packages that are built, or of roots; do not push what fails them',
+  );
+  return option.choices(['roots', 'all']).preset('all');
 }

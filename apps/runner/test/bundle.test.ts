@@ -23,6 +23,20 @@ describe.skipIf(!built)(name, () => {
     expect(run(command, '--help')).toBe((await call([command, '--help'])).stdout);
   });
 
+  it('carries the script of a resident Spack', () => {
+    const script = 'assets/resident.py';
+    expect(readFileSync(new URL(`../${script}`, import.meta.url), 'utf8')).toBe(
+      readFileSync(new URL(`../../../packages/spack/${script}`, import.meta.url), 'utf8'),
+    );
+    const packed = execFileSync('npm', ['pack', '--dry-run', '--json'], {
+      cwd: fileURLToPath(new URL('..', import.meta.url)),
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    const [{ files }] = JSON.parse(packed);
+    expect(files.map(({ path }: { path: string }) => path)).toContain(script);
+  });
+
   it('ends well when nobody reads on', async () => {
     const child = spawn(process.execPath, [cli, 'mirror', 'list', mirror], {
       stdio: ['ignore', 'pipe', 'inherit'],

@@ -9,7 +9,7 @@ export type { ConfigEntry, ConfigNode, ListNode, MapNode, MergeMode, ScalarNode 
 export { nodeAt, plainValue, textOf } from './config/node.js';
 export type { FileReader, GitSource, RemoteFetcher, UrlSource } from './config/reader.js';
 export type { Scope } from './config/scope.js';
-export type { ImageFile, ImageUser, StackSettings } from './config/stack-settings.js';
+export type { FailureSettings, ImageFile, ImageUser, StackSettings } from './config/stack-settings.js';
 export { readStackSettings } from './config/stack-settings.js';
 export type { VariableFacts } from './config/variables.js';
 export { resolvePath } from './config/variables.js';

@@ -11,7 +11,15 @@ export type SpackErrorCode =
   /** There is a Spack that does not run. */
   | 'broken-spack'
   /** A Spack command ran and failed. */
-  | 'command-failed';
+  | 'command-failed'
+  /** A Spack command took longer than it may. */
+  | 'timed-out'
+  /** A Spack command printed nothing for longer than it may. */
+  | 'silent'
+  /** The Spack that runs commands ended by itself. */
+  | 'resident-ended'
+  /** Builds are to be kept from seeing other processes, and nothing here can do that. */
+  | 'no-sandbox';
 
 const kinds: Record<SpackErrorCode, SpackError['kind']> = {
   'no-spack': 'missing',
@@ -20,6 +28,10 @@ const kinds: Record<SpackErrorCode, SpackError['kind']> = {
   'no-reference': 'missing',
   'broken-spack': 'missing',
   'command-failed': 'failed',
+  'timed-out': 'failed',
+  silent: 'failed',
+  'resident-ended': 'failed',
+  'no-sandbox': 'missing',
 };
 
 /** The only error that this package throws, but for an `AbortError` when the caller's signal fires. */
@@ -32,7 +44,12 @@ export class SpackError extends Error {
   constructor(
     readonly code: SpackErrorCode,
     message: string,
-    readonly details: { readonly hint?: string; readonly log?: string; readonly exitCode?: number } = {},
+    readonly details: {
+      readonly hint?: string;
+      readonly log?: string;
+      readonly exitCode?: number;
+      readonly signal?: number;
+    } = {},
     options?: ErrorOptions,
   ) {
     super(message, options);

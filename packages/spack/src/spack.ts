@@ -1,12 +1,11 @@
-import { createWriteStream } from 'node:fs';
-import { constants, mkdir, open, realpath } from 'node:fs/promises';
+import { constants, realpath } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import { execa } from 'execa';
 import { chooseSpack, type LockWriter, usualRepository } from './choice.js';
 import { cloneSpack } from './clone.js';
 import { SpackError } from './error.js';
+import { explain } from './explain.js';
 import { isThere } from './is-there.js';
 
 export interface SpackOptions {
@@ -22,8 +21,6 @@ export interface RunOptions {
   readonly environment?: string;
   /** `-c` settings, for example `bootstrap:enable:true`. */
   readonly config?: readonly string[];
-  /** A file that gets everything that Spack prints, in order. */
-  readonly log?: string;
   /** Called with each line as it is printed. */
   readonly onLine?: (line: string) => void;
   readonly signal?: AbortSignal;
@@ -31,25 +28,7 @@ export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-export interface InstallOptions extends RunOptions {
-  /** Run the package's own tests. */
-  readonly tests?: boolean;
-  /** Processes of the package's own build. */
-  readonly jobs?: number;
-  /**
-   * Where dependencies come from: `mirrors` alone, `anywhere` (mirrors or their sources, the default), `sources` alone.
-   * What is installed is used in any case.
-   */
-  readonly dependencies?: keyof typeof dependencyRules;
-  /** Build it again although it is installed. */
-  readonly overwrite?: boolean;
-}
-
-/** Spack's words for where dependencies come from. */
-const dependencyRules = { mirrors: 'only', anywhere: 'auto', sources: 'never' } as const;
-
 export interface RunResult {
-  /** Empty where a log took it. */
   readonly stdout: string;
   /** Seconds of wall time. */
   readonly seconds: number;
@@ -107,38 +86,13 @@ export class Spack {
    * @throws SpackError (`no-spack`, `no-choice`, `no-git`, `no-reference`, `broken-spack`)
    */
   static async require(why: string, options: SpackOptions): Promise<Spack> {
-    const { env } = options;
-    const wanted = !env.SPACK_ROOT && (env.SPACK_REPO || env.SPACK_REF);
-    const found = wanted ? await Spack.wanted(options) : await Spack.find(options);
+    const found = await Spack.find({ ...options, env: await environmentOfChoice(options) });
     if (found) return found;
-    throw new SpackError(
-      'no-spack',
-      `Spack is needed to ${why}, and there is none on PATH or in SPACK_ROOT.`,
-      { hint: howToGetSpack },
-    );
-  }
-
-  /** The Spack that `SPACK_REPO` and `SPACK_REF` name. */
-  private static async wanted(options: SpackOptions): Promise<Spack | undefined> {
-    const { env, writer, signal } = options;
-    const { repo, ref } = await chooseSpack(env, writer, signal);
-    if (!ref) {
-      throw new SpackError('no-choice', `SPACK_REPO is ${repo}, and nothing says which Spack of it.`, {
-        hint: 'Set SPACK_REF to a branch, a tag or a commit.',
-      });
-    }
-    if (!repo) {
-      const there = await Spack.find(options).catch(() => undefined);
-      if (there?.is(ref)) return there;
-    }
-    const cache = env.XDG_CACHE_HOME || join(env.HOME || homedir(), '.cache');
-    const parent = join(cache, 'stackwright', 'spack');
-    const folder = await cloneSpack(repo ?? usualRepository, ref, parent, signal);
-    return Spack.find({ ...options, env: { ...env, SPACK_ROOT: folder } });
+    throw noSpack(why);
   }
 
   /** Whether this is what a tag or a whole commit hash names. */
-  private is(ref: string): boolean {
+  is(ref: string): boolean {
     return ref === `v${this.version}` || (this.commit !== undefined && ref.startsWith(this.commit));
   }
 
@@ -153,40 +107,28 @@ export class Spack {
    * @throws SpackError with the last lines of its output when it fails; AbortError when `signal` says so
    */
   async run(args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
-    const { environment, config = [], log, onLine, signal } = options;
-    const all = [
-      '--color=never',
-      ...config.flatMap((setting) => ['-c', setting]),
-      ...(environment ? ['-e', environment] : []),
-      ...args,
-    ];
-    if (log) await mkdir(dirname(log), { recursive: true });
+    const { onLine, signal } = options;
     const started = performance.now();
-    const child = execa(this.executable, all, {
+    const child = execa(this.executable, [...globalOptions(options), ...args], {
       env: { ...this.env, ...options.env },
       extendEnv: false,
       reject: false,
       all: true,
-      // A build's output can be larger than memory should be: what goes into a log is read from there.
-      buffer: log === undefined,
       maxBuffer: 64 * 1024 * 1024,
       cancelSignal: signal,
       // Spack passes an interrupt on to its builds; a kill would leave them behind.
       killSignal: 'SIGINT',
       forceKillAfterDelay: 10_000,
     });
-    const logged = log && child.all ? pipeline(child.all, createWriteStream(log)) : undefined;
     if (onLine) void forEachLine(child.iterable({ from: 'all' }), onLine);
     const result = await child;
-    await logged;
     const seconds = (performance.now() - started) / 1000;
     signal?.throwIfAborted();
     if (result.failed) {
-      const output = log ? await tailOf(log) : result.all;
       throw new SpackError(
         'command-failed',
-        `spack ${args.slice(0, 2).join(' ')} failed:\n${explain(String(output || result.shortMessage))}`,
-        { log, exitCode: result.exitCode, hint: log && `All of its output: ${log}` },
+        `spack ${args.slice(0, 2).join(' ')} failed:\n${explain(String(result.all || result.shortMessage))}`,
+        { exitCode: result.exitCode },
       );
     }
     return { stdout: String(result.stdout ?? ''), seconds };
@@ -199,26 +141,62 @@ export class Spack {
   ): Promise<void> {
     await this.run(['concretize', ...(options.force ? ['--force'] : [])], { ...options, environment });
   }
+}
 
-  /**
-   * Installs one package of a concrete environment from source, its dependencies from the environment's mirrors.
-   * @param hash dag hash
-   */
-  async install(hash: string, options: InstallOptions = {}): Promise<RunResult> {
-    const args = [
-      'install',
-      '--only-concrete',
-      `--use-buildcache=package:never,dependencies:${dependencyRules[options.dependencies ?? 'anywhere']}`,
-      '--fail-fast',
-      // What the build says is the log.
-      '--verbose',
-      ...(options.overwrite ? ['--overwrite', '--yes-to-all'] : []),
-      ...(options.tests ? ['--test=root'] : []),
-      ...(options.jobs ? [`--jobs=${options.jobs}`] : []),
-      `/${hash}`,
-    ];
-    return this.run(args, options);
+/**
+ * The executable of the Spack that is meant, and the environment that it runs in. It is not started.
+ * @param why completes "Spack is needed to …"
+ * @throws SpackError as `Spack.require` does
+ */
+export async function chosenSpack(
+  why: string,
+  options: SpackOptions,
+): Promise<{ readonly executable: string; readonly env: NodeJS.ProcessEnv }> {
+  const env = await environmentOfChoice(options);
+  const executable = await locate(env);
+  if (!executable) throw noSpack(why);
+  return { executable, env };
+}
+
+/** The environment in which the Spack that `SPACK_REPO` and `SPACK_REF` name is the one that is found. */
+async function environmentOfChoice(options: SpackOptions): Promise<NodeJS.ProcessEnv> {
+  const { env, writer, signal } = options;
+  if (env.SPACK_ROOT || !(env.SPACK_REPO || env.SPACK_REF)) return env;
+  const { repo, ref } = await chooseSpack(env, writer, signal);
+  if (!ref) {
+    throw new SpackError('no-choice', `SPACK_REPO is ${repo}, and nothing says which Spack of it.`, {
+      hint: 'Set SPACK_REF to a branch, a tag or a commit.',
+    });
   }
+  if (!repo) {
+    const there = await Spack.find(options).catch(() => undefined);
+    if (there?.is(ref)) return env;
+  }
+  const cache = env.XDG_CACHE_HOME || join(env.HOME || homedir(), '.cache');
+  const parent = join(cache, 'stackwright', 'spack');
+  return { ...env, SPACK_ROOT: await cloneSpack(repo ?? usualRepository, ref, parent, signal) };
+}
+
+function noSpack(why: string): SpackError {
+  return new SpackError(
+    'no-spack',
+    `Spack is needed to ${why}, and there is none on PATH or in SPACK_ROOT.`,
+    {
+      hint: howToGetSpack,
+    },
+  );
+}
+
+/** The options of Spack itself that come before the command. */
+export function globalOptions({
+  environment,
+  config = [],
+}: Pick<RunOptions, 'environment' | 'config'>): string[] {
+  return [
+    '--color=never',
+    ...config.flatMap((setting) => ['-c', setting]),
+    ...(environment ? ['-e', environment] : []),
+  ];
 }
 
 /** The folder of the Spack that the environment names, with `lib/spack`; undefined where there is none. */
@@ -258,31 +236,6 @@ async function forEachLine(lines: AsyncIterable<unknown>, onLine: (line: string)
     for await (const line of lines) onLine(String(line));
   } catch {
     // The command's own result says what failed.
-  }
-}
-
-/** The part of Spack's output that says why: from its first "Error:" on, at most twenty lines. */
-function explain(output: string): string {
-  const lines = output.trimEnd().split('\n');
-  // Spack's own errors; a compiler's before them are in the log.
-  const own = lines.findIndex((line) => /^==> Error: /.test(line));
-  const first = own >= 0 ? own : lines.findIndex((line) => /\bError: /.test(line));
-  return (first >= 0 ? lines.slice(first, first + 20) : lines.slice(-20)).join('\n');
-}
-
-/** The end of a file that may be large. */
-async function tailOf(file: string): Promise<string> {
-  const length = 256 * 1024;
-  const handle = await open(file);
-  try {
-    const { size } = await handle.stat();
-    const { buffer, bytesRead } = await handle.read({
-      buffer: Buffer.alloc(Math.min(size, length)),
-      position: Math.max(0, size - length),
-    });
-    return buffer.toString('utf8', 0, bytesRead);
-  } finally {
-    await handle.close();
   }
 }
 

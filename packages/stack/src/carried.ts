@@ -1,7 +1,13 @@
 import { copyFile, cp, mkdir, readdir, realpath, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, extname, join, relative, resolve, sep } from 'node:path';
 import { type ManifestPath, pathsOf, withPaths } from '@stackwright/job-graph';
-import { readPlainFile, readStackSettings, resolvePath, type VariableFacts } from '@stackwright/spack-env';
+import {
+  readPlainFile,
+  readStackSettings,
+  resolvePath,
+  type StackSettings,
+  type VariableFacts,
+} from '@stackwright/spack-env';
 import { stringify } from 'yaml';
 import type { Caller } from './caller.js';
 import { isPullRequest } from './credentials.js';
@@ -28,8 +34,7 @@ export async function writeCarriedStack(caller: Caller, stack: Stack, to: string
   for (const mirror of carrier.mirrors) {
     caller.note(`Warning: the mirror ${mirror} is a folder of this machine. Jobs need it at the same path.`);
   }
-  const { trust, image } = await readStackSettings(stack.folder);
-  if (trust.length === 0) return;
+  const { trust, ...others } = await readStackSettings(stack.folder);
   const keys: string[] = [];
   for (const file of trust) {
     const source = resolve(stack.folder, file);
@@ -39,8 +44,17 @@ export async function writeCarriedStack(caller: Caller, stack: Stack, to: string
     await copyFile(source, target);
     keys.push(relative(to, target));
   }
-  const more = Object.keys(image).length > 0 ? { image } : {};
-  await writeFile(join(to, 'stackwright.yaml'), stringify({ trust: keys, ...more }));
+  const text = settingsText(keys, others);
+  if (text) await writeFile(join(to, 'stackwright.yaml'), text);
+}
+
+/** `stackwright.yaml` with other paths of keys; undefined where it would say nothing. */
+export function settingsText(
+  trust: readonly string[],
+  others: Omit<StackSettings, 'trust'>,
+): string | undefined {
+  const said = Object.entries({ trust, ...others }).filter(([, value]) => Object.keys(value).length > 0);
+  return said.length > 0 ? stringify(Object.fromEntries(said)) : undefined;
 }
 
 /** What a working copy of recipes holds besides the recipes. */

@@ -79,6 +79,25 @@ const kinds: Readonly<Record<StackErrorCode, ErrorKind>> = {
   exists: 'input',
 };
 
+/** The first line of a build's output that says what is wrong, with what stands around it. */
+export interface FirstError {
+  /** In the log, from 1. */
+  readonly line: number;
+  readonly text: string;
+  readonly before: readonly string[];
+  readonly after: readonly string[];
+}
+
+/** What is known of a build that failed. */
+export interface FailedBuild {
+  /** `fetch`, `compiler`, `time-out`, … */
+  readonly kind: string;
+  readonly attempts: number;
+  /** File with what it printed. */
+  readonly log: string;
+  readonly first: FirstError | undefined;
+}
+
 /** The error of this package. Other packages' errors pass through it as they are. */
 export class StackError extends Error {
   override readonly name = 'StackError';
@@ -88,7 +107,11 @@ export class StackError extends Error {
   constructor(
     readonly code: StackErrorCode,
     message: string,
-    readonly details: { readonly hint?: string; readonly file?: string } = {},
+    readonly details: {
+      readonly hint?: string;
+      readonly file?: string;
+      readonly failure?: FailedBuild;
+    } = {},
     options?: ErrorOptions,
   ) {
     super(message, options);

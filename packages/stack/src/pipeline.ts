@@ -21,9 +21,9 @@ import {
 } from '@stackwright/job-graph';
 import { chooseSpack } from '@stackwright/spack';
 import { type Lock, readPlainFile, readStackSettings } from '@stackwright/spack-env';
-import { stringify } from 'yaml';
 import { affectedJobs } from './affected.js';
 import type { Caller } from './caller.js';
+import { settingsText } from './carried.js';
 import { credential } from './credentials.js';
 import { StackError } from './error.js';
 import { binaryMirrors, requireDestination, type StackMirrors } from './mirrors.js';
@@ -134,12 +134,11 @@ export async function writeJobEnvironment(stack: Stack, settings: Settings): Pro
   const manifest = await readPlainFile(join(folder, 'spack.yaml'));
   await write(join(final, 'spack.yaml'), relocateManifest(manifest, folder, final));
   await copyFile(join(folder, 'spack.lock'), join(final, 'spack.lock'));
-  const { trust, image } = await readStackSettings(folder);
-  if (trust.length === 0) return;
+  const { trust, ...others } = await readStackSettings(folder);
   // Jobs have to know whose signatures count; the keys themselves stay where they are.
   const moved = trust.map((file) => relative(final, resolve(folder, file)));
-  const more = Object.keys(image).length > 0 ? { image } : {};
-  await write(join(final, 'stackwright.yaml'), stringify({ trust: moved, ...more }));
+  const text = settingsText(moved, others);
+  if (text) await write(join(final, 'stackwright.yaml'), text);
 }
 
 /** Where a pipeline's manifest of copies goes, relative to the project's folder. */

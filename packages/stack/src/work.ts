@@ -18,6 +18,8 @@ export interface WorkFolder {
   /** Spack's installation tree where the stack's own can't be written to. */
   readonly tree: string;
   readonly logs: string;
+  /** Where stand-alone tests run, and what they leave. */
+  readonly tests: string;
   /** What became of each build, for reports. */
   readonly builds: string;
   readonly pipeline: string;
@@ -47,6 +49,7 @@ export async function openWork({ cwd }: Caller, stack: Stack, option?: string): 
     environment: join(root, 'environment'),
     tree: join(root, 'opt'),
     logs: join(root, 'logs'),
+    tests: join(root, 'tests'),
     builds: join(root, 'builds'),
     pipeline: join(root, 'pipeline.gitlab-ci.yml'),
     report: join(root, 'report.html'),

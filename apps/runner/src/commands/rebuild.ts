@@ -8,13 +8,16 @@ import {
   collect,
   groupOption,
   includeRule,
+  limitOptions,
   offlineOption,
+  sandboxOption,
+  testsOption,
   withAllowed,
 } from '../options.js';
 import { type SpackOptions, spackOptions, withSpack } from '../stack-options.js';
 
 export const define: Define = (command, context) => {
-  spackOptions(command)
+  limitOptions(spackOptions(command))
     .argument('[stack]', 'folder with spack.yaml and spack.lock (in CI: $SPACK_CONCRETE_ENV_DIR)')
     .addOption(offlineOption())
     .addOption(allowOption())
@@ -22,10 +25,11 @@ export const define: Define = (command, context) => {
     .option('--hash <hash>', 'the package to build (in CI: $SPACK_JOB_SPEC_DAG_HASH)')
     .option('--mirror <url>', "build cache to read from and write to (default: the stack's own mirror)")
     .option('-f, --force', 'build the package even if the mirror has it')
-    .option('--tests', "run the package's own tests")
+    .addOption(testsOption())
     .option('--trust <file>', 'public key whose signatures count (repeatable)', collect, [])
     .option('--unsigned', 'take and push packages without signatures')
     .option('--no-cdash', "do not report to the stack's CDash")
+    .addOption(sandboxOption())
     .option('--work <folder>', 'folder for logs and state (default: .stackwright/STACK)')
     .option('--json', 'print what was done as JSON')
     .action(

@@ -1,6 +1,5 @@
 import { availableParallelism } from 'node:os';
 import { inGroups, openStack, type RunOptions, runStack } from '@stackwright/stack';
-import { InvalidArgumentError } from 'commander';
 import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
 import { note, print, printJson } from '../context.js';
@@ -10,13 +9,17 @@ import {
   collect,
   groupOption,
   includeRule,
+  limitOptions,
   offlineOption,
+  positive,
+  sandboxOption,
+  testsOption,
   withAllowed,
 } from '../options.js';
 import { type SpackOptions, spackOptions, withSpack } from '../stack-options.js';
 
 export const define: Define = (command, context) => {
-  spackOptions(command)
+  limitOptions(spackOptions(command))
     .argument('<stack>', 'folder with spack.yaml')
     .option(
       '--mirror <url>',
@@ -27,12 +30,15 @@ export const define: Define = (command, context) => {
     .option('--stale', 'go on although spack.lock lacks roots of spack.yaml, or has others')
     .addOption(groupOption('build this group and what it needs only, and have the image hold it'))
     .option('-j, --jobs <n>', 'packages built at a time', positive, Math.min(availableParallelism(), 4))
+    .addOption(testsOption())
+    .option('--fail-fast', 'start no more builds after the first failure')
     .option('--rebuild', 'build everything, whatever the mirror has')
     .option('--resume', 'resume an interrupted or failed run, reusing what it installed')
     .option('--trust <file>', 'public key whose signatures count (repeatable)', collect, [])
     .option('--unsigned', 'take and push packages without signatures')
     .option('--base <image>', 'image to build on: scratch, oci:FOLDER[:TAG], or a reference')
     .option('--install-root <folder>', 'where packages lie in the image (default: where they were built)')
+    .addOption(sandboxOption())
     .option('--work <folder>', 'folder for all files of the run (default: .stackwright/STACK)')
     .option('--json', 'print a summary as JSON')
     .action(
@@ -63,9 +69,3 @@ export const define: Define = (command, context) => {
       },
     );
 };
-
-function positive(text: string): number {
-  if (!/^[1-9]\d{0,3}$/.test(text))
-    throw new InvalidArgumentError('It has to be a whole number from 1 to 9999.');
-  return Number(text);
-}

@@ -90,6 +90,19 @@ describe('runPlan', () => {
     expect([...outcomes.values()]).toEqual(['cancelled', 'cancelled', 'cancelled']);
   });
 
+  it('starts nothing more after a failure, where that is asked for', async () => {
+    const { outcomes } = await runPlan(
+      graph({ bad: [], other: [], later: ['other'] }),
+      async (job) => {
+        await soon();
+        if (job.hash === 'bad') throw new Error('no');
+        await soon();
+      },
+      { concurrency: 2, failFast: true },
+    );
+    expect(Object.fromEntries(outcomes)).toEqual({ bad: 'failed', other: 'done', later: 'cancelled' });
+  });
+
   it.each([0, -1, Number.NaN])('refuses to run %s jobs at a time', async (concurrency) => {
     await expect(runPlan(graph({ a: [] }), async () => {}, { concurrency })).rejects.toThrowError(/one job/);
   });

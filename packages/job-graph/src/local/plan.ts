@@ -19,6 +19,8 @@ export interface PlanOptions {
   readonly signal?: AbortSignal;
   /** Expected seconds: the longest remaining chain goes first. Without them the longest by number of jobs does. */
   readonly durations?: Durations;
+  /** Start nothing more after the first failure; what runs goes on to its end. */
+  readonly failFast?: boolean;
   readonly onEvent?: (event: PlanEvent) => void;
 }
 
@@ -105,7 +107,8 @@ export async function runPlan(
     if (job.dependencies.length === 0) ready.push(job);
   }
   for (;;) {
-    while (!signal.aborted && ready.size > 0 && running.size < options.concurrency) {
+    const stopped = () => signal.aborted || (options.failFast === true && errors.size > 0);
+    while (!stopped() && ready.size > 0 && running.size < options.concurrency) {
       const work: Promise<void> = start(ready.pop()!).finally(() => running.delete(work));
       running.add(work);
     }

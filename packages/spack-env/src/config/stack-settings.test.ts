@@ -13,11 +13,27 @@ const read = (text: string) => {
 
 describe('stackwright.yaml', () => {
   it('need not be there', async () => {
-    expect(await readStackSettings(join(folder, 'nowhere'))).toEqual({ trust: [], image: {} });
+    expect(await readStackSettings(join(folder, 'nowhere'))).toEqual({
+      trust: [],
+      image: {},
+      failures: {},
+    });
   });
   it('gives keys and the image', async () => {
     const settings = await read('trust: [a.pub]\nimage:\n  base: scratch\n  command: [hello]\n');
-    expect(settings).toEqual({ trust: ['a.pub'], image: { base: 'scratch', command: ['hello'] } });
+    expect(settings).toEqual({
+      trust: ['a.pub'],
+      image: { base: 'scratch', command: ['hello'] },
+      failures: {},
+    });
+  });
+  it('gives kinds of failures', async () => {
+    const text =
+      'failures:\n  licence: { match: "FLEXlm|no licence", retries: 3 }\n  fetch: { retries: 9 }\n';
+    expect((await read(text)).failures).toEqual({
+      licence: { match: 'FLEXlm|no licence', retries: 3 },
+      fetch: { retries: 9 },
+    });
   });
   it.each([
     ['an unknown key', 'trust: []\nimgae: {}\n', /stackwright\.yaml:2:1: the file knows no "imgae"/],
@@ -31,6 +47,9 @@ describe('stackwright.yaml', () => {
       'image:\n  kind: mirrors\n',
       /stackwright\.yaml:2:9: kind has to be software or mirror/,
     ],
+    ['a pattern that is none', 'failures:\n  a: { match: "(" }\n', /:2:15: match has to be a regular/],
+    ['a count that is none', 'failures:\n  a: { retries: -1 }\n', /:2:17: retries has to be a whole/],
+    ['a flag that is none', 'failures:\n  a: { fewerJobs: 1 }\n', /:2:19: fewerJobs has to be true/],
     ['broken YAML', 'trust: [\n', /stackwright\.yaml:\d+:\d+: /],
     ['a name of Object', 'constructor: 1\n', /knows no "constructor"/],
   ])('refuses %s with its position', async (_name, text, message) => {

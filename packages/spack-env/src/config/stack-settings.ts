@@ -38,6 +38,17 @@ export interface StackSettings {
     /** Groups of specs that an image and a push hold; those that no other group needs when left out. */
     readonly groups?: readonly string[];
   };
+  /** Kinds of failed builds by name: new ones, and changes of those that `run` and `rebuild` know. */
+  readonly failures: Readonly<Record<string, FailureSettings>>;
+}
+
+export interface FailureSettings {
+  /** A regular expression; a build whose output has it in one line failed for this reason. */
+  readonly match?: string;
+  /** How many times such a build is started again. */
+  readonly retries?: number;
+  /** Start it again with half as many processes. */
+  readonly fewerJobs?: boolean;
 }
 
 /** A file of the stack, or a text, that an image gets. */
@@ -70,12 +81,20 @@ type Shape =
   | 'text'
   | 'texts'
   | 'map'
+  | 'count'
   | 'flag'
   | 'number'
+  | 'pattern'
   | 'text or flag'
   | ReadonlySet<string>
+  | EachOf
   | readonly [Shape]
   | { readonly [key: string]: Shape };
+
+/** A mapping whose keys are names. */
+class EachOf {
+  constructor(readonly shape: Shape) {}
+}
 
 const shape: { readonly [key: string]: Shape } = {
   trust: 'texts',
@@ -98,6 +117,7 @@ const shape: { readonly [key: string]: Shape } = {
     users: [{ name: 'text', uid: 'number', home: 'text', shell: 'text' }],
     groups: 'texts',
   },
+  failures: new EachOf({ match: 'pattern', retries: 'count', fewerJobs: 'flag' }),
 };
 
 /**
@@ -122,7 +142,7 @@ export async function readStackSettings(stack: string): Promise<StackSettings> {
   if (problems.length === 0 && document.contents) check(document.contents, shape, 'the file', report);
   if (problems.length > 0) throw new SpackEnvError(withoutForeignTexts(problems, stack, homedir()));
   const read = document.toJS() ?? {};
-  return { trust: read.trust ?? [], image: read.image ?? {} };
+  return { trust: read.trust ?? [], image: read.image ?? {}, failures: read.failures ?? {} };
 }
 
 const scalars: Readonly<Record<'text' | 'flag' | 'number' | 'text or flag', [readonly string[], string]>> = {
@@ -145,6 +165,12 @@ function check(node: Node, wanted: Shape, name: string, report: Report): void {
     if (!isSeq(node) || node.items.some((item) => !isScalar(item) || typeof item.value !== 'string')) {
       report(at, 'wrong-type', `${name} has to be a list of texts.`);
     }
+  } else if (wanted === 'count') {
+    if (!isScalar(node) || !Number.isInteger(node.value) || Number(node.value) < 0)
+      report(at, 'wrong-type', `${name} has to be a whole number.`);
+  } else if (wanted === 'pattern') {
+    if (!isScalar(node) || !isPattern(node.value))
+      report(at, 'wrong-value', `${name} has to be a regular expression.`);
   } else if (isChoice(wanted)) {
     if (!isScalar(node) || !wanted.has(String(node.value)))
       report(at, 'wrong-value', `${name} has to be ${[...wanted].join(' or ')}.`);
@@ -159,6 +185,9 @@ function check(node: Node, wanted: Shape, name: string, report: Report): void {
           `a value of ${name} has to be a text.`,
         );
     }
+  } else if (wanted instanceof EachOf) {
+    for (const { key, value } of (node as YAMLMap<Node, Node | null>).items)
+      if (value) check(value, wanted.shape, isScalar(key) ? String(key.value) : '', report);
   } else {
     for (const { key, value } of (node as YAMLMap<Node, Node | null>).items) {
       const word = isScalar(key) ? String(key.value) : '';
@@ -175,6 +204,14 @@ function isList(wanted: Shape): wanted is readonly [Shape] {
 
 function isChoice(wanted: Shape): wanted is ReadonlySet<string> {
   return wanted instanceof Set;
+}
+
+function isPattern(value: unknown): boolean {
+  try {
+    return typeof value === 'string' && value !== '' && new RegExp(value) instanceof RegExp;
+  } catch {
+    return false;
+  }
 }
 
 function unknownKey(name: string, word: string, known: readonly string[]): string {

@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { installedPackage, type Mirror, type Signer } from '@stackwright/buildcache';
+import { describe, installedPackage, type Mirror, type Signer } from '@stackwright/buildcache';
 import {
   duration,
   expectedDurations,
@@ -10,7 +10,8 @@ import {
   runPlan,
   writeHistory,
 } from '@stackwright/job-graph';
-import type { ConcreteNode } from '@stackwright/spack-env';
+import type { SandboxChoice } from '@stackwright/spack';
+import type { ConcreteNode, StackSettings } from '@stackwright/spack-env';
 import type { Caller, PhaseReport } from '../caller.js';
 import { describeError, StackError } from '../error.js';
 import { readHistory } from '../history.js';
@@ -18,7 +19,9 @@ import { type BuildRecord, forgetBuilds, phaseTimes, recordBuild } from '../reco
 import { secretsOf, withoutSecrets } from '../secrets.js';
 import type { Stack } from '../stack.js';
 import type { WorkFolder } from '../work.js';
+import { attempt, type BuildLimits } from './attempts.js';
 import { type BuildSite, openSite } from './site.js';
+import { packagesToTest, type TestChoice } from './tests.js';
 
 export interface BuildOptions {
   readonly pruned: Pruned;
@@ -37,6 +40,12 @@ export interface BuildOptions {
   readonly refused: ReadonlySet<string>;
   /** Go on with what an earlier run installed. */
   readonly resume: boolean;
+  readonly sandbox: SandboxChoice | undefined;
+  readonly limits: BuildLimits;
+  /** Start nothing more after the first failure. */
+  readonly failFast: boolean;
+  /** Whose tests are run; nobody's when left out. */
+  readonly tests: TestChoice | undefined;
 }
 
 /** What became of the jobs that ran. */
@@ -83,10 +92,13 @@ export async function buildMissing(
     installRoot: options.installRoot,
     dependencies: options.rebuild ? 'sources' : 'anywhere',
     resume: options.resume,
+    sandbox: options.sandbox,
     signal,
   });
+  if (site.spack.note) report.line(notResident(site.spack.note));
   if (!options.resume) await forgetBuilds(work);
   const history = await readHistory(work.history);
+  const isTested = await packagesToTest(stack, options.tests);
   const secrets = secretsOf(caller.env);
   // Installed by an earlier run or by hand, and now only packed.
   const taken = new Set<string>();
@@ -102,12 +114,17 @@ export async function buildMissing(
         signer,
         log,
         again: options.rebuild || options.refused.has(hash),
+        tests: isTested(node),
+        limits: options.limits,
+        failures: stack.settings.failures,
+        onRetry: (text) => report.line(`↻ ${describe(node)}: ${withoutSecrets(text, secrets)}`),
         signal: jobSignal,
       });
       if (outcome === 'was installed') taken.add(hash);
     },
     {
       concurrency: options.jobs,
+      failFast: options.failFast,
       signal,
       durations: expectedDurations(pruned.graph, history),
       onEvent: (event) => {
@@ -154,14 +171,23 @@ export async function buildMissing(
   return { ...result, blockedBy };
 }
 
+/** What is told where Spack cannot be resident. */
+export function notResident(why: string): string {
+  return `Spack is started for each package, since it cannot be resident: ${why}`;
+}
+
 export interface BuildOneOptions {
   readonly signer: Signer | undefined;
   /** The file that gets Spack's output. */
   readonly log: string;
   /** Build and push also what is installed or in the mirror. */
   readonly again: boolean;
-  /** Run the package's own tests. */
+  /** Run its build-time and stand-alone tests. */
   readonly tests?: boolean;
+  readonly limits: BuildLimits;
+  readonly failures: StackSettings['failures'];
+  /** Told before another attempt, with the reason. */
+  readonly onRetry: (text: string) => void;
   readonly signal: AbortSignal;
 }
 
@@ -170,11 +196,31 @@ async function buildAndPush(
   site: BuildSite,
   mirror: Mirror,
   { name, hash }: ConcreteNode,
-  { signer, log, again, tests, signal }: BuildOneOptions,
+  { signer, log, again, tests, limits, failures, onRetry, signal }: BuildOneOptions,
 ): Promise<{ readonly outcome: 'built' | 'was installed'; readonly prefix: string }> {
   const before = (await site.installed())?.installed.has(hash) ?? false;
   const build = !before || again;
-  if (build) await site.build(hash, { signal, log, tests, overwrite: before });
+  if (build || tests) {
+    const { timeout, silence } = limits;
+    let installed = !build;
+    await attempt(
+      async ({ number, jobs }) => {
+        const common = { timeout, silence, signal, log, append: number > 1 };
+        if (!installed) await site.build(hash, { ...common, jobs, tests, overwrite: before });
+        installed = true;
+        // What was installed without a test, by an earlier run or by hand, is not pushed without one.
+        if (tests) await site.test(hash, { ...common, append: number > 1 || build });
+      },
+      {
+        limits,
+        failures,
+        log,
+        signal,
+        onRetry: ({ kind, first }, error) =>
+          onRetry(`another attempt after a failure (${kind.name}): ${first?.text ?? describeError(error)}`),
+      },
+    );
+  }
   const tree = await site.installed();
   const prefix = tree?.prefixes.get(hash);
   if (!tree || !prefix) {
@@ -183,7 +229,7 @@ async function buildAndPush(
       `Spack says that it installed ${name}/${hash}, but its tree at ${site.root} does not list it.`,
     );
   }
-  await mirror.push(installedPackage(prefix, tree, site.spackPrefix), {
+  await mirror.push(installedPackage(prefix, tree, site.spack.prefix), {
     signer,
     force: again,
     signal,

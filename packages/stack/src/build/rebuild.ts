@@ -2,6 +2,7 @@ import { copyFile, mkdir, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { describe } from '@stackwright/buildcache';
 import type { Job, JobGraph } from '@stackwright/job-graph';
+import type { SandboxChoice } from '@stackwright/spack';
 import type { Caller } from '../caller.js';
 import { installRootOf } from '../configuration.js';
 import { StackError } from '../error.js';
@@ -12,18 +13,22 @@ import { tellStale } from '../stale/staleness.js';
 import { survey } from '../survey.js';
 import { openWork } from '../work.js';
 import { type AccessOptions, openAccess, openTarget } from './access.js';
-import { buildAndRecord } from './build.js';
+import type { BuildLimits } from './attempts.js';
+import { buildAndRecord, notResident } from './build.js';
 import { openSite } from './site.js';
+import { packagesToTest, type TestChoice } from './tests.js';
 
-export interface RebuildOptions extends AccessOptions {
+export interface RebuildOptions extends AccessOptions, BuildLimits {
   /** Start of the dag hash of the package; `SPACK_JOB_SPEC_DAG_HASH` when left out. */
   readonly hash?: string;
   /** Build it although the mirror has it. */
   readonly force?: boolean;
-  /** Run the package's own tests. */
-  readonly tests?: boolean;
+  /** Run the package's build-time and stand-alone tests: `roots` where it is one that the manifest names. */
+  readonly tests?: TestChoice;
   /** Report to the stack's CDash. */
   readonly cdash: boolean;
+  /** Keep builds from seeing other processes; `auto` when left out. */
+  readonly sandbox?: SandboxChoice;
   readonly work?: string;
 }
 
@@ -86,13 +91,18 @@ export async function rebuild(caller: Caller, stack: Stack, options: RebuildOpti
           installRoot: installRootOf(environment),
           dependencies: 'mirrors',
           resume: true,
+          sandbox: options.sandbox,
           signal,
         });
+        if (site.spack.note) report.line(notResident(site.spack.note));
         const outcome = await buildAndRecord(caller, work, site, mirror, node, {
           signer,
           log,
           again: options.force === true || there !== undefined,
-          tests: options.tests,
+          tests: (await packagesToTest(stack, options.tests))(node),
+          limits: options,
+          failures: stack.settings.failures,
+          onRetry: report.line,
           signal,
         }).finally(() => site.close());
         report.result(`${outcome}, ${signer ? 'signed and ' : ''}pushed to ${mirror.url}`);

@@ -11,7 +11,7 @@ import {
   prune,
   upToDate,
 } from '@stackwright/job-graph';
-import { Spack } from '@stackwright/spack';
+import { type SandboxChoice, Spack } from '@stackwright/spack';
 import type { ConcreteNode } from '@stackwright/spack-env';
 import prettyBytes from 'pretty-bytes';
 import { type Caller, type PhaseReport, timed } from '../caller.js';
@@ -31,9 +31,11 @@ import { locate, type Survey, survey } from '../survey.js';
 import { checkWhole } from '../whole.js';
 import { openWork, type WorkFolder } from '../work.js';
 import { type Access, type AccessOptions, openAccess, openTarget } from './access.js';
+import type { BuildLimits } from './attempts.js';
 import { type BuildResult, buildMissing, nothingBuilt } from './build.js';
+import type { TestChoice } from './tests.js';
 
-export interface RunOptions extends AccessOptions, ImageOptions {
+export interface RunOptions extends AccessOptions, ImageOptions, BuildLimits {
   /** Packages built at a time. */
   readonly jobs: number;
   /** The folder that all files of the run go into; `.stackwright/STACK` when left out. */
@@ -44,6 +46,12 @@ export interface RunOptions extends AccessOptions, ImageOptions {
   readonly resume?: boolean;
   /** Go on although the lock lacks roots of the manifest, or has others. */
   readonly stale?: boolean;
+  /** Run build-time and stand-alone tests, of the roots or of all packages; what fails them is not pushed. */
+  readonly tests?: TestChoice;
+  /** Start no more builds after the first failure. */
+  readonly failFast?: boolean;
+  /** Keep builds from seeing other processes; `auto` when left out. */
+  readonly sandbox?: SandboxChoice;
 }
 
 /** What `run.json` holds: written at the end of a run, whatever it came to. */
@@ -185,7 +193,7 @@ async function checkMirrors(
     signal,
     onProgress: (done, all) => report.update(`checksum ${done} of ${all}`),
   });
-  const usable = [...found.packages.values()].filter(({ state }) => state === 'usable').length;
+  const usable = usableOf(found);
   for (const [hash, one] of found.packages) {
     const node = nodes.find((each) => each.hash === hash);
     if (one.state === 'refused') report.line(`${describeNode(node)} does not count: ${one.reason}`);
@@ -193,6 +201,10 @@ async function checkMirrors(
   const how = target.unsigned ? 'whole (signatures not checked)' : 'signed by a trusted key and whole';
   report.result(`has ${usable} of ${nodes.length}${usable > 0 ? `, all ${how}` : ''}`);
   return found;
+}
+
+function usableOf({ packages }: Survey): number {
+  return [...packages.values()].filter(({ state }) => state === 'usable').length;
 }
 
 /** The index of a mirror that belongs to the run: also when an earlier run ended between its last package and the index. */
@@ -255,6 +267,8 @@ async function buildWhatIsMissing(
         work,
         {
           ...target,
+          // What no mirror has is built here: then Spack takes nothing that is signed.
+          trusted: usableOf(found) > 0 ? target.trusted : [],
           mirrorName: access.target.name,
           pruned,
           refused: new Set(
@@ -264,6 +278,10 @@ async function buildWhatIsMissing(
           jobs: options.jobs,
           rebuild: options.rebuild ?? false,
           resume: options.resume ?? false,
+          sandbox: options.sandbox,
+          limits: options,
+          failFast: options.failFast ?? false,
+          tests: options.tests,
         },
         report,
       );

@@ -1,29 +1,34 @@
 import { execFile } from 'node:child_process';
 import { constants } from 'node:fs';
-import { access, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { access, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { hasCode, type InstallTree, readInstallTree } from '@stackwright/buildcache';
-import { type BuildMirror, paddedRoot, Spack, writeBuildEnvironment } from '@stackwright/spack';
+import type { SandboxChoice } from '@stackwright/spack';
+import {
+  type BuildMirror,
+  type InstallOptions,
+  paddedRoot,
+  SpackSession,
+  type CommandOptions as TestOptions,
+  writeBuildEnvironment,
+} from '@stackwright/spack';
 import { childEnvironment, referredVariables } from '../secrets.js';
 import type { Stack } from '../stack.js';
 import type { WorkFolder } from '../work.js';
 
 /** Where and with what packages are built on this machine. */
 export interface BuildSite {
-  readonly spack: Spack;
-  /** Where Spack itself is: stands in what is packed. */
-  readonly spackPrefix: string;
+  readonly spack: SpackSession;
   /** The installation tree, absolute and unpadded. */
   readonly root: string;
   /** What is installed; undefined before anything was. */
   installed(): Promise<InstallTree | undefined>;
   /** Builds one package from source, its dependencies being installed or in the mirror. */
-  build(
-    hash: string,
-    options: { signal: AbortSignal; log: string; overwrite: boolean; tests?: boolean },
-  ): Promise<void>;
-  /** Ends what Spack left running, the gpg-agent of the keys that it was given, and forgets these keys. */
+  build(hash: string, options: Omit<InstallOptions, 'dependencies'>): Promise<void>;
+  /** Runs the stand-alone tests of a package that is installed. */
+  test(hash: string, options: TestOptions): Promise<void>;
+  /** Ends Spack with all that it started, the gpg-agent of the keys that it was given, and forgets these keys. */
   close(): Promise<void>;
 }
 
@@ -43,6 +48,8 @@ export interface SiteOptions {
   readonly dependencies: 'mirrors' | 'anywhere' | 'sources';
   /** Go on with what an earlier run installed in the work folder. */
   readonly resume: boolean;
+  /** Whether builds are kept from seeing other processes. */
+  readonly sandbox: SandboxChoice | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -67,7 +74,6 @@ export async function openSite(stack: Stack, work: WorkFolder, options: SiteOpti
     SPACK_GNUPGHOME: keys,
   };
   const { spack: writer } = await stack.lock();
-  const spack = await Spack.require(options.why, { env, writer, signal });
   const root = await chooseRoot(work, options.installRoot);
   if (!options.resume) {
     await rm(work.logs, { recursive: true, force: true });
@@ -77,32 +83,48 @@ export async function openSite(stack: Stack, work: WorkFolder, options: SiteOpti
     ...(options.dependencies === 'sources' ? {} : { mirror: options.mirror }),
     ...(root === work.tree ? { installRoot: root, paddedLength: padding } : {}),
   });
-  // Spack looks for gpg on PATH only where bootstrapping is allowed; nothing is downloaded when it is there.
-  const config = ['bootstrap:enable:true'];
-  if (options.dependencies !== 'sources' && options.trusted.length > 0) {
-    for (const file of options.trusted) await spack.run(['gpg', 'trust', file], { config, signal });
+  const spack = await SpackSession.open({
+    why: options.why,
+    env,
+    writer,
+    environment: work.environment,
+    // Spack looks for gpg on PATH only where bootstrapping is allowed; nothing is downloaded when it is there.
+    config: ['bootstrap:enable:true', `config:test_stage:${work.tests}`],
+    sandbox: options.sandbox,
+    signal,
+  });
+  const close = async () => {
+    await spack.close();
+    await promisify(execFile)('gpgconf', ['--homedir', keys, '--kill', 'gpg-agent']).catch(() => {});
+    await rm(keys, { recursive: true, force: true });
+  };
+  try {
+    if (options.dependencies !== 'sources' && options.trusted.length > 0) {
+      // One file, since every call of gpg takes its time.
+      const texts = await Promise.all(options.trusted.map((file) => readFile(file, 'utf8')));
+      const all = join(keys, 'trusted.pub');
+      await writeFile(all, [...new Set(texts)].join('\n'));
+      await spack.trust(all, { log: join(keys, 'trust.txt'), signal });
+    }
+  } catch (error) {
+    await close();
+    throw error;
   }
   return {
     spack,
-    spackPrefix: await spack.prefix(signal),
     root,
     installed: async () =>
       readInstallTree(await paddedRoot(root)).catch((error: unknown) => {
         if (hasCode(error, 'install-tree')) return undefined;
         throw error;
       }),
-    close: async () => {
-      await promisify(execFile)('gpgconf', ['--homedir', keys, '--kill', 'gpg-agent']).catch(() => {});
-      await rm(keys, { recursive: true, force: true });
-    },
     build: async (hash, how) => {
-      await spack.install(hash, {
-        environment: work.environment,
-        config,
-        dependencies: options.dependencies,
-        ...how,
-      });
+      await spack.install(hash, { ...how, dependencies: options.dependencies });
     },
+    test: async (hash, how) => {
+      await spack.test(hash, how);
+    },
+    close,
   };
 }
 

@@ -4,6 +4,7 @@ import prettyBytes from 'pretty-bytes';
 import type { Define } from '../../command.js';
 import { type Context, note, print, printJson } from '../../context.js';
 import { RunnerError } from '../../exit.js';
+import { timeSpan } from '../../options.js';
 import { count, open, readText, repeatable, type StoreOptions, storeOptions } from './shared.js';
 
 interface Options extends StoreOptions {
@@ -34,8 +35,8 @@ export const define: Define = (command, context) => {
 async function run(context: Context, url: string, options: Options): Promise<void> {
   const settings: PruneOptions = {
     keep: await keepList(context, options),
-    olderThan: options.olderThan === undefined ? undefined : age(options.olderThan),
-    grace: age(options.grace),
+    olderThan: options.olderThan === undefined ? undefined : timeSpan(options.olderThan) * 1000,
+    grace: timeSpan(options.grace) * 1000,
     signal: context.signal,
   };
   const mirror = await open(context, url, options);
@@ -82,15 +83,4 @@ async function keepList(context: Context, options: Options): Promise<ReadonlySet
     }
   }
   return keep;
-}
-
-function age(text: string): number {
-  const match = /^(\d+(?:\.\d+)?)([smhdw])$/.exec(text);
-  const unit = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 }[match?.[2] ?? ''];
-  if (!match || unit === undefined) {
-    throw new RunnerError('usage', `"${text}" is no age.`, {
-      hint: 'Write a number and s, m, h, d or w: 30d',
-    });
-  }
-  return Number(match[1]) * unit * 1000;
 }

@@ -1,0 +1,151 @@
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { openV3Mirror, presentPackages } from '@stackwright/buildcache';
+import { Spack } from '@stackwright/spack';
+import { afterAll, describe, expect, it } from 'vitest';
+import { type Document, parseDocument } from 'yaml';
+import { call } from './call.js';
+
+const quickstart = fileURLToPath(new URL('../../../stacks/quickstart', import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), 'builds-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const spack = await Spack.find({ env: process.env }).catch(() => undefined);
+const env = { ...process.env, SPACK_SIGNING_KEY: undefined };
+
+interface Changes {
+  /** Changes the recipe of libgreet. */
+  readonly recipe?: (text: string) => string;
+  readonly manifest?: (document: Document) => void;
+  readonly settings?: string;
+}
+
+/** The quickstart with an install tree, a mirror and sources of its own. */
+function stackOf(name: string, { recipe, manifest, settings }: Changes): string {
+  const stack = join(folder, name);
+  cpSync(quickstart, stack, { recursive: true });
+  rmSync(join(stack, 'mirror'), { recursive: true });
+  const file = join(stack, 'spack.yaml');
+  const document = parseDocument(readFileSync(file, 'utf8'));
+  document.setIn(['spack', 'config', 'install_tree', 'root'], join(folder, `opt-${name}`));
+  document.setIn(['spack', 'config', 'source_cache'], join(folder, `cache-${name}`));
+  document.setIn(['spack', 'mirrors', 'buildcache-destination', 'url'], join(folder, `mirror-${name}`));
+  manifest?.(document);
+  writeFileSync(file, String(document));
+  if (settings) writeFileSync(join(stack, 'stackwright.yaml'), settings);
+  const libgreet = join(stack, 'spack_repo/quickstart/packages/libgreet/package.py');
+  if (recipe) writeFileSync(libgreet, recipe(readFileSync(libgreet, 'utf8')));
+  return stack;
+}
+
+/** Runs a stack as a whole. @returns with what became of each package, and what is in the mirror */
+async function run(name: string, changes: Changes, ...more: string[]) {
+  const work = join(folder, `work-${name}`);
+  const stack = stackOf(name, changes);
+  const args = ['run', stack, '--mirror', join(folder, `mirror-${name}`), '--work', work, '--jobs', '2'];
+  const done = await call([...args, ...more], { env, cwd: folder });
+  const result = JSON.parse(readFileSync(join(work, 'run.json'), 'utf8'));
+  const states = Object.fromEntries(
+    result.jobs.map((job: { name: string; state: string }) => [job.name, job.state]),
+  );
+  const logs = join(work, 'logs');
+  const log = readdirSync(logs).find((file) => file.startsWith('libgreet-'));
+  const packages = await presentPackages(await openV3Mirror(join(folder, `mirror-${name}`)));
+  return {
+    ...done,
+    states,
+    result,
+    log: log ? readFileSync(join(logs, log), 'utf8') : '',
+    pushed: [...packages.values()].map((one) => one.name),
+  };
+}
+
+const install = (body: string) => (text: string) =>
+  `import time\n${text.slice(0, text.indexOf('    def install'))}    def install(self, spec, prefix):\n${body}`;
+
+describe.skipIf(!spack)('builds that are left alone, with real Spack (skipped without spack on PATH)', () => {
+  it('start again after a fetch that got one 503', { timeout: 120_000 }, async () => {
+    let asked = 0;
+    const source = readFileSync(join(quickstart, 'sources/libgreet-1.2.0.tar.gz'));
+    const server = createServer((request, response) => {
+      if (request.method === 'GET') asked += 1;
+      if (asked <= 1) response.writeHead(503).end('busy');
+      else response.writeHead(200, { 'content-length': source.length }).end(source);
+    });
+    await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+    const { port } = server.address() as { port: number };
+    const { code, stderr, states } = await run('busy', {
+      recipe: (text) => text.replace(/url = f".*"/, `url = "http://127.0.0.1:${port}/libgreet-1.2.0.tar.gz"`),
+    });
+    server.close();
+    expect([code, stderr]).toEqual([0, expect.stringMatching(/↻ libgreet@1\.2\.0\S* .*\(fetch\)/)]);
+    expect(states.libgreet).toBe('done');
+  });
+
+  it.each([
+    [
+      'hangs',
+      ['--timeout', '4s'],
+      '        while True:\n            print("working", flush=True)\n            time.sleep(0.2)\n',
+      /It took longer than 4 seconds/,
+    ],
+    ['waits', ['--silence', '4s'], '        time.sleep(600)\n', /It printed nothing for 4 seconds/],
+  ])('are ended when one %s', { timeout: 120_000 }, async (name, options, body, message) => {
+    const { code, stderr, states, log } = await run(name, { recipe: install(body) }, ...options);
+    expect([code, stderr]).toEqual([1, expect.stringMatching(message)]);
+    expect(states).toMatchObject({ libgreet: 'failed', hello: 'blocked', 'gcc-runtime': 'done' });
+    expect(log).toMatch(message);
+    expect(log).toContain('resident.py');
+  });
+
+  it('fail as a stack says in stackwright.yaml', { timeout: 120_000 }, async () => {
+    const { code, stderr, log } = await run('licence', {
+      recipe: install('        raise InstallError("FLEXlm: no licence left")\n'),
+      settings: 'failures:\n  licence: { match: "FLEXlm: no licence", retries: 1 }\n',
+    });
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/↻ libgreet\S* .*\(licence\)/)]);
+    expect(log).toMatch(/stackwright: attempt 2 after a failure of the kind "licence"/);
+  });
+
+  it('start no more after the first failure with --fail-fast', { timeout: 120_000 }, async () => {
+    const changes = { recipe: install('        raise InstallError("no")\n') };
+    const { code, states } = await run('fast', changes, '--fail-fast');
+    expect(code).toBe(1);
+    expect(states.libgreet).toBe('failed');
+    expect(states.libchorus).not.toBe('done');
+  });
+
+  it('do not push what fails its stand-alone test, also when it is installed', {
+    timeout: 120_000,
+  }, async () => {
+    const recipe = (text: string) =>
+      `${text}\n    def test_greeting(self):\n        assert False, "out of tune"\n`;
+    const first = await run('tested', { recipe }, '--tests');
+    expect([first.code, first.stderr]).toEqual([1, expect.stringMatching(/✗ libgreet/)]);
+    expect(first.states).toMatchObject({ libgreet: 'failed', hello: 'blocked' });
+    expect(first.log).toContain('out of tune');
+    expect(first.pushed).not.toContain('libgreet');
+
+    const again = await run('tested', { recipe }, '--tests', '--resume');
+    expect([again.code, again.states.libgreet]).toEqual([1, 'failed']);
+    expect(again.pushed).not.toContain('libgreet');
+
+    // Only roots are tested, and libgreet is none.
+    const roots = await run('tested', { recipe }, '--tests', 'roots', '--resume');
+    expect([roots.code, roots.states.libgreet]).toEqual([0, 'done']);
+  });
+
+  it('leave out tests that are known to be broken', { timeout: 120_000 }, async () => {
+    const { code, states } = await run(
+      'known',
+      {
+        recipe: (text) => `${text}\n    def test_greeting(self):\n        assert False, "out of tune"\n`,
+        manifest: (document) => document.setIn(['spack', 'ci', 'broken-tests-packages'], ['libgreet']),
+      },
+      '--tests',
+    );
+    expect([code, states.libgreet]).toEqual([0, 'done']);
+  });
+});
