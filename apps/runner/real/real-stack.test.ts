@@ -213,7 +213,12 @@ describe.skipIf(lacking.length > 0)(`a stack of real packages${reason}`, () => {
         build: { trigger: { include: [{ artifact: 'pipeline.yml', job: 'generate' }], strategy: 'depend' } },
       }),
     );
-    writeFileSync(join(project, '.gitignore'), '.gitlab-ci-local/\n');
+    // What a GitLab server keeps as the project's variables: the child pipeline gets them, too.
+    writeFileSync(
+      join(project, '.gitlab-ci-local-variables.yml'),
+      stringify({ ...secret, STACKWRIGHT_COMMAND: `node ${cli}` }),
+    );
+    writeFileSync(join(project, '.gitignore'), '.gitlab-ci-local*\n');
     const git = (...args: string[]) =>
       call('git', ['-c', 'user.name=a', '-c', 'user.email=a@example.org', ...args], { cwd: project });
     await git('init', '--quiet', '--initial-branch=main');
@@ -222,14 +227,7 @@ describe.skipIf(lacking.length > 0)(`a stack of real packages${reason}`, () => {
     await git('commit', '--quiet', '-m', 'A stack');
     await call(
       fileURLToPath(new URL('../node_modules/.bin/gitlab-ci-local', import.meta.url)),
-      [
-        '--force-shell-executor',
-        '--concurrency=2',
-        ...Object.entries({ ...secret, STACKWRIGHT_COMMAND: `node ${cli}` }).flatMap(([name, value]) => [
-          '--variable',
-          `${name}=${value}`,
-        ]),
-      ],
+      ['--force-shell-executor', '--concurrency=2'],
       { cwd: project },
     );
     expect(await listed(at('by-gitlab'))).toEqual(await listed(at('mirror')));
