@@ -1,7 +1,7 @@
 import { execFile, execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { Spack } from '@stackwright/spack';
@@ -62,7 +62,16 @@ const externals = {
 };
 
 /** Debian packages that the base image needs beside a minimal system: what the externals are at run time. */
-const atRunTime = ['libblas3', 'libcurl4', 'liblapack3', 'libreadline8', 'libssl3', 'perl', 'zlib1g'];
+const atRunTime = [
+  'libblas3',
+  'libcurl4',
+  'liblapack3',
+  'libreadline8',
+  'libssl3',
+  'perl',
+  'python-is-python3',
+  'zlib1g',
+];
 
 /** Each is run by a shell in the image, which finds it on PATH. */
 const programs: readonly (readonly [command: string, output: RegExp])[] = [
@@ -102,6 +111,11 @@ afterAll(() => (keep ? console.log(`kept: ${folder}`) : rmSync(folder, { recursi
 const at = (...parts: string[]) => join(folder, ...parts);
 const cli = fileURLToPath(new URL('../bundle/cli.js', import.meta.url));
 const run = promisify(execFile);
+/** Builds find Debian's programs only: what they take from elsewhere on this machine is missing in the image. */
+const path = [which('spack'), process.execPath]
+  .flatMap((program) => (program ? [dirname(program)] : []))
+  .concat('/usr/bin', '/bin', '/usr/sbin', '/sbin')
+  .join(':');
 
 /** Calls a program and returns what it printed. The error of one that fails holds all of that, too. */
 async function call(
@@ -111,7 +125,7 @@ async function call(
 ) {
   const { stdout } = await run(program, args, {
     ...options,
-    env: { ...process.env, ...options.env },
+    env: { ...process.env, PATH: path, ...options.env },
     maxBuffer: 256 * 1024 * 1024,
   }).catch((error: { message: string; stdout?: string }) => {
     throw new Error(`${error.message}\n${(error.stdout ?? '').slice(-4000)}`);
@@ -120,6 +134,14 @@ async function call(
 }
 const stackwright = (args: readonly string[], env: NodeJS.ProcessEnv = {}) =>
   call(process.execPath, [cli, ...args], { cwd: folder, env });
+
+function which(program: string): string | undefined {
+  try {
+    return execFileSync('sh', ['-c', `command -v ${program}`], { encoding: 'utf8' }).trim();
+  } catch {
+    return undefined;
+  }
+}
 
 /** The upstream version of an installed Debian package. */
 function version(name: string): string | undefined {
