@@ -27,7 +27,7 @@ export function includeRule({ offline }: { readonly offline?: boolean }): Includ
 /** `--allow-variable`: which server that the stack names may have which variable. */
 export function allowOption(): Option {
   const option = new Option(
-    '--allow-variable <n=host>',
+    '--allow-variable <name=host>',
     'also in a pull request, send this variable to this host when the stack asks for it (STACKWRIGHT_ALLOW; repeatable)',
   ).argParser(collect);
   return option.default([], 'none');
