@@ -60,7 +60,8 @@ describe('stackwright init', () => {
       'tcl',
     ]);
     expect(parse(read('site/spack.yaml')).spack.mirrors).toEqual({
-      'buildcache-destination': { url: 's3://b/site', signed: true },
+      'buildcache-destination': { url: 's3://b/site-staging', signed: false },
+      release: { url: 's3://b/site', signed: true },
     });
     const settings = await readStackSettings(join(folder, 'site'));
     expect(settings).toMatchObject({ trust: [], image: { base: 'debian:12' } });
@@ -90,30 +91,103 @@ describe('stackwright init', () => {
         .split('\n')
         .slice(1)
         .map((line) => line.split(';')[0]),
-    ).toEqual(expect.arrayContaining(['generate', 'build', 'publish-image']));
+    ).toEqual(expect.arrayContaining(['generate', 'build', 'sign', 'publish-image']));
   });
 
-  it('writes a GitHub workflow that gives pull requests no secret', async () => {
-    await run('init', 'site');
-    const text = read('site/.github/workflows/stack.yml');
-    type Job = { if: string; permissions: Record<string, string>; steps: { uses?: string; with?: object }[] };
-    const workflow = parse(text) as { permissions: object; concurrency: object; jobs: Record<string, Job> };
-    expect(workflow.permissions).toEqual({});
-    expect(workflow.concurrency).toHaveProperty('group');
-    const { check, publish } = workflow.jobs;
-    expect(check).toMatchObject({
-      if: "github.event_name == 'pull_request'",
-      permissions: { contents: 'read' },
-    });
-    expect(JSON.stringify(check)).not.toContain('secrets.');
-    expect(Object.values(check!.permissions)).not.toContain('write');
-    expect(publish!.if).toBe("github.event_name == 'push'");
-    expect(JSON.stringify(publish)).toContain('secrets.SPACK_SIGNING_KEY');
-    for (const { uses, with: given } of [...check!.steps, ...publish!.steps]) {
-      if (!uses) continue;
-      expect(uses).toMatch(/@[0-9a-f]{40}$/);
-      expect(given).toMatchObject({ 'persist-credentials': false });
+  type Job = {
+    if: string;
+    environment?: string;
+    permissions: Record<string, string>;
+    steps: { uses?: string; with?: object; env?: Record<string, string> }[];
+  };
+  const workflowOf = (text: string) =>
+    parse(text) as { permissions: object; concurrency: object; jobs: Record<string, Job> };
+
+  it.each([undefined, 's3://b/site', 'oci://registry.example.org/me/site'])(
+    'writes a GitHub workflow that gives pull requests no secret, and the key to one job (%s)',
+    async (mirror) => {
+      await run('init', 'site', ...(mirror ? ['--mirror', mirror] : []));
+      const { permissions, concurrency, jobs } = workflowOf(read('site/.github/workflows/stack.yml'));
+      expect(permissions).toEqual({});
+      expect(concurrency).toHaveProperty('group');
+      const { check, ...others } = jobs;
+      expect(check).toMatchObject({
+        if: "github.event_name == 'pull_request'",
+        permissions: { contents: 'read' },
+      });
+      expect(JSON.stringify(check)).not.toContain('secrets.');
+      expect(Object.values(check?.permissions ?? {})).not.toContain('write');
+      for (const job of Object.values(others)) {
+        expect(job.if).toBe("github.event_name == 'push'");
+        expect(job.environment).toMatch(/^(build|release)$/);
+      }
+      const withKey = Object.entries(jobs).filter(([, job]) => JSON.stringify(job).includes('SIGNING_KEY'));
+      // A registry has no signatures.
+      expect(withKey.map(([id, job]) => [id, job.environment])).toEqual(
+        mirror?.startsWith('oci:') ? [] : [['sign', 'release']],
+      );
+      for (const { uses, with: given } of Object.values(jobs).flatMap(({ steps }) => steps)) {
+        if (!uses) continue;
+        expect(uses).toMatch(/@[0-9a-f]{40}$/);
+        if (uses.startsWith('actions/checkout'))
+          expect(given).toMatchObject({ 'persist-credentials': false });
+      }
+    },
+  );
+
+  it('writes a pipeline for GitLab whose merge requests use no variable of the project', async () => {
+    await run('init', 'site', '--mirror', 's3://b/site');
+    const text = read('site/.gitlab-ci.yml');
+    const { 'merge-request': proposed, ...pipeline } = parse(text);
+    expect(proposed.rules).toEqual([{ if: '$CI_PIPELINE_SOURCE == "merge_request_event"' }]);
+    expect(proposed.artifacts.expire_in).toBe('1 week');
+    for (const job of ['generate', 'build', 'sign', 'publish-image']) {
+      expect(JSON.stringify(pipeline[job].rules)).not.toContain('merge_request');
     }
+    const withScope = Object.entries<{ environment?: string }>(pipeline).filter(([, job]) => job.environment);
+    expect(withScope.map(([name]) => name)).toEqual(['sign']);
+    expect(text).toMatch(/SPACK_SIGNING_KEY: masked, protected, environment scope "release"/);
+  });
+
+  it("writes a job that signs what builders left: only what the lock names, and what is the lock's", async () => {
+    const at = join(folder, 'site');
+    const [staging, release] = [join(folder, 'site-mirror-staging'), join(folder, 'site-mirror')];
+    await run('init', 'site', '--mirror', release);
+    await call(['key', 'create', 'CI', '-o', 'ci.key', '--public', 'keys/ci.pub'], { cwd: at });
+    for (const file of ['spack.lock', 'spack.yaml', 'spack_repo'])
+      cpSync(join(quickstart, file), join(at, file), { recursive: true });
+    cpSync(join(quickstart, 'mirror'), staging, { recursive: true });
+    const { sign } = parse(read('site/.gitlab-ci.yml'));
+    const env = { PATH: process.env.PATH, HOME: folder, SPACK_SIGNING_KEY: read('site/ci.key') };
+    const notary = async () => {
+      let said = '';
+      for (const line of sign.script as string[]) {
+        const args = line
+          .replace(/^npx --yes stackwright@\S+ /, '')
+          .replace('"$STACK_STAGING"', staging)
+          .replace('"$STACK_RELEASE"', release);
+        const { code, stdout, stderr } = await call(args.split(' '), { cwd: at, env });
+        said += stdout + stderr;
+        if (code !== 0) return { code, said };
+      }
+      return { code: 0, said };
+    };
+    const first = await notary();
+    expect(first).toMatchObject({ code: 0, said: expect.stringMatching(/(\d+) packages copied/) });
+    // Builders leave only what was missing: all else is in the release mirror.
+    rmSync(join(staging, 'v3/manifests/spec/hello-static'), { recursive: true });
+    expect(await notary()).toMatchObject({ code: 0, said: expect.stringMatching(/^0 packages copied/m) });
+    // One package in the place of another.
+    rmSync(release, { recursive: true });
+    const specs = join(staging, 'v3/manifests/spec');
+    const manifestOf = (name: string) => {
+      const file = readdirSync(join(specs, name)).find((one) => one.endsWith('.json'));
+      return join(specs, name, file ?? '');
+    };
+    cpSync(manifestOf('libchorus'), manifestOf('libgreet'));
+    const forged = await notary();
+    expect(forged.code).not.toBe(0);
+    expect(existsSync(join(release, 'v3/manifests/spec/libgreet'))).toBe(false);
   });
 
   const actionlint = findProgram('actionlint');
@@ -158,7 +232,8 @@ describe('stackwright init', () => {
         expect(bad).toEqual([]);
       }
       const { signed } = parse(read('my tools/spack.yaml')).spack.mirrors['buildcache-destination'];
-      expect(signed).toBe(!mirror?.startsWith('oci:'));
+      // What builders push to has no signatures, once there is one for users beside it.
+      expect(signed).toBe(mirror === undefined);
     }
   });
 

@@ -1,10 +1,11 @@
 import { indexCommand } from '../ci/job-attributes.js';
 import { type JobScript, jobScript } from './job-script.js';
-import type { PipelineInput } from './pipeline-input.js';
+import { mirrorLayout, type PipelineInput } from './pipeline-input.js';
 import { shellWord } from './shell.js';
 
 /**
- * What comes after all builds, by name: only the index; signing and copying are made for Spack's own GitLab.
+ * What comes after all builds, by name: only the index; copying is made for Spack's own GitLab, and
+ * signing is for engines that can keep the key from all other jobs.
  * With nothing to build it is the job that says so, as an engine may refuse to have none at all.
  */
 export function endScripts(input: PipelineInput, environment: string): Map<string, JobScript> {
@@ -17,6 +18,15 @@ export function endScripts(input: PipelineInput, environment: string): Map<strin
     scripts.set('rebuild-index', { ...own, script: indexCommands(input, own.script, environment) });
   }
   return scripts;
+}
+
+/** What the script of a `signing-job` is told about the mirror. */
+export function signingVariables({ mirrors }: PipelineInput): Readonly<Record<string, string>> {
+  return {
+    SPACK_BUILDCACHE_DESTINATION: mirrors.destination.push,
+    SPACK_BUILDCACHE_RELATIVE_SPECS_URL: mirrorLayout.specs,
+    SPACK_BUILDCACHE_RELATIVE_KEYS_URL: mirrorLayout.keys,
+  };
 }
 
 /**

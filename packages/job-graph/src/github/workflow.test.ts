@@ -73,6 +73,46 @@ describe('githubWorkflow', () => {
     expect(text).toMatch(/actions\/checkout@[0-9a-f]{40} # v7\.0\.1$/m);
   });
 
+  describe('who gets which secret', () => {
+    const signing = {
+      'pipeline-gen': [...ci['pipeline-gen'], { 'signing-job': { tags: ['x'], script: ['./sign'] } }],
+    };
+    const of = (type: string | undefined, section: object) => {
+      const env = { SPACK_PIPELINE_TYPE: type };
+      const made = githubWorkflow(inputOf(mini, section, { env }), options);
+      return { made, jobs: (parse(made) as Workflow).jobs };
+    };
+    const withKey = (jobs: Workflow['jobs']) =>
+      Object.keys(jobs).filter((id) => JSON.stringify(jobs[id]).includes('secrets.SPACK_SIGNING_KEY'));
+
+    it.each([ci, signing])('a pull request: no job any', (section) => {
+      const { made } = of('spack_pull_request', section);
+      expect(made).not.toContain('secrets');
+      expect(validateWorkflow(made).errors).toEqual([]);
+    });
+
+    it('a protected branch with a signing-job: that job alone the key, before the index', () => {
+      const { made, jobs } = of('spack_protected_branch', signing);
+      expect(withKey(jobs)).toEqual(['sign-pkgs']);
+      expect(jobs['sign-pkgs']).toMatchObject({
+        environment: 'release',
+        env: { SPACK_BUILDCACHE_DESTINATION: 's3://bucket/mirror' },
+      });
+      expect(jobs['sign-pkgs']?.steps.at(-1)?.run).toContain('./sign');
+      expect(jobs['rebuild-index']?.needs).toContain('sign-pkgs');
+      expect(validateWorkflow(made).errors).toEqual([]);
+    });
+
+    it.each([
+      [undefined, signing],
+      ['spack_protected_branch', ci],
+    ])('without a job that signs: those that build (%s)', (type, section) => {
+      const { jobs } = of(type, section);
+      expect(withKey(jobs)).toHaveLength(9);
+      expect(jobs).not.toHaveProperty('sign-pkgs');
+    });
+  });
+
   it('may write packages only for a mirror in GitHub’s registry', () => {
     const own = githubWorkflow(inputOf(mini, ci, { mirror: 'oci://ghcr.io/lab/cache' }), options);
     expect(own).toContain('packages: write');

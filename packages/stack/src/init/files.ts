@@ -29,7 +29,7 @@ export function newStack(stack: NewStack): Readonly<Record<string, NewFile>> {
   return {
     'spack.yaml': { text: manifest(stack) },
     'stackwright.yaml': { text: settings(stack) },
-    '.gitlab-ci.yml': { text: gitlab() },
+    '.gitlab-ci.yml': { text: gitlab(stack) },
     '.github/workflows/stack.yml': { text: github(stack) },
     'hooks/build': { text: hook(), mode: 0o755 },
     '.gitignore': { text: ignored },
@@ -53,20 +53,60 @@ key
 signing-key
 `;
 
-function mirrorSection({ name, mirror }: NewStack): string {
-  // Spack knows no signatures in a registry.
-  const registry = mirror !== undefined && isRegistryUrl(mirror);
-  const place = mirror ?? `~/.local/share/stackwright/mirrors/${name}`;
-  const comment = mirror
-    ? ''
-    : `    # A folder of this machine to start with. For CI, a place that every job can reach:
-    # s3://BUCKET/PREFIX or oci://REGISTRY/REPOSITORY.
+/** The mirrors of a stack whose builders have no key. */
+interface Zones {
+  /** Builders push here, without signatures. */
+  readonly staging: string;
+  /** What users install from; the notary job alone signs into it. */
+  readonly release: string;
+}
+
+/** @returns undefined for a registry, which has no place for signatures */
+function zonesOf({ name, mirror = `s3://BUCKET/${name}` }: NewStack): Zones | undefined {
+  if (isRegistryUrl(mirror)) return undefined;
+  const release = mirror.replace(/\/+$/, '');
+  // A sibling, so that credentials can be limited to one of them.
+  const inside = /^[a-z][a-z0-9+.-]*:\/\/[^/]+$/i.test(release);
+  return { release, staging: `${release}${inside ? '/' : '-'}staging` };
+}
+
+function mirrorSection(stack: NewStack): string {
+  const { name, mirror } = stack;
+  if (mirror === undefined) {
+    return `  mirrors:
+    # A folder of this machine to start with. For CI, two places that every job can reach; see README.md.
+    buildcache-destination:
+      url: ${yamlText(`~/.local/share/stackwright/mirrors/${name}`)}
+      signed: true
 `;
+  }
+  const zones = zonesOf(stack);
+  if (!zones) {
+    return `  mirrors:
+    buildcache-destination:
+      url: ${yamlText(mirror)}
+      # A registry has no place for signatures: packages are checked by checksum only.
+      signed: false
+`;
+  }
+  return twoMirrors(zones);
+}
+
+function twoMirrors({ staging, release }: Zones): string {
   return `  mirrors:
-${comment}    buildcache-destination:
-      url: ${stringify(place).trim()}
-${registry ? '      # A registry has no place for signatures: packages are checked by checksum only.\n' : ''}      signed: ${!registry}
+    # Builders push here. They have no key, so nobody should install from it.
+    buildcache-destination:
+      url: ${yamlText(staging)}
+      signed: false
+    # What users install from. The job that signs is the only one with the key.
+    release:
+      url: ${yamlText(release)}
+      signed: true
 `;
+}
+
+function yamlText(text: string): string {
+  return stringify(text, { lineWidth: 0 }).trim();
 }
 
 function manifest(stack: NewStack): string {
@@ -74,7 +114,7 @@ function manifest(stack: NewStack): string {
   return `# What is built. A Spack environment: https://spack.readthedocs.io/en/latest/environments.html
 spack:
   specs:
-${specs.map((spec) => `    - ${stringify(spec).trim()}\n`).join('')}
+${specs.map((spec) => `    - ${yamlText(spec)}\n`).join('')}
   view: false
   concretizer:
     unify: true
@@ -113,20 +153,80 @@ trust: []
 
 image:
   # It has to bring what spack.yaml calls external, the C library first of all.
-  base: ${stringify(base).trim()}
+  base: ${yamlText(base)}
 `;
 }
 
-function gitlab(): string {
-  return `# Variables to set in the project's settings, masked and protected, so that only protected branches and tags get them:
-# SPACK_SIGNING_KEY, and the mirror's credentials.
-stages: [generate, build, publish]
+/** Commands of the job that alone has the key. Its checks come first: what it signs, users install. */
+function signing(): string[] {
+  return [
+    // A lock that was edited by hand is refused.
+    `npx --yes stackwright@${version()} check .`,
+    // Place, name and hash of each package are checked, and only what the lock names is signed.
+    `npx --yes stackwright@${version()} mirror copy --unsigned --sign --stack . "$STACK_STAGING" "$STACK_RELEASE"`,
+    `npx --yes stackwright@${version()} mirror verify --stack . --trust ${publicKey} "$STACK_RELEASE"`,
+  ];
+}
+
+/** Commands that build a proposed change without any secret. @param own the mirror of this job alone */
+function proposed(stack: NewStack, own: string): { readonly title: string; readonly run: string }[] {
+  const command = `npx --yes stackwright@${version()}`;
+  const seed = {
+    title: 'Take over what the main branch has built',
+    run: `${command} mirror copy --anonymous --trust ${publicKey} --stack . "$STACK_RELEASE" ${own} || echo "Nothing was taken over."`,
+  };
+  return [
+    { title: 'Check the stack', run: `${command} check .` },
+    ...(zonesOf(stack) ? [seed] : []),
+    {
+      title: 'Build what is missing, into a mirror of this job alone',
+      run: `${command} run . --mirror ${own}`,
+    },
+  ];
+}
+
+const publicKey = 'keys/ci.pub';
+
+function gitlab(stack: NewStack): string {
+  const zones = zonesOf(stack);
+  const own = '.stackwright/merge-request';
+  const list = (lines: readonly string[]) => lines.map((line) => `    - ${yamlText(line)}\n`).join('');
+  const protectedOnly = `  rules:
+    - if: $CI_COMMIT_TAG
+    - if: $CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH
+`;
+  const keyNote = `# SPACK_SIGNING_KEY: masked, protected, environment scope "release". Only the job "sign" gets it.
+# AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, twice: masked and protected, of a user that may write to the staging mirror
+# only; and with the environment scope "release", of one that may write to the release mirror.
+`;
+  return `# Two zones. Merge requests are built without any secret, into a mirror of their own that is deleted after a week.
+# The main branch and tags build into the staging mirror, and one job, which alone has the key, checks and signs what
+# users get.
+#
+# Variables to set in the project's settings (Settings, CI/CD, Variables):
+${zones ? keyNote : "# The registry's credentials: masked and protected.\n"}# Protect the main branch and the tags, so that nobody else's jobs get protected variables.
+stages: [check, generate, build, ${zones ? 'sign, ' : ''}publish]
+
+workflow:
+  rules:
+    - if: $CI_PIPELINE_SOURCE == "merge_request_event"
+    - if: $CI_COMMIT_TAG
+    - if: $CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH
 
 default:
   image: ${jobImage}
 
 variables:
   SPACK_REF: ${spackRef}
+${zones ? `  STACK_STAGING: ${yamlText(zones.staging)}\n  STACK_RELEASE: ${yamlText(zones.release)}\n` : ''}
+merge-request:
+  stage: check
+  script:
+${list(proposed(stack, own).map(({ run }) => run))}  artifacts:
+    paths: [${own}]
+    expire_in: 1 week
+  rules:
+    - if: $CI_PIPELINE_SOURCE == "merge_request_event"
 
 generate:
   stage: generate
@@ -134,7 +234,7 @@ generate:
     - npx --yes stackwright@${version()} generate . --output-file pipeline.yml
   artifacts:
     paths: [pipeline.yml, jobs_scratch_dir]
-
+${protectedOnly}
 build:
   stage: build
   trigger:
@@ -142,25 +242,51 @@ build:
       - artifact: pipeline.yml
         job: generate
     strategy: depend
-
-publish-image:
-  stage: publish
+${protectedOnly}
+${
+  zones
+    ? `sign:
+  stage: sign
+  environment: release
   script:
+${list(signing())}${protectedOnly}
+`
+    : ''
+}publish-image:
+  stage: publish
+${zones ? '  variables:\n    REMOTE_BUILDCACHE_URL: $STACK_RELEASE\n' : ''}  script:
     - npx --yes @stackwright/image-hook@${version()} .
-  rules:
-    - if: $CI_COMMIT_TAG
-    - if: $CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH
-`;
+${protectedOnly}`;
 }
 
-function github({ name }: NewStack): string {
+function github(stack: NewStack): string {
+  const { name } = stack;
+  const zones = zonesOf(stack);
   // GitHub's own expressions, which a template string would take for its own.
   const expression = (text: string) => `\${{ ${text} }}`;
   const secret = (of: string) => expression(`secrets.${of}`);
-  const { checkout } = githubActions;
-  return `# Pull requests are built without any secret: their packages stay in the job, and are not signed by your key.
-# Only the main branch and tags get the secrets: SPACK_SIGNING_KEY, and the mirror's credentials. Keep them in the
-# environment "release" (Settings, Environments), and allow it for the main branch and tags alone.
+  const { checkout, upload } = githubActions;
+  const own = '.stackwright/pull-request';
+  const fetchStack = `      - uses: ${checkout.pinned} # ${checkout.version}
+        with:
+          persist-credentials: false
+`;
+  const aws = ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY']
+    .map((variable) => `          ${variable}: ${secret(variable)}\n`)
+    .join('');
+  const job = (id: string, needs: string, environment: string, permissions: readonly string[]) => `  ${id}:
+    if: github.event_name == 'push'
+${needs && `    needs: ${needs}\n`}    runs-on: ubuntu-24.04
+    container: ${jobImage}
+    environment: ${environment}
+    permissions:
+${['contents: read', ...permissions].map((line) => `      ${line}\n`).join('')}    steps:
+${fetchStack}`;
+  return `# Two zones. Pull requests are built without any secret, into a mirror of their own that is deleted after a week.
+# The main branch and tags build into the staging mirror, and one job, which alone has the key, checks and signs what
+# users get. Two environments (Settings, Environments), both allowed for the main branch and tags alone, keep the secrets:
+# "build": AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of a user that may write to the staging mirror and read the other.
+# "release": SPACK_SIGNING_KEY, and the same two of a user that may write to the release mirror.
 name: ${name}
 on:
   push:
@@ -174,6 +300,9 @@ concurrency:
   group: ${name}-${expression('github.ref')}
   cancel-in-progress: ${expression("github.event_name == 'pull_request'")}
 
+env:
+  SPACK_REF: ${spackRef}
+${zones ? `  STACK_STAGING: ${yamlText(zones.staging)}\n  STACK_RELEASE: ${yamlText(zones.release)}\n` : ''}
 jobs:
   check:
     if: github.event_name == 'pull_request'
@@ -181,50 +310,42 @@ jobs:
     container: ${jobImage}
     permissions:
       contents: read
-    env:
-      SPACK_REF: ${spackRef}
     steps:
-      - uses: ${checkout.pinned} # ${checkout.version}
+${fetchStack}${proposed(stack, own)
+  .map(({ title, run }) => `      - name: ${title}\n        run: ${yamlText(run)}\n`)
+  .join('')}      - name: Keep the mirror for those who try the change
+        uses: ${upload.pinned} # ${upload.version}
         with:
-          persist-credentials: false
-      - name: Check the stack
-        run: npx --yes stackwright@${version()} check .
-      - name: Build what the mirror lacks, into a mirror of this job alone
-        run: npx --yes stackwright@${version()} run . --mirror .stackwright/pull-request
+          name: mirror
+          path: ${own}
+          include-hidden-files: true
+          retention-days: 7
 
-  publish:
-    if: github.event_name == 'push'
-    runs-on: ubuntu-24.04
-    container: ${jobImage}
-    environment: release
-    permissions:
-      contents: read
-      packages: write
-      statuses: write
-    env:
-      SPACK_REF: ${spackRef}
-    steps:
-      - uses: ${checkout.pinned} # ${checkout.version}
-        with:
-          persist-credentials: false
-      - name: Build what the mirror lacks
+${job('build', '', 'build', zones ? ['statuses: write'] : ['packages: write', 'statuses: write'])}      - name: Build what the mirrors lack
         run: npx --yes stackwright@${version()} run .
         env:
-          SPACK_SIGNING_KEY: ${secret('SPACK_SIGNING_KEY')}
-          AWS_ACCESS_KEY_ID: ${secret('AWS_ACCESS_KEY_ID')}
-          AWS_SECRET_ACCESS_KEY: ${secret('AWS_SECRET_ACCESS_KEY')}
-      - name: Put a status on the commit
+${zones ? aws : `          GITHUB_TOKEN: ${secret('GITHUB_TOKEN')}\n`}      - name: Put a status on the commit
         if: always()
         run: npx --yes stackwright@${version()} report .
         env:
           GITHUB_TOKEN: ${secret('GITHUB_TOKEN')}
-      - name: Publish the image
+
+${
+  zones
+    ? `${job('sign', 'build', 'release', [])}      - name: Check and sign what was built
+        run: |
+${signing()
+  .map((line) => `          ${line}\n`)
+  .join('')}        env:
+          SPACK_SIGNING_KEY: ${secret('SPACK_SIGNING_KEY')}
+${aws}
+`
+    : ''
+}${job('publish', zones ? 'sign' : 'build', 'build', ['packages: write'])}      - name: Publish the image
         run: npx --yes @stackwright/image-hook@${version()} .
         env:
           GITHUB_TOKEN: ${secret('GITHUB_TOKEN')}
-          AWS_ACCESS_KEY_ID: ${secret('AWS_ACCESS_KEY_ID')}
-          AWS_SECRET_ACCESS_KEY: ${secret('AWS_SECRET_ACCESS_KEY')}
-`;
+${zones ? `          REMOTE_BUILDCACHE_URL: ${expression('env.STACK_RELEASE')}\n${aws}` : ''}`;
 }
 
 function hook(): string {
@@ -234,17 +355,24 @@ exec npx --yes @stackwright/image-hook@${version()} .
 `;
 }
 
-function readme({ name, mirror }: NewStack): string {
+function readme(stack: NewStack): string {
+  const { name, mirror } = stack;
+  const zones = zonesOf(stack);
   const steps = [
     'Say in `spack.yaml` what is to be built, then `stackwright concretize .`, and commit `spack.lock`.',
-    'Make a signing key: `stackwright key create CI -o ci.key --public keys/ci.pub`. Commit `keys/ci.pub` and name it under `trust:` in `stackwright.yaml`; put what `ci.key` holds into the secret `SPACK_SIGNING_KEY`, and delete the file.',
-    ...(mirror
-      ? []
-      : [
-          'Before CI takes over, name a build cache that all of its jobs can reach in `spack.yaml` (`mirrors:`), and give CI the credentials.',
-        ]),
+    `Make a signing key: \`stackwright key create CI -o ci.key --public ${publicKey}\`. Commit \`${publicKey}\` and name it under \`trust:\` in \`stackwright.yaml\`; put what \`ci.key\` holds into the secret \`SPACK_SIGNING_KEY\`, where only the job that signs can get it (the comments of the CI files say where), and delete the file.`,
+    ...(mirror === undefined && zones
+      ? [
+          `Before CI takes over, replace the mirror in \`spack.yaml\` by two that all jobs can reach, and name them in the CI files, too:\n\n   \`\`\`yaml\n${twoMirrors(zones).trimEnd().replace(/^/gm, '   ')}\n   \`\`\``,
+        ]
+      : []),
+    ...(zones
+      ? [
+          'Give CI the credentials of the two mirrors: builders may write to the first, the job that signs to the second.',
+        ]
+      : []),
     '`stackwright doctor .` says what is still missing.',
-    'Push. CI builds what the build cache lacks, signs it, and on the main branch or a tag `rev-NAME` publishes the image.',
+    `Push. CI builds what the mirrors lack,${zones ? ' signs it in a job of its own,' : ''} and on the main branch or a tag \`rev-NAME\` publishes the image. Pull requests are built without any secret.`,
   ];
   return `# ${name}
 
