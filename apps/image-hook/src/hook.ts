@@ -49,7 +49,7 @@ export async function runHook(options: HookOptions): Promise<string> {
       trust,
       unsigned,
       mirror: options.mirror,
-      settings: event.commit ? { labels: { 'org.opencontainers.image.revision': event.commit } } : {},
+      settings: { labels: labelsOf(event, env) },
       staging,
     });
     tell(`Assembled ${image.manifest.descriptor.digest} with ${image.layers.length} layers.`);
@@ -63,6 +63,15 @@ export async function runHook(options: HookOptions): Promise<string> {
   } finally {
     await rm(staging, { recursive: true, force: true });
   }
+}
+
+function labelsOf({ commit }: Event, env: NodeJS.ProcessEnv): Record<string, string> {
+  const { CI_PROJECT_URL: gitlab, GITHUB_SERVER_URL: server, GITHUB_REPOSITORY: repository } = env;
+  const source = gitlab ?? (server && repository ? `${server}/${repository}` : undefined);
+  return {
+    ...(commit ? { 'org.opencontainers.image.revision': commit } : {}),
+    ...(source ? { 'org.opencontainers.image.source': source } : {}),
+  };
 }
 
 function eventOf({ references = [], pushed, checkOnly, env }: HookOptions): Event {
