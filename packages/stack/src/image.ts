@@ -86,8 +86,14 @@ export async function stackImage(
   const packages = await take(mirrors, nodes, options.known);
   const platform = platformOf(nodes);
   const base = options.base
-    ? await openBase(options.base, { cwd, env, platform, signal })
-    : await openBase(own.base ?? 'scratch', { cwd: stack.folder, env, platform, signal });
+    ? await openBase(options.base, { cwd, env, platform, work: staging.folder, signal })
+    : await openBase(own.base ?? 'scratch', {
+        cwd: stack.folder,
+        env,
+        platform,
+        work: staging.folder,
+        signal,
+      });
   const image = await assemble(stack, options, { base, packages, lock, created: createdOf(env), signal });
   tellConflicts(caller, image);
   if (options.check ?? own.check ?? true) {
