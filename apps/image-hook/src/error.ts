@@ -4,6 +4,8 @@ export type HookErrorCode =
   | 'unknown-service'
   /** The environment does not say which repository or image to publish. */
   | 'no-repository'
+  /** Options that belong together were not given together. */
+  | 'incomplete'
   /** docker is not there. */
   | 'docker-missing'
   /** docker refused the image. */
@@ -12,6 +14,7 @@ export type HookErrorCode =
 const kinds: Readonly<Record<HookErrorCode, 'input' | 'missing' | 'failed'>> = {
   'unknown-service': 'input',
   'no-repository': 'input',
+  incomplete: 'input',
   'docker-missing': 'missing',
   'docker-failed': 'failed',
 };

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { setMaxListeners } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,7 +7,7 @@ import { type AssembledImage, pushImage, writeDockerArchive } from '@stackwright
 import { openRepository, parseAddress } from '@stackwright/oci';
 import { openStack, openStackImage, silent } from '@stackwright/stack';
 import { HookError } from './error.js';
-import { type Event, readEvent } from './event.js';
+import { commitOf, describedEvent, type Event, type Ref, readEvent } from './event.js';
 
 export interface HookOptions {
   /** Folder of the stack, relative to `cwd`. */
@@ -15,6 +16,14 @@ export interface HookOptions {
   readonly env: NodeJS.ProcessEnv;
   /** Publish exactly these, whatever was pushed. */
   readonly references?: readonly string[];
+  /** What was pushed, in a CI that is not known; `repository` is the image without its tag. */
+  readonly pushed?: Ref & { readonly repository: string };
+  /** Build and check, and publish nothing. */
+  readonly checkOnly?: boolean;
+  /** Read binaries from here instead of the stack's mirrors. */
+  readonly mirror?: string;
+  /** Take packages without signatures, as registries hold them. */
+  readonly unsigned?: boolean;
   /** Load the image into the local Docker instead of pushing it. */
   readonly load?: boolean;
   readonly trust?: readonly string[];
@@ -24,31 +33,27 @@ export interface HookOptions {
 }
 
 /**
- * Builds the image of a stack from its mirror and publishes it where the push that started this belongs.
- * @returns the image's digest, or undefined when this push publishes nothing
+ * Builds and checks the image of a stack from its mirror, and publishes it where the push that started this belongs.
+ * @returns the image's digest
  */
-export async function runHook(options: HookOptions): Promise<string | undefined> {
-  const { cwd, env, tell, signal } = options;
-  const event = options.references?.length ? explicit(options) : readEvent(env);
-  if (event.references.length === 0) {
-    tell(`Nothing to do: ${event.reason}.`);
-    return undefined;
-  }
+export async function runHook(options: HookOptions): Promise<string> {
+  const { cwd, env, tell, signal, trust, unsigned } = options;
+  const event = eventOf(options);
   const staging = await mkdtemp(join(tmpdir(), 'stackwright-hook-'));
+  const stop = signal ?? new AbortController().signal;
+  // Each request waits for it.
+  setMaxListeners(0, stop);
   try {
-    const caller = {
-      cwd,
-      env,
-      note: tell,
-      signal: signal ?? new AbortController().signal,
-      progress: silent,
-    };
+    const caller = { cwd, env, note: tell, signal: stop, progress: silent };
     const image = await openStackImage(caller, await openStack(caller, options.stack), {
-      trust: options.trust,
-      settings: event.commit ? { labels: { 'org.opencontainers.image.revision': event.commit } } : {},
+      trust,
+      unsigned,
+      mirror: options.mirror,
+      settings: { labels: labelsOf(event, env) },
       staging,
     });
     tell(`Assembled ${image.manifest.descriptor.digest} with ${image.layers.length} layers.`);
+    if (event.references.length === 0) tell(`Built and checked, not published: ${event.reason}.`);
     for (const reference of event.references) {
       await ((options.load ?? event.load)
         ? loadIntoDocker(image, reference, staging, options)
@@ -60,9 +65,27 @@ export async function runHook(options: HookOptions): Promise<string | undefined>
   }
 }
 
-function explicit({ references = [], env }: HookOptions): Event {
-  const commit = env.SOURCE_COMMIT ?? env.CI_COMMIT_SHA ?? env.GITHUB_SHA;
-  return { source: 'command line', references, commit, load: false };
+function labelsOf({ commit }: Event, env: NodeJS.ProcessEnv): Record<string, string> {
+  const { CI_PROJECT_URL: gitlab, GITHUB_SERVER_URL: server, GITHUB_REPOSITORY: repository } = env;
+  const source = gitlab ?? (server && repository ? `${server}/${repository}` : undefined);
+  return {
+    ...(commit ? { 'org.opencontainers.image.revision': commit } : {}),
+    ...(source ? { 'org.opencontainers.image.source': source } : {}),
+  };
+}
+
+function eventOf({ references = [], pushed, checkOnly, env }: HookOptions): Event {
+  const commit = commitOf(env);
+  if (checkOnly)
+    return {
+      source: 'command line',
+      references: [],
+      reason: 'only a check was asked for',
+      commit,
+      load: false,
+    };
+  if (references.length > 0) return { source: 'command line', references, commit, load: false };
+  return pushed ? describedEvent(pushed.repository, pushed, env) : readEvent(env);
 }
 
 async function push(

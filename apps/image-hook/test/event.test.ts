@@ -1,5 +1,54 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { HookError, readEvent } from '../src/index.js';
+import { describedEvent, HookError, type Ref, readEvent } from '../src/index.js';
+
+/** The rows of the table in the README. */
+function tableRows(): { where: string; env: NodeJS.ProcessEnv; published: string[] }[] {
+  const text = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
+  const code = (cell: string) => [...cell.matchAll(/`([^`]+)`/g)].map(([, one]) => one as string);
+  return text
+    .split('\n')
+    .map((line) => line.split('|').map((cell) => cell.trim()))
+    .filter(([, where = '']) => ['GitLab', 'GitHub', 'DockerHub'].includes(where))
+    .map(([, where = '', variables = '', published = '']) => ({
+      where,
+      env: Object.fromEntries(code(variables).map((one) => one.split('=', 2))),
+      published: code(published),
+    }));
+}
+
+describe('the table in the README', () => {
+  const services: Record<string, { env: NodeJS.ProcessEnv; image: string }> = {
+    GitLab: {
+      env: { GITLAB_CI: 'true', CI_REGISTRY_IMAGE: 'r.example.org/g/p' },
+      image: 'r.example.org/g/p',
+    },
+    GitHub: { env: { GITHUB_ACTIONS: 'true', GITHUB_REPOSITORY: 'Me/Stack' }, image: 'ghcr.io/me/stack' },
+    DockerHub: { env: { DOCKER_REPO: 'index.docker.io/me/stack' }, image: 'me/stack' },
+  };
+
+  it('has rows of every service', () =>
+    expect(new Set(tableRows().map(({ where }) => where))).toEqual(new Set(Object.keys(services))));
+
+  it.each(tableRows())('$where, $env publishes $published', ({ where, env, published }) => {
+    const service = services[where]!;
+    const event = readEvent({ ...service.env, ...env });
+    expect(event.source).toBe(where);
+    expect(event.references).toEqual(published.map((tag) => `${service.image}${tag}`));
+    expect(event.reason === undefined).toBe(published.length > 0);
+  });
+
+  it.each<[Ref, string[]]>([
+    [{ tag: 'rev-7' }, ['r.example.org/p:7']],
+    [{ branch: 'master' }, ['r.example.org/p:latest']],
+    [{ branch: 'main', main: 'trunk' }, []],
+    [{ branch: 'main', pullRequest: true }, []],
+    [{ tag: 'rev-7', pullRequest: true }, []],
+  ])('holds for a push that is described by hand: %j', (ref, references) => {
+    const event = describedEvent('r.example.org/p', ref, { SOURCE_COMMIT: 'abc' });
+    expect(event).toMatchObject({ references, commit: 'abc', load: false });
+  });
+});
 
 describe('readEvent', () => {
   it.each([
@@ -12,7 +61,7 @@ describe('readEvent', () => {
     [
       'DockerHub without IMAGE_NAME',
       { DOCKER_REPO: 'index.docker.io/me/stack', DOCKER_TAG: 'a,b' },
-      ['me/stack:a'],
+      ['me/stack:a', 'me/stack:b'],
       true,
     ],
     [

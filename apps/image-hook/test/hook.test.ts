@@ -1,6 +1,8 @@
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { RegistryRepository, readImage } from '@stackwright/oci';
 import { openStack, openStackImage, silent } from '@stackwright/stack';
@@ -9,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runHook } from '../src/index.js';
 
 const stack = fileURLToPath(new URL('../../../stacks/quickstart', import.meta.url));
+const bundled = fileURLToPath(new URL('../bundle/stackwright-image-hook.mjs', import.meta.url));
 const home = mkdtempSync(join(tmpdir(), 'hook-'));
 afterAll(() => rmSync(home, { recursive: true, force: true }));
 
@@ -19,17 +22,47 @@ function hook(env: NodeJS.ProcessEnv) {
 }
 
 describe('the hook', () => {
-  it('does nothing for a push that publishes nothing', async () => {
+  it('builds and checks for a push that publishes nothing', async () => {
     const { digest, told } = await hook({
       GITLAB_CI: 'true',
       CI_REGISTRY_IMAGE: 'r.example.org/p',
       CI_COMMIT_BRANCH: 'try',
       CI_DEFAULT_BRANCH: 'main',
     });
-    expect(digest).toBeUndefined();
-    expect(told).toEqual([expect.stringContaining('the branch try publishes nothing')]);
+    expect(digest).toMatch(/^sha256:/);
+    expect(told.at(-1)).toMatch(/Built and checked, not published: the branch try publishes nothing/);
+  });
+
+  it('refuses an image whose programs could not start, on any branch', async () => {
+    const strict = join(home, 'strict');
+    cpSync(stack, strict, { recursive: true });
+    const file = join(strict, 'stackwright.yaml');
+    writeFileSync(file, readFileSync(file, 'utf8').replace('check: false', 'check: true'));
+    const done = runHook({ stack: strict, cwd: home, env: { HOME: home }, checkOnly: true, tell: () => {} });
+    await expect(done).rejects.toMatchObject({ code: 'incomplete' });
   });
 });
+
+describe.skipIf(!existsSync(bundled))(
+  'the hook in one file (skipped where it is not built: npm run build)',
+  () => {
+    it('works alone, and is what its checksum says', () => {
+      const text = readFileSync(bundled);
+      const checksum = createHash('sha256').update(text).digest('hex');
+      expect(readFileSync(`${bundled}.sha256`, 'utf8')).toBe(`${checksum}  ${basename(bundled)}\n`);
+      const alone = join(home, 'alone.mjs');
+      cpSync(bundled, alone);
+      const args = [alone, stack, '--repository', 'r.example.org/p', '--branch', 'try'];
+      const run = (...more: string[]) =>
+        spawnSync(process.execPath, [...args, ...more], { cwd: home, env: { HOME: home }, encoding: 'utf8' });
+      const { status, stdout, stderr } = run();
+      expect([status, stdout]).toEqual([0, expect.stringMatching(/^sha256:[0-9a-f]{64}\n$/)]);
+      expect(stderr).toContain('Built and checked, not published');
+      const wrong = spawnSync(process.execPath, [alone, stack, '--tag', 'rev-1'], { encoding: 'utf8' });
+      expect([wrong.status, wrong.stderr]).toEqual([2, expect.stringContaining('belong together')]);
+    });
+  },
+);
 
 describe.skipIf(!has('docker-registry'))(
   'the hook with a registry (skipped without docker-registry: apt-get install docker-registry)',

@@ -52,7 +52,7 @@ describe('stackwright image', () => {
     expect(code).toBe(0);
     expect(stdout).toMatch(/^sha256:[0-9a-f]{64}\n$/);
     expect(existsSync(join(folder, 'image.tar'))).toBe(true);
-    expect(JSON.parse(readFileSync(join(folder, 'sbom.json'), 'utf8')).packages).toHaveLength(8);
+    expect(JSON.parse(readFileSync(join(folder, 'sbom.json'), 'utf8')).packages).toHaveLength(9);
     const shown = await call(['image', 'inspect', 'oci:layout:v1', '--json'], { cwd: folder });
     expect(JSON.parse(shown.stdout).digest).toBe(stdout.trim());
   });
@@ -110,6 +110,31 @@ describe('stackwright image', () => {
     expect(await envOf('plain', '--no-view', ...base)).toContainEqual(
       expect.stringMatching(/^PATH=\/opt\/quickstart/),
     );
+  });
+
+  it('says what it was built on and when, and so does its bill of materials', async () => {
+    const base = await hostShell(join(folder, 'shell'));
+    const made = await call(
+      ['image', 'build', quickstart, '-o', 'oci:told', '--base', `oci:${base}`, '--sbom', 'told.json'],
+      { env: { HOME: folder, SOURCE_DATE_EPOCH: '1700000000' }, cwd: folder },
+    );
+    const shown = await call(['image', 'inspect', 'oci:told', '--json'], { cwd: folder });
+    const { config } = JSON.parse(shown.stdout);
+    const digest = (await (await ImageLayout.open(base)).manifest('latest'))?.descriptor.digest;
+    expect(config.created).toBe('2023-11-14T22:13:20Z');
+    expect(config.config.Labels['org.opencontainers.image.base.digest']).toBe(digest);
+    const bill = JSON.parse(readFileSync(join(folder, 'told.json'), 'utf8'));
+    expect(bill.creationInfo.created).toBe(config.created);
+    const [image, below] = bill.packages;
+    expect([`sha256:${image.checksums[0].checksumValue}`, below.versionInfo]).toEqual([
+      made.stdout.trim(),
+      digest,
+    ]);
+    const wrong = await call(['image', 'build', quickstart], {
+      env: { SOURCE_DATE_EPOCH: 'now' },
+      cwd: folder,
+    });
+    expect(wrong).toMatchObject({ code: 2, stderr: expect.stringContaining('SOURCE_DATE_EPOCH is "now"') });
   });
 
   it('of a mirror has no command of the software', async () => {

@@ -103,8 +103,8 @@ describe('stackwright run on the quickstart stack, without Spack', () => {
       expect(page).toContain(text);
   });
 
-  it('writes a bill of materials', () => {
-    expect(JSON.parse(readFileSync(join(work, 'image.spdx.json'), 'utf8')).packages).toHaveLength(8);
+  it('writes a bill of materials of its packages and itself', () => {
+    expect(JSON.parse(readFileSync(join(work, 'image.spdx.json'), 'utf8')).packages).toHaveLength(8 + 1);
   });
 
   it('leaves the mirror of the stack as it is', () => {

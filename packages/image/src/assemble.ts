@@ -17,6 +17,7 @@ import {
 } from '@stackwright/oci';
 import { checkPlatform, platformOf } from './base.js';
 import { ImageError } from './error.js';
+import { type OwnContent, ownLayer } from './files.js';
 import { keyOf, type LayerFile, openLayer, type PackageBlob, type PackageFacts } from './layer.js';
 import { mergeLayers } from './merge.js';
 import { type MovedPackage, moveKey, planMove, relocatedTar } from './move.js';
@@ -50,6 +51,8 @@ export interface AssembleOptions {
   /** Absolute folder of a view of the packages on the search paths, which lead through it then; none when left out. */
   readonly view?: string;
   readonly settings?: ImageSettings;
+  /** Files and users besides those of base and packages. */
+  readonly own?: OwnContent;
   readonly staging: Staging;
   /** Docker's overlay refuses more than 127 layers; past this number the smallest are put together. 120 by default. */
   readonly mostLayers?: number;
@@ -92,6 +95,8 @@ export interface AssembledImage {
   /** Names that several packages have in the view. */
   readonly conflicts: readonly ViewConflict[];
   readonly bill: readonly SbomPackage[];
+  /** The image below. */
+  readonly base?: { readonly name: string; readonly digest: string };
 }
 
 /** Of a mirror of packages for several platforms without a base, which does not run. */
@@ -148,16 +153,17 @@ export function imageOf(parts: {
   readonly env: readonly string[];
   readonly baseLayers: readonly LayerFile[];
   readonly layers: readonly LayerFile[];
-}): Pick<AssembledImage, 'manifest' | 'config' | 'layers'> {
+}): Pick<AssembledImage, 'manifest' | 'config' | 'layers' | 'base'> {
   const { base, settings = {}, platform, baseLayers, layers } = parts;
   const { manifest, config } = composeImage({
     base: base?.image,
     layers,
     platform: platform ?? anyPlatform,
-    config: startOf(base?.image.config.config, settings, parts.env),
+    config: startOf(base?.image.config.config, { ...settings, labels: labelsOf(base, settings) }, parts.env),
     created: settings.created ?? epoch,
   });
-  return { manifest, config, layers: [...baseLayers, ...layers] };
+  const below = base && { name: base.source.name, digest: base.image.descriptor.digest };
+  return { manifest, config, layers: [...baseLayers, ...layers], base: below };
 }
 
 /** @throws ImageError `platform` when the packages are of several */
@@ -250,7 +256,7 @@ async function relocatedLayer(
 
 /** Layers of what no package brings along itself. */
 async function sharedLayers(
-  { base, staging, signal }: AssembleOptions,
+  { base, own, staging, signal }: AssembleOptions,
   packages: readonly PlacedPackage[],
   view: View | undefined,
   inspected: readonly InspectedPrefix[],
@@ -262,7 +268,8 @@ async function sharedLayers(
   if (view && view.links.size > 0) layers.push(await viewLayer(view, staging, signal));
   // Without a base there is no shell.
   if (base && view) layers.push(await profileLayer(inspected, staging, signal));
-  return layers;
+  const files = own && (await ownLayer(own, base, staging, signal));
+  return files ? [...layers, files] : layers;
 }
 
 /** A base's layers as files. */
@@ -296,6 +303,15 @@ function shownPackages(
   const order = searched ?? packages.map(({ node }) => node.hash);
   const place = ({ package: { node } }: PlacedPackage) => order.indexOf(node.hash);
   return placed.filter((one) => place(one) >= 0).sort((a, b) => place(a) - place(b));
+}
+
+/** Labels of the stack, and those that say what the image was built on (OCI image spec 1.1, annotations). */
+function labelsOf(base: BaseImage | undefined, { labels }: ImageSettings): ImageSettings['labels'] {
+  if (!base) return labels;
+  const { source, image } = base;
+  const name: ImageSettings['labels'] =
+    source instanceof RegistryRepository ? { 'org.opencontainers.image.base.name': source.name } : {};
+  return { ...name, 'org.opencontainers.image.base.digest': image.descriptor.digest, ...labels };
 }
 
 /** How a container starts: the base's settings with those of the stack over them. */

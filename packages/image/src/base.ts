@@ -9,10 +9,12 @@ import {
   readImage,
 } from '@stackwright/oci';
 import type { ConcreteNode } from '@stackwright/spack-env';
+import { openDockerArchive, openRootfs } from './base-archive.js';
 import { ImageError } from './error.js';
 
 /**
- * Opens the image to build on: `scratch` (none), `oci:FOLDER[:TAG]`, or a registry's reference, which may stand behind
+ * Opens the image to build on: `scratch` (none), `oci:FOLDER[:TAG]`, `docker-archive:FILE[:NAME:TAG]`, `rootfs:FILE` (a
+ * tar, packed or not), or a registry's reference, which may stand behind
  * `oci://` or, for a registry without TLS, `oci+http://`.
  * @param options.platform which image of an index is taken
  * @param options.cwd what a folder is relative to; `env` where credentials and proxies come from; `plainHttp` a registry
@@ -25,11 +27,15 @@ export async function openBase(
     readonly cwd: string;
     readonly env: NodeJS.ProcessEnv;
     readonly platform?: Platform;
+    /** Folder that keeps what was taken from archives; without it, archives are refused. */
+    readonly work?: string;
     readonly plainHttp?: string;
     readonly signal?: AbortSignal;
   },
 ): Promise<BaseImage | undefined> {
   const { cwd, env, platform, plainHttp, signal } = options;
+  const archive = await openArchive(text, options);
+  if (archive) return archive;
   if (text === 'scratch') return undefined;
   if (/^oci:(?!\/\/)/.test(text)) {
     const { folder, tag } = parseLayoutName(text);
@@ -40,6 +46,18 @@ export async function openBase(
   const source = openRepository(address, env, { plainHttp });
   const { digest, tag = 'latest' } = address;
   return { source, image: await readImage(source, digest ?? tag, platform, signal) };
+}
+
+async function openArchive(
+  text: string,
+  { cwd, platform, work }: { readonly cwd: string; readonly platform?: Platform; readonly work?: string },
+): Promise<BaseImage | undefined> {
+  const [, kind, file = '', reference] = /^(docker-archive|rootfs):([^:]+)(?::(.+))?$/.exec(text) ?? [];
+  if (kind === undefined) return undefined;
+  if (work === undefined) throw new ImageError('name', `"${text}" is a file; it cannot be used here.`);
+  const path = resolve(cwd, file);
+  if (kind === 'docker-archive') return openDockerArchive(path, reference, work);
+  return openRootfs(path, platform ?? { os: 'linux', architecture: 'amd64' }, work);
 }
 
 /**

@@ -8,6 +8,8 @@ export type ImageErrorCode =
   | 'platform'
   /** Programs of the image could not start in it. */
   | 'incomplete'
+  /** A file or user that the image is to get cannot be. */
+  | 'own-files'
   /** A name of an image or a folder in it is no valid one. */
   | 'name'
   /** The mirror lacks packages of the image. */
@@ -24,6 +26,7 @@ const kinds: Record<ImageErrorCode, ErrorKind> = {
   base: 'input',
   platform: 'input',
   incomplete: 'input',
+  'own-files': 'input',
   name: 'input',
   'missing-packages': 'missing',
   'no-mirror': 'input',

@@ -8,12 +8,13 @@ export { describeMissing, missingParts, missingPartsOf, refuseIncomplete } from 
 export type { ImageErrorCode } from './error.js';
 export { ImageError } from './error.js';
 export { FileTree } from './file-tree.js';
+export type { OwnContent } from './files.js';
 export { packageBlob, packagesOf } from './from-mirror.js';
 export type { LayerFile, PackageBlob } from './layer.js';
 export { filesOfBase } from './layer-files.js';
 export type { MirrorImageOptions } from './mirror-image.js';
 export { assembleMirrorImage } from './mirror-image.js';
-export type { SbomPackage } from './sbom.js';
+export type { SbomImage, SbomPackage } from './sbom.js';
 export { spdx } from './sbom.js';
 export { Staging } from './staging.js';
 export type { ViewConflict } from './view.js';

@@ -18,13 +18,14 @@ import type { ConcreteNode } from '@stackwright/spack-env';
 import { type AssembledImage, type AssembleOptions, imageOf, stageBase } from './assemble.js';
 import { checkPlatform, platformOf } from './base.js';
 import { ImageError } from './error.js';
+import { ownLayer } from './files.js';
 import { keyOf, type LayerFile } from './layer.js';
 import { groupSmallest } from './merge.js';
 import { foldersAbove } from './sbang.js';
 import type { Staging } from './staging.js';
 
 export interface MirrorImageOptions
-  extends Pick<AssembleOptions, 'base' | 'settings' | 'staging' | 'mostLayers' | 'signal'> {
+  extends Pick<AssembleOptions, 'base' | 'settings' | 'own' | 'staging' | 'mostLayers' | 'signal'> {
   /** Each is taken from its mirror, and verified by the policy there. */
   readonly packages: readonly { readonly node: ConcreteNode; readonly mirror: MirrorReader }[];
   /** Absolute folder that the mirror lies under in the image. */
@@ -52,8 +53,10 @@ export async function assembleMirrorImage(options: MirrorImageOptions): Promise<
     const copy = await openV3Mirror(temporary, { signal });
     const manifests = await fillMirror(packages, copy, signal);
     const baseLayers = base ? await stageBase(base, staging, signal) : [];
-    const room = Math.max((options.mostLayers ?? 120) - baseLayers.length, 2);
-    const layers = await mirrorLayers(temporary, copy, manifests, room, options);
+    const room = Math.max((options.mostLayers ?? 120) - baseLayers.length, 3);
+    const files = options.own && (await ownLayer(options.own, base, staging, signal));
+    const mirror = await mirrorLayers(temporary, copy, manifests, files ? room - 1 : room, options);
+    const layers = files ? [...mirror, files] : mirror;
     return {
       ...imageOf({
         base,
@@ -64,7 +67,7 @@ export async function assembleMirrorImage(options: MirrorImageOptions): Promise<
         layers,
       }),
       packages: [],
-      others: baseLayers,
+      others: files ? [...baseLayers, files] : baseLayers,
       conflicts: [],
       bill: manifests.map(({ node, manifest }) => ({
         node,

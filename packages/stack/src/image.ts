@@ -86,9 +86,15 @@ export async function stackImage(
   const packages = await take(mirrors, nodes, options.known);
   const platform = platformOf(nodes);
   const base = options.base
-    ? await openBase(options.base, { cwd, env, platform, signal })
-    : await openBase(own.base ?? 'scratch', { cwd: stack.folder, env, platform, signal });
-  const image = await assemble(stack, options, { base, packages, lock, signal });
+    ? await openBase(options.base, { cwd, env, platform, work: staging.folder, signal })
+    : await openBase(own.base ?? 'scratch', {
+        cwd: stack.folder,
+        env,
+        platform,
+        work: staging.folder,
+        signal,
+      });
+  const image = await assemble(stack, options, { base, packages, lock, created: createdOf(env), signal });
   tellConflicts(caller, image);
   if (options.check ?? own.check ?? true) {
     const missing = await missingParts(image, { staging, hostProvides: own.hostProvides, signal });
@@ -101,19 +107,22 @@ interface ImageInput {
   readonly base: BaseImage | undefined;
   readonly packages: Awaited<ReturnType<typeof take>>;
   readonly lock: Lock;
+  readonly created: string | undefined;
   readonly signal: AbortSignal;
 }
 
 async function assemble(
   stack: Stack,
   options: StackImageOptions,
-  { base, packages, lock, signal }: ImageInput,
+  { base, packages, lock, created, signal }: ImageInput,
 ): Promise<AssembledImage> {
   const { staging } = options;
   const own = stack.settings.image;
   const kind = kindOfImage(stack, options);
-  const settings = await startOf(settingsOf(own, options.settings, kind), base, staging, signal);
-  const shared = { base, settings, staging, signal };
+  const start = await startOf(settingsOf(own, options.settings, kind), base, staging, signal);
+  const settings = { ...start, created };
+  const content = { files: own.files, users: own.users, folder: stack.folder };
+  const shared = { base, settings, own: content, staging, signal };
   if (kind === 'mirror') {
     const root = options.mirrorRoot ?? own.mirrorRoot ?? '/mirror';
     if (!/^(?:\/[\w.+-]+)+$/.test(root) || root.includes('/..'))
@@ -133,6 +142,16 @@ async function assemble(
     buildFiles: own.buildFiles,
     onLayer: () => options.onLayer?.((ready += 1), packages.length),
   });
+}
+
+/** The time that `SOURCE_DATE_EPOCH` says (reproducible-builds.org), in seconds; undefined where it is not set. */
+function createdOf({ SOURCE_DATE_EPOCH: seconds }: NodeJS.ProcessEnv): string | undefined {
+  if (!seconds) return undefined;
+  if (!/^\d{1,11}$/.test(seconds))
+    throw new StackError('bad-value', `SOURCE_DATE_EPOCH is "${seconds}", which is no number of seconds.`, {
+      hint: 'Set it to the time of the commit: git log -1 --format=%ct',
+    });
+  return new Date(Number(seconds) * 1000).toISOString().replace(/\.\d+Z$/, 'Z');
 }
 
 const defaultView = '/opt/view';
@@ -199,7 +218,11 @@ export async function openStackImage(
 
 /** The bill of materials (SPDX) of an image of a stack. */
 export function billOf(stack: Stack, image: AssembledImage): string {
-  return spdx(stack.name, image.bill, '1970-01-01T00:00:00Z');
+  const { created } = JSON.parse(image.config.bytes.toString()) as { created: string };
+  return spdx(stack.name, image.bill, created, {
+    digest: image.manifest.descriptor.digest,
+    base: image.base,
+  });
 }
 
 /**

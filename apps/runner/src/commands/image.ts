@@ -77,7 +77,7 @@ export const define: Define = (command, context) => {
   command
     .command('inspect')
     .description('Show what is in an image: configuration, layers, origin.')
-    .argument('<image>', 'oci:FOLDER[:TAG] or REGISTRY/REPOSITORY:TAG')
+    .argument('<image>', 'oci:FOLDER[:TAG], docker-archive:FILE[:NAME:TAG] or REGISTRY/REPOSITORY:TAG')
     .option('--json', 'print manifest and configuration as JSON')
     .action((image: string, options: { json?: boolean }) => inspect(context, image, options));
 
@@ -90,7 +90,7 @@ function test(command: ReturnType<Parameters<Define>[0]['command']>, context: Co
     .description(
       'Check that the programs of an image find what they need in it: interpreters, libraries, the command.',
     )
-    .argument('<image>', 'oci:FOLDER[:TAG] or REGISTRY/REPOSITORY:TAG')
+    .argument('<image>', 'oci:FOLDER[:TAG], docker-archive:FILE[:NAME:TAG] or REGISTRY/REPOSITORY:TAG')
     .option('--host-provides <name>', 'a library that the host brings at run time (repeatable)', collect, [])
     .option('--work <folder>', 'folder that remembers what layers hold (default: .stackwright/images)')
     .option('--json', 'print what is missing as JSON')
@@ -123,7 +123,10 @@ function shared(command: ReturnType<Parameters<Define>[0]['command']>) {
     .addOption(groupOption('hold the roots of this group').default([], 'those that no other group needs'))
     .addOption(offlineOption())
     .addOption(allowOption())
-    .option('--base <image>', 'image to build on: scratch, oci:FOLDER[:TAG], or a reference')
+    .option(
+      '--base <image>',
+      'image to build on: scratch, oci:FOLDER[:TAG], docker-archive:FILE[:NAME:TAG], rootfs:FILE, or a reference',
+    )
     .addOption(
       new Option(
         '--kind <kind>',
@@ -237,7 +240,8 @@ function parseOutput(text: string, context: Context): Output {
 
 /** An image to look at. */
 async function openImage({ cwd, env, signal }: Context, text: string): Promise<BaseImage> {
-  const base = await openBase(text, { cwd, env, signal });
+  const work = resolve(cwd, '.stackwright/images');
+  const base = await openBase(text, { cwd, env, work, signal });
   if (!base) throw new RunnerError('usage', '"scratch" is no image to look at.');
   return base;
 }

@@ -50,6 +50,19 @@ describe('stackwright.yaml', () => {
     ['a pattern that is none', 'failures:\n  a: { match: "(" }\n', /:2:15: match has to be a regular/],
     ['a count that is none', 'failures:\n  a: { retries: -1 }\n', /:2:17: retries has to be a whole/],
     ['a flag that is none', 'failures:\n  a: { fewerJobs: 1 }\n', /:2:19: fewerJobs has to be true/],
+    [
+      'a flag that is none',
+      'image:\n  check: maybe\n',
+      /stackwright\.yaml:2:10: check has to be true or false/,
+    ],
+    ['a view that is none', 'image:\n  view: 1\n', /:2:9: view has to be a text, true or false/],
+    ['files that are no list', 'image:\n  files: {}\n', /:2:10: files has to be a list/],
+    [
+      'an unknown key of a file',
+      'image:\n  files:\n    - paht: /x\n',
+      /:3:7: an item of files knows no "paht"; did you mean "path"/,
+    ],
+    ['a number in words', 'image:\n  users: [{ name: a, uid: one }]\n', /uid has to be a number/],
     ['broken YAML', 'trust: [\n', /stackwright\.yaml:\d+:\d+: /],
     ['a name of Object', 'constructor: 1\n', /knows no "constructor"/],
   ])('refuses %s with its position', async (_name, text, message) => {

@@ -1,3 +1,5 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
   describeKey,
@@ -221,7 +223,13 @@ async function checkBase({ env, signal }: Caller, stack: Stack): Promise<Diagnos
   if (text === 'scratch') {
     return ok('image base', 'scratch: only static programs run on it');
   }
-  await openBase(text, { cwd: stack.folder, env, signal });
+  // An archive is unpacked to be read.
+  const work = await mkdtemp(join(tmpdir(), 'stackwright-base-'));
+  try {
+    await openBase(text, { cwd: stack.folder, env, work, signal });
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
   return ok('image base', text);
 }
 
