@@ -1,7 +1,10 @@
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { tmpdir } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { openV3Mirror, presentPackages } from '@stackwright/buildcache';
 import { Spack } from '@stackwright/spack';
@@ -64,6 +67,83 @@ async function run(name: string, changes: Changes, ...more: string[]) {
 
 const install = (body: string) => (text: string) =>
   `import time\n${text.slice(0, text.indexOf('    def install'))}    def install(self, spec, prefix):\n${body}`;
+
+const cli = fileURLToPath(new URL('../dist/cli.js', import.meta.url));
+const built = existsSync(cli);
+
+/** Processes whose command line holds a word. */
+function processesWith(word: string): string[] {
+  const all = execFileSync('ps', ['-e', '-o', 'pid=,args='], { encoding: 'utf8' }).split('\n');
+  return all.filter((line) => line.includes(word));
+}
+
+describe.skipIf(!spack || !built)(
+  'a run that is killed (skipped without spack on PATH, or before tsc --build)',
+  () => {
+    it('is finished by --resume: nothing that was pushed is built again, no process is left', {
+      timeout: 300_000,
+    }, async () => {
+      // Each package takes its time, so that kills hit all of them.
+      const stack = stackOf('killed', {
+        recipe: (text) =>
+          text.replace('        make(', '        import time; time.sleep(0.5)\n        make('),
+      });
+      const mirror = join(folder, 'mirror-killed');
+      const work = join(folder, 'work-killed');
+      const args = ['run', stack, '--mirror', mirror, '--work', work, '--jobs', '2', '--rebuild', '--resume'];
+      for (let round = 0; round < 6; round += 1) {
+        const child = spawn(process.execPath, [cli, ...args], { env, detached: true, stdio: 'ignore' });
+        const ended = once(child, 'exit');
+        const kill = setTimeout(() => process.kill(-(child.pid ?? 0), 'SIGKILL'), 400 + Math.random() * 1800);
+        await ended;
+        clearTimeout(kill);
+        // What it had started ends when its input does.
+        for (let tries = 0; tries < 200 && processesWith(stack).length > 0; tries += 1) await wait(25);
+        expect(processesWith(stack)).toEqual([]);
+      }
+      const { code, stderr } = await call(args, { env, cwd: folder });
+      expect([code, code === 0 ? '' : stderr]).toEqual([0, '']);
+      const entries: { event: string; name: string }[] = readFileSync(join(work, 'journal.jsonl'), 'utf8')
+        .split('\n')
+        .flatMap((line) => {
+          try {
+            return [JSON.parse(line)];
+          } catch {
+            return [];
+          }
+        });
+      const done = new Set<string>();
+      for (const { event, name } of entries) {
+        if (event === 'started') expect(done).not.toContain(name);
+        if (event === 'built') done.add(name);
+      }
+      expect(done.size).toBe(9);
+      const events = entries.filter(({ name }) => name === 'quickstart-suite').map(({ event }) => event);
+      expect(events.slice(-3)).toEqual(['built', 'signed', 'pushed']);
+      const trust = ['--trust', join(work, 'keys/signing-key.pub')];
+      expect((await call(['mirror', 'verify', mirror, ...trust], { env })).code).toBe(0);
+      expect((await presentPackages(await openV3Mirror(mirror))).size).toBe(9);
+      expect((await (await openV3Mirror(mirror)).index()).hashes.size).toBe(9);
+    });
+  },
+);
+
+describe.skipIf(!spack)('a work folder (skipped without spack on PATH)', () => {
+  it('serves one run at a time: another is told whose it is', { timeout: 120_000 }, async () => {
+    const stack = stackOf('twice', {});
+    const one = () =>
+      call(['run', stack, '--mirror', join(folder, 'mirror-twice'), '--work', join(folder, 'work-twice')], {
+        env,
+        cwd: folder,
+      });
+    const both = await Promise.all([one(), one()]);
+    expect(both.map(({ code }) => code).sort()).toEqual([0, 1]);
+    expect(both.find(({ code }) => code === 1)?.stderr).toContain(
+      `is in use by another run: process ${process.pid} on ${hostname()}.`,
+    );
+    expect((await one()).code).toBe(0);
+  });
+});
 
 describe.skipIf(!spack)('builds that are left alone, with real Spack (skipped without spack on PATH)', () => {
   it('start again after a fetch that got one 503', { timeout: 120_000 }, async () => {

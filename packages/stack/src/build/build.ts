@@ -20,6 +20,7 @@ import { secretsOf, withoutSecrets } from '../secrets.js';
 import type { Stack } from '../stack.js';
 import type { WorkFolder } from '../work.js';
 import { attempt, type BuildLimits } from './attempts.js';
+import { hashesOf, Journal } from './journal.js';
 import { type BuildSite, openSite } from './site.js';
 import { packagesToTest, type TestChoice } from './tests.js';
 
@@ -98,6 +99,9 @@ export async function buildMissing(
   if (site.spack.note) report.line(notResident(site.spack.note));
   if (!options.resume) await forgetBuilds(work);
   const history = await readHistory(work.history);
+  // Built in this run before it was stopped: only the push is made up for.
+  const builtBefore = options.resume ? await hashesOf('built', work) : new Set<string>();
+  const journal = await Journal.open(work, { more: options.resume });
   const isTested = await packagesToTest(stack, options.tests);
   const secrets = secretsOf(caller.env);
   // Installed by an earlier run or by hand, and now only packed.
@@ -114,7 +118,9 @@ export async function buildMissing(
         signer,
         log,
         again: options.rebuild || options.refused.has(hash),
+        rebuild: (options.rebuild || options.refused.has(hash)) && !builtBefore.has(hash),
         tests: isTested(node),
+        journal,
         limits: options.limits,
         failures: stack.settings.failures,
         onRetry: (text) => report.line(`↻ ${describe(node)}: ${withoutSecrets(text, secrets)}`),
@@ -180,14 +186,17 @@ export interface BuildOneOptions {
   readonly signer: Signer | undefined;
   /** The file that gets Spack's output. */
   readonly log: string;
-  /** Build and push also what is installed or in the mirror. */
+  /** Push it also where the mirror has it. */
   readonly again: boolean;
+  /** Build it also where it is installed. */
+  readonly rebuild: boolean;
   /** Run its build-time and stand-alone tests. */
   readonly tests?: boolean;
   readonly limits: BuildLimits;
   readonly failures: StackSettings['failures'];
   /** Told before another attempt, with the reason. */
   readonly onRetry: (text: string) => void;
+  readonly journal?: Journal;
   readonly signal: AbortSignal;
 }
 
@@ -195,11 +204,13 @@ export interface BuildOneOptions {
 async function buildAndPush(
   site: BuildSite,
   mirror: Mirror,
-  { name, hash }: ConcreteNode,
-  { signer, log, again, tests, limits, failures, onRetry, signal }: BuildOneOptions,
+  node: ConcreteNode,
+  { signer, log, again, rebuild, tests, limits, failures, onRetry, journal, signal }: BuildOneOptions,
 ): Promise<{ readonly outcome: 'built' | 'was installed'; readonly prefix: string }> {
+  const { name, hash } = node;
   const before = (await site.installed())?.installed.has(hash) ?? false;
-  const build = !before || again;
+  const build = !before || rebuild;
+  if (build) await journal?.note('started', node);
   if (build || tests) {
     const { timeout, silence } = limits;
     let installed = !build;
@@ -229,11 +240,13 @@ async function buildAndPush(
       `Spack says that it installed ${name}/${hash}, but its tree at ${site.root} does not list it.`,
     );
   }
+  await journal?.note('built', node);
   await mirror.push(installedPackage(prefix, tree, site.spack.prefix), {
-    signer,
+    signer: journal ? journal.noting(signer, node) : signer,
     force: again,
     signal,
   });
+  await journal?.note('pushed', node);
   return { outcome: build ? 'built' : 'was installed', prefix };
 }
 
@@ -255,11 +268,13 @@ export async function buildAndRecord(
     });
   const { outcome, prefix } = await buildAndPush(site, mirror, node, options).catch(async (error) => {
     // What was stopped has not failed.
-    if (!options.signal.aborted)
+    if (!options.signal.aborted) {
+      await options.journal?.note('failed', node);
       await record({
         outcome: 'failed',
         failure: withoutSecrets(describeError(error), secretsOf(caller.env)),
       });
+    }
     throw error;
   });
   if (outcome === 'built') await record({ outcome: 'passed', times: await phaseTimes(prefix) });

@@ -99,6 +99,7 @@ export async function rebuild(caller: Caller, stack: Stack, options: RebuildOpti
           signer,
           log,
           again: options.force === true || there !== undefined,
+          rebuild: options.force === true || there !== undefined,
           tests: (await packagesToTest(stack, options.tests))(node),
           limits: options,
           failures: stack.settings.failures,
