@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -6,8 +6,8 @@ import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { openV3Mirror, presentPackages } from '@stackwright/buildcache';
-import { Spack } from '@stackwright/spack';
+import { createKey, formatSigningKey, openV3Mirror, presentPackages } from '@stackwright/buildcache';
+import { findSandbox, Spack } from '@stackwright/spack';
 import { afterAll, describe, expect, it } from 'vitest';
 import { type Document, parseDocument } from 'yaml';
 import { call } from './call.js';
@@ -227,5 +227,59 @@ describe.skipIf(!spack)('builds that are left alone, with real Spack (skipped wi
       '--tests',
     );
     expect([code, states.libgreet]).toEqual([0, 'done']);
+  });
+
+  it('show no secret of the caller: not in a log, an artifact or on the screen', {
+    timeout: 120_000,
+  }, async ({ skip }) => {
+    if (!(await findSandbox(process.env))) skip('no PID namespace can be made; apt-get install bubblewrap');
+    const key = formatSigningKey(await createKey({ name: 'Hidden' }));
+    const token = 'hunter2-hunter2';
+    const stack = stackOf('nosy', {
+      recipe: (text) =>
+        `import glob\nimport os\n${text.slice(0, text.indexOf('    def install'))}    def install(self, spec, prefix):
+        print("VARIABLES", dict(os.environ), flush=True)
+        for file in glob.glob("/proc/[0-9]*/environ") + glob.glob("/proc/[0-9]*/cmdline"):
+            try:
+                print(file, open(file, "rb").read().decode("latin1"), flush=True)
+            except OSError as error:
+                print(file, error, flush=True)
+        print("https://me:${token}@example.org", flush=True)
+        raise InstallError("${token}")
+`,
+    });
+    const artifacts = join(folder, 'artifacts');
+    const work = join(folder, 'work-nosy');
+    const lock = JSON.parse(readFileSync(join(stack, 'spack.lock'), 'utf8')).concrete_specs;
+    const [hash = ''] =
+      Object.entries<{ name: string }>(lock).find(([, { name }]) => name === 'libgreet') ?? [];
+    const secret = { ...env, SPACK_SIGNING_KEY: key, MY_TOKEN: token, SPACK_JOB_LOG_DIR: artifacts };
+    const mirror = join(folder, 'mirror-nosy');
+    for (const name of ['compiler-wrapper', 'gcc-runtime']) {
+      const [needed = ''] =
+        Object.entries<{ name: string }>(lock).find(([, node]) => node.name === name) ?? [];
+      const args = ['rebuild', stack, '--hash', needed, '--mirror', mirror, '--work', work];
+      expect((await call(args, { env: secret, cwd: folder })).code).toBe(0);
+    }
+    // A process of its own: the environment of this one does not hold the key.
+    const nosy = (sandbox: string) =>
+      spawnSync(
+        process.execPath,
+        [cli, 'rebuild', stack, '--hash', hash, '--mirror', mirror, '--work', work, '--sandbox', sandbox],
+        { env: secret, cwd: folder, encoding: 'utf8' },
+      );
+    const log = () => readFileSync(join(work, 'logs', `libgreet-${hash}.txt`), 'utf8');
+    const { status, stderr, stdout } = nosy('on');
+    expect(status).toBe(1);
+    const shown = stderr + stdout + readFileSync(join(artifacts, 'stackwright-build-out.txt'), 'utf8');
+    // It looked, and what it saw has no key; what the recipe itself knows is in its own log alone.
+    expect(log()).toMatch(/\/proc\/\d+\/environ/);
+    expect(log()).not.toContain(key.slice(0, 60));
+    expect(shown).toContain('VARIABLES');
+    expect(shown).not.toContain(token);
+    expect(shown).not.toContain(key.slice(0, 60));
+    // Else this would show nothing.
+    nosy('off');
+    expect(log()).toContain(key.slice(0, 60));
   });
 });
