@@ -229,6 +229,38 @@ describe.skipIf(!spack)('builds that are left alone, with real Spack (skipped wi
     expect([code, states.libgreet]).toEqual([0, 'done']);
   });
 
+  it('say what failed with the first error of a long log, and what is around it', {
+    timeout: 120_000,
+  }, async () => {
+    const { stderr, log } = await run('compile', {
+      recipe: install(`        for number in range(5000):
+            print("gcc -c part", number)
+        print("main.c:7:3: error: unknown type name 'wrong'")
+        for number in range(5000):
+            print("gcc -c more", number)
+        raise InstallError("make failed")
+`),
+    });
+    expect(stderr).toMatch(/^ {2}▸ libgreet@1\.2\.0\S* started$/m);
+    const line = log.split('\n').findIndex((text) => text.startsWith('main.c:7:3')) + 1;
+    expect(stderr).toContain(
+      [
+        "failed (compiler): main.c:7:3: error: unknown type name 'wrong'",
+        `      line ${line}:`,
+        '        gcc -c part 4997',
+        '        gcc -c part 4998',
+        '        gcc -c part 4999',
+        "      > main.c:7:3: error: unknown type name 'wrong'",
+        '        gcc -c more 0',
+        '        gcc -c more 1',
+        '        gcc -c more 2',
+        '      log: ',
+      ]
+        .join('\n')
+        .replace(/^ {2}(?= )/gm, ''),
+    );
+  });
+
   it('show no secret of the caller: not in a log, an artifact or on the screen', {
     timeout: 120_000,
   }, async ({ skip }) => {

@@ -109,7 +109,9 @@ export async function buildMissing(
   const blockedBy = new Map<string, Job>();
   const began = performance.now();
   let ended = 0;
-  let running = 0;
+  const running = new Map<ConcreteNode, number>();
+  const tell = () => report.update(stateOf({ ended, total, began, running }));
+  const clock = setInterval(tell, 1000).unref();
   const result = await runPlan(
     pruned.graph,
     async ({ hash, node }, jobSignal) => {
@@ -136,26 +138,30 @@ export async function buildMissing(
       onEvent: (event) => {
         const { name, version, hash } = event.job.node;
         const title = `${name}@${version}/${hash.slice(0, 7)}`;
-        if (event.type === 'start') running += 1;
-        else ended += 1;
-        if (event.type === 'done' || event.type === 'failed') running -= 1;
+        if (event.type === 'start') {
+          running.set(event.job.node, performance.now());
+          report.started(`▸ ${title} started`);
+        } else {
+          running.delete(event.job.node);
+          ended += 1;
+        }
         if (event.type === 'done')
           report.line(
             `✓ ${title} ${taken.has(hash) ? 'was installed' : 'built'}, ${signer ? 'signed and ' : ''}pushed (${duration(event.seconds)})`,
           );
         if (event.type === 'failed')
-          report.line(`✗ ${title} failed: ${withoutSecrets(describeError(event.error), secrets)}`);
+          report.line(`✗ ${title} failed${withoutSecrets(describeFailure(event.error), secrets)}`);
         if (event.type === 'blocked') {
           blockedBy.set(hash, event.by);
           report.line(`⊘ ${title} not built: it needs ${event.by.node.name}`);
         }
-        const left = ended > 0 ? ((performance.now() - began) / 1000 / ended) * (total - ended) : 0;
-        report.update(
-          `${ended} of ${total}, ${running} running${left >= 1 ? `, about ${duration(left)} left` : ''}`,
-        );
+        tell();
       },
     },
-  ).finally(() => site.close());
+  ).finally(() => {
+    clearInterval(clock);
+    return site.close();
+  });
   const now = Date.now() / 1000;
   const builds = [...result.seconds].flatMap(([hash, seconds]) => {
     const job = pruned.graph.jobs.get(hash);
@@ -175,6 +181,47 @@ export async function buildMissing(
   else if (result.errors.size > 0) report.failed(`${text}, ${result.errors.size} failed`);
   else report.result(text);
   return { ...result, blockedBy };
+}
+
+/** How far a run is, what it builds and for how long, in one line. */
+function stateOf({
+  ended,
+  total,
+  began,
+  running,
+}: {
+  readonly ended: number;
+  readonly total: number;
+  readonly began: number;
+  readonly running: ReadonlyMap<ConcreteNode, number>;
+}): string {
+  const now = performance.now();
+  const names = [...running].map(
+    ([{ name }, since]) => `${name} ${duration(Math.floor((now - since) / 1000))}`,
+  );
+  const left = ended > 0 ? ((now - began) / 1000 / ended) * (total - ended) : 0;
+  return [
+    `${ended} of ${total}`,
+    ...(names.length > 0 ? [`building ${names.join(', ')}`] : []),
+    ...(left >= 1 ? [`about ${duration(left)} left`] : []),
+  ].join(', ');
+}
+
+/** What a failed build says: the first error of its log with the lines around it, its kind and its log. */
+function describeFailure(error: unknown): string {
+  const failure = error instanceof StackError ? error.details.failure : undefined;
+  if (!failure) return `: ${describeError(error)}`;
+  const { kind, attempts, first } = failure;
+  const tries = attempts > 1 ? `, ${attempts} attempts` : '';
+  const around = first
+    ? [
+        `    line ${first.line}:`,
+        ...first.before.map((line) => `      ${line}`),
+        `    > ${first.text}`,
+        ...first.after.map((line) => `      ${line}`),
+      ]
+    : [];
+  return [` (${kind}${tries}): ${(error as Error).message}`, ...around, `    log: ${failure.log}`].join('\n');
 }
 
 /** What is told where Spack cannot be resident. */
