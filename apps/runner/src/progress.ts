@@ -6,6 +6,9 @@ export function progressFor(context: Context): Progress {
   return context.stderr.isTTY ? new TerminalProgress(context) : new PlainProgress(context);
 }
 
+/** Milliseconds after which a plain log is told that work goes on. */
+const silence = 60_000;
+
 class PlainProgress implements Progress {
   constructor(private readonly context: Context) {}
 
@@ -13,9 +16,23 @@ class PlainProgress implements Progress {
     const started = performance.now();
     let result = '';
     let mark = '✓';
-    const write = (text: string) => note(this.context, text);
+    let state = '';
+    let written = performance.now();
+    const write = (text: string) => {
+      written = performance.now();
+      note(this.context, text);
+    };
+    // Who runs jobs ends those that are silent.
+    const heartbeat = setInterval(() => {
+      if (performance.now() - written >= silence)
+        write(`  … ${title}${state ? `: ${state}` : ''} (${seconds(started)})`);
+    }, silence / 6);
+    heartbeat.unref();
     const value = await work({
-      update() {},
+      update: (text) => {
+        state = text;
+      },
+      started: (text) => write(`  ${text}`),
       line: (text) => write(`  ${text}`),
       result: (text) => {
         result = text;
@@ -24,10 +41,12 @@ class PlainProgress implements Progress {
         mark = '✗';
         result = text;
       },
-    }).catch((error: unknown) => {
-      write(`✗ ${title}`);
-      throw error;
-    });
+    })
+      .catch((error: unknown) => {
+        write(`✗ ${title}`);
+        throw error;
+      })
+      .finally(() => clearInterval(heartbeat));
     write(`${mark} ${title}${result ? `: ${result}` : ''} (${seconds(started)})`);
     return value;
   }
@@ -56,6 +75,7 @@ class TerminalProgress implements Progress {
               update: (text) => {
                 task.title = shown(this.context, `${title}: ${text}`);
               },
+              started() {},
               line: (text) => {
                 task.output = shown(this.context, text);
               },

@@ -1,10 +1,13 @@
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { tmpdir } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { openV3Mirror, presentPackages } from '@stackwright/buildcache';
-import { Spack } from '@stackwright/spack';
+import { createKey, formatSigningKey, openV3Mirror, presentPackages } from '@stackwright/buildcache';
+import { findSandbox, Spack } from '@stackwright/spack';
 import { afterAll, describe, expect, it } from 'vitest';
 import { type Document, parseDocument } from 'yaml';
 import { call } from './call.js';
@@ -64,6 +67,83 @@ async function run(name: string, changes: Changes, ...more: string[]) {
 
 const install = (body: string) => (text: string) =>
   `import time\n${text.slice(0, text.indexOf('    def install'))}    def install(self, spec, prefix):\n${body}`;
+
+const cli = fileURLToPath(new URL('../dist/cli.js', import.meta.url));
+const built = existsSync(cli);
+
+/** Processes whose command line holds a word. */
+function processesWith(word: string): string[] {
+  const all = execFileSync('ps', ['-e', '-o', 'pid=,args='], { encoding: 'utf8' }).split('\n');
+  return all.filter((line) => line.includes(word));
+}
+
+describe.skipIf(!spack || !built)(
+  'a run that is killed (skipped without spack on PATH, or before tsc --build)',
+  () => {
+    it('is finished by --resume: nothing that was pushed is built again, no process is left', {
+      timeout: 300_000,
+    }, async () => {
+      // Each package takes its time, so that kills hit all of them.
+      const stack = stackOf('killed', {
+        recipe: (text) =>
+          text.replace('        make(', '        import time; time.sleep(0.5)\n        make('),
+      });
+      const mirror = join(folder, 'mirror-killed');
+      const work = join(folder, 'work-killed');
+      const args = ['run', stack, '--mirror', mirror, '--work', work, '--jobs', '2', '--rebuild', '--resume'];
+      for (let round = 0; round < 6; round += 1) {
+        const child = spawn(process.execPath, [cli, ...args], { env, detached: true, stdio: 'ignore' });
+        const ended = once(child, 'exit');
+        const kill = setTimeout(() => process.kill(-(child.pid ?? 0), 'SIGKILL'), 400 + Math.random() * 1800);
+        await ended;
+        clearTimeout(kill);
+        // What it had started ends when its input does.
+        for (let tries = 0; tries < 200 && processesWith(stack).length > 0; tries += 1) await wait(25);
+        expect(processesWith(stack)).toEqual([]);
+      }
+      const { code, stderr } = await call(args, { env, cwd: folder });
+      expect([code, code === 0 ? '' : stderr]).toEqual([0, '']);
+      const entries: { event: string; name: string }[] = readFileSync(join(work, 'journal.jsonl'), 'utf8')
+        .split('\n')
+        .flatMap((line) => {
+          try {
+            return [JSON.parse(line)];
+          } catch {
+            return [];
+          }
+        });
+      const done = new Set<string>();
+      for (const { event, name } of entries) {
+        if (event === 'started') expect(done).not.toContain(name);
+        if (event === 'built') done.add(name);
+      }
+      expect(done.size).toBe(9);
+      const events = entries.filter(({ name }) => name === 'quickstart-suite').map(({ event }) => event);
+      expect(events.slice(-3)).toEqual(['built', 'signed', 'pushed']);
+      const trust = ['--trust', join(work, 'keys/signing-key.pub')];
+      expect((await call(['mirror', 'verify', mirror, ...trust], { env })).code).toBe(0);
+      expect((await presentPackages(await openV3Mirror(mirror))).size).toBe(9);
+      expect((await (await openV3Mirror(mirror)).index()).hashes.size).toBe(9);
+    });
+  },
+);
+
+describe.skipIf(!spack)('a work folder (skipped without spack on PATH)', () => {
+  it('serves one run at a time: another is told whose it is', { timeout: 120_000 }, async () => {
+    const stack = stackOf('twice', {});
+    const one = () =>
+      call(['run', stack, '--mirror', join(folder, 'mirror-twice'), '--work', join(folder, 'work-twice')], {
+        env,
+        cwd: folder,
+      });
+    const both = await Promise.all([one(), one()]);
+    expect(both.map(({ code }) => code).sort()).toEqual([0, 1]);
+    expect(both.find(({ code }) => code === 1)?.stderr).toContain(
+      `is in use by another run: process ${process.pid} on ${hostname()}.`,
+    );
+    expect((await one()).code).toBe(0);
+  });
+});
 
 describe.skipIf(!spack)('builds that are left alone, with real Spack (skipped without spack on PATH)', () => {
   it('start again after a fetch that got one 503', { timeout: 120_000 }, async () => {
@@ -147,5 +227,91 @@ describe.skipIf(!spack)('builds that are left alone, with real Spack (skipped wi
       '--tests',
     );
     expect([code, states.libgreet]).toEqual([0, 'done']);
+  });
+
+  it('say what failed with the first error of a long log, and what is around it', {
+    timeout: 120_000,
+  }, async () => {
+    const { stderr, log } = await run('compile', {
+      recipe: install(`        for number in range(5000):
+            print("gcc -c part", number)
+        print("main.c:7:3: error: unknown type name 'wrong'")
+        for number in range(5000):
+            print("gcc -c more", number)
+        raise InstallError("make failed")
+`),
+    });
+    expect(stderr).toMatch(/^ {2}▸ libgreet@1\.2\.0\S* started$/m);
+    const line = log.split('\n').findIndex((text) => text.startsWith('main.c:7:3')) + 1;
+    expect(stderr).toContain(
+      [
+        "failed (compiler): main.c:7:3: error: unknown type name 'wrong'",
+        `      line ${line}:`,
+        '        gcc -c part 4997',
+        '        gcc -c part 4998',
+        '        gcc -c part 4999',
+        "      > main.c:7:3: error: unknown type name 'wrong'",
+        '        gcc -c more 0',
+        '        gcc -c more 1',
+        '        gcc -c more 2',
+        '      log: ',
+      ]
+        .join('\n')
+        .replace(/^ {2}(?= )/gm, ''),
+    );
+  });
+
+  it('show no secret of the caller: not in a log, an artifact or on the screen', {
+    timeout: 120_000,
+  }, async ({ skip }) => {
+    if (!(await findSandbox(process.env))) skip('no PID namespace can be made; apt-get install bubblewrap');
+    const key = formatSigningKey(await createKey({ name: 'Hidden' }));
+    const token = 'hunter2-hunter2';
+    const stack = stackOf('nosy', {
+      recipe: (text) =>
+        `import glob\nimport os\n${text.slice(0, text.indexOf('    def install'))}    def install(self, spec, prefix):
+        print("VARIABLES", dict(os.environ), flush=True)
+        for file in glob.glob("/proc/[0-9]*/environ") + glob.glob("/proc/[0-9]*/cmdline"):
+            try:
+                print(file, open(file, "rb").read().decode("latin1"), flush=True)
+            except OSError as error:
+                print(file, error, flush=True)
+        print("https://me:${token}@example.org", flush=True)
+        raise InstallError("${token}")
+`,
+    });
+    const artifacts = join(folder, 'artifacts');
+    const work = join(folder, 'work-nosy');
+    const lock = JSON.parse(readFileSync(join(stack, 'spack.lock'), 'utf8')).concrete_specs;
+    const [hash = ''] =
+      Object.entries<{ name: string }>(lock).find(([, { name }]) => name === 'libgreet') ?? [];
+    const secret = { ...env, SPACK_SIGNING_KEY: key, MY_TOKEN: token, SPACK_JOB_LOG_DIR: artifacts };
+    const mirror = join(folder, 'mirror-nosy');
+    for (const name of ['compiler-wrapper', 'gcc-runtime']) {
+      const [needed = ''] =
+        Object.entries<{ name: string }>(lock).find(([, node]) => node.name === name) ?? [];
+      const args = ['rebuild', stack, '--hash', needed, '--mirror', mirror, '--work', work];
+      expect((await call(args, { env: secret, cwd: folder })).code).toBe(0);
+    }
+    // A process of its own: the environment of this one does not hold the key.
+    const nosy = (sandbox: string) =>
+      spawnSync(
+        process.execPath,
+        [cli, 'rebuild', stack, '--hash', hash, '--mirror', mirror, '--work', work, '--sandbox', sandbox],
+        { env: secret, cwd: folder, encoding: 'utf8' },
+      );
+    const log = () => readFileSync(join(work, 'logs', `libgreet-${hash}.txt`), 'utf8');
+    const { status, stderr, stdout } = nosy('on');
+    expect(status).toBe(1);
+    const shown = stderr + stdout + readFileSync(join(artifacts, 'stackwright-build-out.txt'), 'utf8');
+    // It looked, and what it saw has no key; what the recipe itself knows is in its own log alone.
+    expect(log()).toMatch(/\/proc\/\d+\/environ/);
+    expect(log()).not.toContain(key.slice(0, 60));
+    expect(shown).toContain('VARIABLES');
+    expect(shown).not.toContain(token);
+    expect(shown).not.toContain(key.slice(0, 60));
+    // Else this would show nothing.
+    nosy('off');
+    expect(log()).toContain(key.slice(0, 60));
   });
 });

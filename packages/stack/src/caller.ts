@@ -2,6 +2,8 @@
 export interface PhaseReport {
   /** The latest state, for example `3 of 9 built, 2 running`; replaces the one before on a terminal. */
   update(text: string): void;
+  /** That something was started: told where no terminal shows what runs. */
+  started(text: string): void;
   /** Something that stays to be read: a job that ended, a warning. */
   line(text: string): void;
   /** What came of the phase, for its last line. */
@@ -28,7 +30,7 @@ export interface Caller {
 
 /** Shows nothing. */
 export const silent: Progress = {
-  phase: (_title, work) => work({ update() {}, line() {}, result() {}, failed() {} }),
+  phase: (_title, work) => work({ update() {}, started() {}, line() {}, result() {}, failed() {} }),
 };
 
 /** The same progress that also notes how many seconds each phase took, in order. */

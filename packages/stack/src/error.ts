@@ -34,6 +34,8 @@ export type StackErrorCode =
   | 'no-history'
   /** A file of the work folder cannot be read. */
   | 'work-folder'
+  /** Another run works in the work folder. */
+  | 'in-use'
   /** A report was not taken. */
   | 'not-reported'
   /** Nobody is named to report to. */
@@ -70,6 +72,7 @@ const kinds: Readonly<Record<StackErrorCode, ErrorKind>> = {
   'missing-blob': 'input',
   'no-history': 'missing',
   'work-folder': 'input',
+  'in-use': 'failed',
   'not-reported': 'failed',
   'nobody-to-report-to': 'input',
   'status-refused': 'missing',

@@ -1,6 +1,8 @@
 import { mkdir } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
+import { holdLock } from '@stackwright/storage';
 import type { Caller } from './caller.js';
+import { StackError } from './error.js';
 import { privateFolder } from './private-folder.js';
 import type { Stack } from './stack.js';
 
@@ -22,6 +24,8 @@ export interface WorkFolder {
   readonly tests: string;
   /** What became of each build, for reports. */
   readonly builds: string;
+  /** What runs did with each package, JSON lines. */
+  readonly journal: string;
   readonly pipeline: string;
   readonly report: string;
   readonly bill: string;
@@ -33,6 +37,21 @@ export interface WorkFolder {
   readonly keys: string;
   /** A path as a person would type it. */
   show(path: string): string;
+}
+
+/**
+ * Keeps other runs out of a work folder.
+ * @returns ends that
+ * @throws StackError `in-use` naming the process that has it
+ */
+export async function lockWork({ signal }: Caller, work: WorkFolder): Promise<() => Promise<void>> {
+  const taken = await holdLock(join(work.root, 'run'), signal);
+  if ('release' in taken) return taken.release;
+  const { pid, host } = taken.holder;
+  throw new StackError('in-use', `${work.root} is in use by another run: process ${pid} on ${host}.`, {
+    hint: 'Wait for it to end, or give this run a folder of its own with --work.',
+    file: work.root,
+  });
 }
 
 /** Opens the folder of a stack's runs: `--work`, or `.stackwright/NAME` where the command was called. */
@@ -51,6 +70,7 @@ export async function openWork({ cwd }: Caller, stack: Stack, option?: string): 
     logs: join(root, 'logs'),
     tests: join(root, 'tests'),
     builds: join(root, 'builds'),
+    journal: join(root, 'journal.jsonl'),
     pipeline: join(root, 'pipeline.gitlab-ci.yml'),
     report: join(root, 'report.html'),
     bill: join(root, 'image.spdx.json'),

@@ -1,7 +1,8 @@
 export { isNotFound, isPreconditionFailed, StorageError, type StorageErrorCode } from './error.js';
 export { FolderStore } from './folder.js';
 export { type HttpOptions, HttpStore } from './http.js';
-export { locked } from './lock.js';
+export type { LockHolder } from './lock.js';
+export { holdLock, locked } from './lock.js';
 export { type OpenOptions, openStore } from './open.js';
 export type {
   Content,

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { readlinkSync } from 'node:fs';
-import { link, readFile, rename, stat, unlink, writeFile } from 'node:fs/promises';
+import { readFileSync, readlinkSync } from 'node:fs';
+import { link, readFile, rename, stat, unlink, utimes, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -25,10 +25,57 @@ export async function locked(
   }
 }
 
-/** @param stem the lock's path without `.lock` */
-async function acquire(stem: string, signal: AbortSignal | undefined): Promise<() => Promise<void>> {
+/** Who has a lock. */
+export interface LockHolder {
+  readonly pid: number;
+  readonly host: string;
+}
+
+/**
+ * Takes the lock of a path for as long as this process works on it; a dead holder's lock is taken over.
+ * @returns what gives it back; or, at once, who has it
+ */
+export async function holdLock(
+  path: string,
+  signal?: AbortSignal,
+): Promise<{ readonly release: () => Promise<void> } | { readonly holder: LockHolder }> {
+  const stem = join(dirname(path), `.${basename(path).slice(0, 180)}`);
+  const release = await acquire(stem, signal, 'once');
+  if (!release) {
+    const text = await readFile(`${stem}.lock`, 'utf8').catch(() => '');
+    const [process_ = '', where = ''] = text.split(' ');
+    return { holder: { pid: Number.parseInt(process_, 10), host: where.split('/')[0] ?? '' } };
+  }
+  // Others on this machine ask whether the holder lives; those elsewhere can only see that it was here.
+  const beat = setInterval(() => {
+    const now = new Date();
+    utimes(`${stem}.lock`, now, now).catch(() => {});
+  }, remoteLimit / 4).unref();
+  return {
+    release: async () => {
+      clearInterval(beat);
+      await release();
+    },
+  };
+}
+
+async function acquire(stem: string, signal: AbortSignal | undefined): Promise<() => Promise<void>>;
+async function acquire(
+  stem: string,
+  signal: AbortSignal | undefined,
+  tries: 'once',
+): Promise<(() => Promise<void>) | undefined>;
+/**
+ * @param stem the lock's path without `.lock`
+ * @param tries `once`: do not wait while its holder lives
+ */
+async function acquire(
+  stem: string,
+  signal: AbortSignal | undefined,
+  tries?: 'once',
+): Promise<(() => Promise<void>) | undefined> {
   const lock = `${stem}.lock`;
-  const mine = `${process.pid} ${place()} ${randomBytes(6).toString('hex')}`;
+  const mine = `${process.pid}@${startOf(process.pid)} ${place()} ${randomBytes(6).toString('hex')}`;
   const file = join(dirname(lock), `.${randomBytes(6).toString('hex')}.tmp`);
   const started = Date.now();
   const release = async () => {
@@ -57,6 +104,11 @@ async function acquire(stem: string, signal: AbortSignal | undefined): Promise<(
           await done();
         }
       }
+      if (tries === 'once') {
+        // It may have been given back just now.
+        if (!(await stat(lock).catch(() => undefined))) continue;
+        return undefined;
+      }
       if (Date.now() - started > waitLimit) {
         throw new StorageError('unavailable', `${lock} has been held for ${waitLimit / 1000} s.`, {
           hint: 'Remove it if no other process writes to this mirror.',
@@ -73,8 +125,9 @@ async function acquire(stem: string, signal: AbortSignal | undefined): Promise<(
 async function deadHolder(lock: string): Promise<string | undefined> {
   try {
     const text = await readFile(lock, 'utf8');
-    const [pid, where] = text.split(' ');
-    if (where === place()) return isAlive(Number(pid)) ? undefined : text;
+    const [holder = '', where] = text.split(' ');
+    const [pid, start] = holder.split('@');
+    if (where === place()) return isAlive(Number(pid), start) ? undefined : text;
     return Date.now() - (await stat(lock)).mtimeMs > remoteLimit ? text : undefined;
   } catch {
     return undefined;
@@ -90,10 +143,20 @@ function place(): string {
   }
 }
 
-function isAlive(pid: number): boolean {
+/** When a process started, in ticks since the boot: its id may have become another's. Empty where nobody says it. */
+function startOf(pid: number): string {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return text.slice(text.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+  } catch {
+    return '';
+  }
+}
+
+function isAlive(pid: number, start: string | undefined): boolean {
   try {
     process.kill(pid, 0);
-    return true;
+    return !start || startOf(pid) === start;
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'EPERM';
   }

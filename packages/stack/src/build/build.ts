@@ -20,6 +20,7 @@ import { secretsOf, withoutSecrets } from '../secrets.js';
 import type { Stack } from '../stack.js';
 import type { WorkFolder } from '../work.js';
 import { attempt, type BuildLimits } from './attempts.js';
+import { hashesOf, Journal } from './journal.js';
 import { type BuildSite, openSite } from './site.js';
 import { packagesToTest, type TestChoice } from './tests.js';
 
@@ -98,6 +99,9 @@ export async function buildMissing(
   if (site.spack.note) report.line(notResident(site.spack.note));
   if (!options.resume) await forgetBuilds(work);
   const history = await readHistory(work.history);
+  // Built in this run before it was stopped: only the push is made up for.
+  const builtBefore = options.resume ? await hashesOf('built', work) : new Set<string>();
+  const journal = await Journal.open(work, { more: options.resume });
   const isTested = await packagesToTest(stack, options.tests);
   const secrets = secretsOf(caller.env);
   // Installed by an earlier run or by hand, and now only packed.
@@ -105,7 +109,9 @@ export async function buildMissing(
   const blockedBy = new Map<string, Job>();
   const began = performance.now();
   let ended = 0;
-  let running = 0;
+  const running = new Map<ConcreteNode, number>();
+  const tell = () => report.update(stateOf({ ended, total, began, running }));
+  const clock = setInterval(tell, 1000).unref();
   const result = await runPlan(
     pruned.graph,
     async ({ hash, node }, jobSignal) => {
@@ -114,7 +120,9 @@ export async function buildMissing(
         signer,
         log,
         again: options.rebuild || options.refused.has(hash),
+        rebuild: (options.rebuild || options.refused.has(hash)) && !builtBefore.has(hash),
         tests: isTested(node),
+        journal,
         limits: options.limits,
         failures: stack.settings.failures,
         onRetry: (text) => report.line(`↻ ${describe(node)}: ${withoutSecrets(text, secrets)}`),
@@ -130,26 +138,30 @@ export async function buildMissing(
       onEvent: (event) => {
         const { name, version, hash } = event.job.node;
         const title = `${name}@${version}/${hash.slice(0, 7)}`;
-        if (event.type === 'start') running += 1;
-        else ended += 1;
-        if (event.type === 'done' || event.type === 'failed') running -= 1;
+        if (event.type === 'start') {
+          running.set(event.job.node, performance.now());
+          report.started(`▸ ${title} started`);
+        } else {
+          running.delete(event.job.node);
+          ended += 1;
+        }
         if (event.type === 'done')
           report.line(
             `✓ ${title} ${taken.has(hash) ? 'was installed' : 'built'}, ${signer ? 'signed and ' : ''}pushed (${duration(event.seconds)})`,
           );
         if (event.type === 'failed')
-          report.line(`✗ ${title} failed: ${withoutSecrets(describeError(event.error), secrets)}`);
+          report.line(`✗ ${title} failed${withoutSecrets(describeFailure(event.error), secrets)}`);
         if (event.type === 'blocked') {
           blockedBy.set(hash, event.by);
           report.line(`⊘ ${title} not built: it needs ${event.by.node.name}`);
         }
-        const left = ended > 0 ? ((performance.now() - began) / 1000 / ended) * (total - ended) : 0;
-        report.update(
-          `${ended} of ${total}, ${running} running${left >= 1 ? `, about ${duration(left)} left` : ''}`,
-        );
+        tell();
       },
     },
-  ).finally(() => site.close());
+  ).finally(() => {
+    clearInterval(clock);
+    return site.close();
+  });
   const now = Date.now() / 1000;
   const builds = [...result.seconds].flatMap(([hash, seconds]) => {
     const job = pruned.graph.jobs.get(hash);
@@ -171,6 +183,47 @@ export async function buildMissing(
   return { ...result, blockedBy };
 }
 
+/** How far a run is, what it builds and for how long, in one line. */
+function stateOf({
+  ended,
+  total,
+  began,
+  running,
+}: {
+  readonly ended: number;
+  readonly total: number;
+  readonly began: number;
+  readonly running: ReadonlyMap<ConcreteNode, number>;
+}): string {
+  const now = performance.now();
+  const names = [...running].map(
+    ([{ name }, since]) => `${name} ${duration(Math.floor((now - since) / 1000))}`,
+  );
+  const left = ended > 0 ? ((now - began) / 1000 / ended) * (total - ended) : 0;
+  return [
+    `${ended} of ${total}`,
+    ...(names.length > 0 ? [`building ${names.join(', ')}`] : []),
+    ...(left >= 1 ? [`about ${duration(left)} left`] : []),
+  ].join(', ');
+}
+
+/** What a failed build says: the first error of its log with the lines around it, its kind and its log. */
+function describeFailure(error: unknown): string {
+  const failure = error instanceof StackError ? error.details.failure : undefined;
+  if (!failure) return `: ${describeError(error)}`;
+  const { kind, attempts, first } = failure;
+  const tries = attempts > 1 ? `, ${attempts} attempts` : '';
+  const around = first
+    ? [
+        `    line ${first.line}:`,
+        ...first.before.map((line) => `      ${line}`),
+        `    > ${first.text}`,
+        ...first.after.map((line) => `      ${line}`),
+      ]
+    : [];
+  return [` (${kind}${tries}): ${(error as Error).message}`, ...around, `    log: ${failure.log}`].join('\n');
+}
+
 /** What is told where Spack cannot be resident. */
 export function notResident(why: string): string {
   return `Spack is started for each package, since it cannot be resident: ${why}`;
@@ -180,14 +233,17 @@ export interface BuildOneOptions {
   readonly signer: Signer | undefined;
   /** The file that gets Spack's output. */
   readonly log: string;
-  /** Build and push also what is installed or in the mirror. */
+  /** Push it also where the mirror has it. */
   readonly again: boolean;
+  /** Build it also where it is installed. */
+  readonly rebuild: boolean;
   /** Run its build-time and stand-alone tests. */
   readonly tests?: boolean;
   readonly limits: BuildLimits;
   readonly failures: StackSettings['failures'];
   /** Told before another attempt, with the reason. */
   readonly onRetry: (text: string) => void;
+  readonly journal?: Journal;
   readonly signal: AbortSignal;
 }
 
@@ -195,11 +251,13 @@ export interface BuildOneOptions {
 async function buildAndPush(
   site: BuildSite,
   mirror: Mirror,
-  { name, hash }: ConcreteNode,
-  { signer, log, again, tests, limits, failures, onRetry, signal }: BuildOneOptions,
+  node: ConcreteNode,
+  { signer, log, again, rebuild, tests, limits, failures, onRetry, journal, signal }: BuildOneOptions,
 ): Promise<{ readonly outcome: 'built' | 'was installed'; readonly prefix: string }> {
+  const { name, hash } = node;
   const before = (await site.installed())?.installed.has(hash) ?? false;
-  const build = !before || again;
+  const build = !before || rebuild;
+  if (build) await journal?.note('started', node);
   if (build || tests) {
     const { timeout, silence } = limits;
     let installed = !build;
@@ -229,11 +287,13 @@ async function buildAndPush(
       `Spack says that it installed ${name}/${hash}, but its tree at ${site.root} does not list it.`,
     );
   }
+  await journal?.note('built', node);
   await mirror.push(installedPackage(prefix, tree, site.spack.prefix), {
-    signer,
+    signer: journal ? journal.noting(signer, node) : signer,
     force: again,
     signal,
   });
+  await journal?.note('pushed', node);
   return { outcome: build ? 'built' : 'was installed', prefix };
 }
 
@@ -255,11 +315,13 @@ export async function buildAndRecord(
     });
   const { outcome, prefix } = await buildAndPush(site, mirror, node, options).catch(async (error) => {
     // What was stopped has not failed.
-    if (!options.signal.aborted)
+    if (!options.signal.aborted) {
+      await options.journal?.note('failed', node);
       await record({
         outcome: 'failed',
         failure: withoutSecrets(describeError(error), secretsOf(caller.env)),
       });
+    }
     throw error;
   });
   if (outcome === 'built') await record({ outcome: 'passed', times: await phaseTimes(prefix) });

@@ -29,10 +29,11 @@ import { hasLock, refuseChanged, type Stack } from '../stack.js';
 import { tellStale } from '../stale/staleness.js';
 import { locate, type Survey, survey } from '../survey.js';
 import { checkWhole } from '../whole.js';
-import { openWork, type WorkFolder } from '../work.js';
+import { lockWork, openWork, type WorkFolder } from '../work.js';
 import { type Access, type AccessOptions, openAccess, openTarget } from './access.js';
 import type { BuildLimits } from './attempts.js';
 import { type BuildResult, buildMissing, nothingBuilt } from './build.js';
+import { hashesOf } from './journal.js';
 import type { TestChoice } from './tests.js';
 
 export interface RunOptions extends AccessOptions, ImageOptions, BuildLimits {
@@ -96,17 +97,38 @@ export async function runStack(caller: Caller, stack: Stack, options: RunOptions
   const times: [string, number][] = [];
   const self: Caller = { ...caller, progress: timed(caller.progress, times) };
   const work = await openWork(self, stack, options.work);
+  const unlock = await lockWork(self, work);
+  try {
+    return await runIn(work, self, stack, options, times);
+  } finally {
+    await unlock();
+  }
+}
 
+async function runIn(
+  work: WorkFolder,
+  self: Caller,
+  stack: Stack,
+  options: RunOptions,
+  times: [string, number][],
+): Promise<FinishedRun> {
   await self.progress.phase('Read the stack', (report) => readStack(self, stack, options, report));
   const graph = await stack.graph();
   const access = await openAccess(self, stack, work, options);
   try {
     const staging = await Staging.open(work.cache);
-    const found = options.rebuild
-      ? { packages: new Map() }
-      : await self.progress.phase('Check the mirror', (report) =>
-          checkMirrors(self, stack, access, staging, options, report),
-        );
+    // A run that builds everything again takes what it pushed before it was stopped, and nothing else.
+    const counted = options.rebuild
+      ? options.resume
+        ? await hashesOf('pushed', work)
+        : new Set<string>()
+      : undefined;
+    const found =
+      counted?.size === 0
+        ? { packages: new Map() }
+        : await self.progress.phase('Check the mirror', (report) =>
+            checkMirrors(self, stack, access, staging, { ...options, counted }, report),
+          );
     await bringIndexUp(self, access, found, work);
     const pruned = prune(graph, [externals, upToDate(locate(found))]);
     await self.progress.phase('Write the pipeline', async ({ result }) =>
@@ -177,12 +199,13 @@ async function checkMirrors(
   stack: Stack,
   { mirrors, target }: Access,
   staging: Staging,
-  options: RunOptions,
+  options: RunOptions & { readonly counted: ReadonlySet<string> | undefined },
   report: PhaseReport,
 ): Promise<Survey> {
+  const { counted } = options;
   const nodes = [...(await stack.graph()).jobs.values()]
     .map((job) => job.node)
-    .filter((node) => !node.external);
+    .filter((node) => !node.external && (counted?.has(node.hash) ?? true));
   const looked = await survey(mirrors, nodes, {
     by: 'manifests',
     onProgress: (done, all) => report.update(`signature ${done} of ${all}`),

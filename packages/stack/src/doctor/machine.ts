@@ -1,4 +1,4 @@
-import { Spack } from '@stackwright/spack';
+import { findSandbox, Spack } from '@stackwright/spack';
 import { execa } from 'execa';
 import type { Caller } from '../caller.js';
 import { childEnvironment } from '../secrets.js';
@@ -25,6 +25,16 @@ export async function checkMachine(caller: Caller): Promise<readonly Diagnosis[]
     tool('git', ['--version'], 'needed to clone Spack and to see what changed', 'apt-get install git'),
     tool('gpg', ['--version'], 'Spack needs it to check signatures', 'apt-get install gnupg'),
     tool('gcc', ['-dumpfullversion'], 'Spack needs a compiler to build', 'apt-get install gcc g++ make'),
+    checking('Sandbox', async () => {
+      const found = await findSandbox(env, signal);
+      return found
+        ? ok('Sandbox', `${found.name}: builds cannot see other processes`)
+        : warning(
+            'Sandbox',
+            'No PID namespace can be made: builds can read the environment of stackwright.',
+            'apt-get install bubblewrap, or allow user namespaces.',
+          );
+    }),
     checking('Spack', async () => {
       if (!env.SPACK_ROOT && (env.SPACK_REPO || env.SPACK_REF)) {
         const what = [

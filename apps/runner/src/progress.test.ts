@@ -1,0 +1,39 @@
+import { PassThrough } from 'node:stream';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { Context } from './context.js';
+import { progressFor } from './progress.js';
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'performance'] });
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+/** What is written off a terminal while `work` does its phase. */
+async function written(work: Parameters<ReturnType<typeof progressFor>['phase']>[1]): Promise<string> {
+  const stderr = new PassThrough();
+  await progressFor({ stderr, env: {} } as unknown as Context).phase('Build', work);
+  return String(stderr.read() ?? '');
+}
+
+describe('progress off a terminal', () => {
+  it('tells of every start, and each minute of silence what goes on', async () => {
+    const text = await written(async (report) => {
+      report.started('▸ hello started');
+      report.update('0 of 2, building hello 2 min 00 s');
+      vi.advanceTimersByTime(125_000);
+    });
+    expect(text.split('\n').slice(0, 3)).toEqual([
+      '  ▸ hello started',
+      '  … Build: 0 of 2, building hello 2 min 00 s (60.0 s)',
+      '  … Build: 0 of 2, building hello 2 min 00 s (120.0 s)',
+    ]);
+  });
+
+  it('says nothing more after the end', async () => {
+    const text = await written(async () => {});
+    vi.advanceTimersByTime(600_000);
+    expect(text).toMatch(/^✓ Build \(\S+ s\)\n$/);
+  });
+});
