@@ -117,6 +117,10 @@ const path = [which('spack'), process.execPath]
   .concat('/usr/bin', '/bin', '/usr/sbin', '/sbin')
   .join(':');
 
+/** Without what vitest sets: gitlab-ci-local runs no child pipeline where it takes itself to be tested. */
+const { NODE_ENV, VITEST, TEST, ...others } = process.env;
+const ownEnvironment: NodeJS.ProcessEnv = { ...others, PATH: path };
+
 /** Calls a program and returns what it printed. The error of one that fails holds all of that, too. */
 async function call(
   program: string,
@@ -125,7 +129,7 @@ async function call(
 ) {
   const { stdout } = await run(program, args, {
     ...options,
-    env: { ...process.env, PATH: path, ...options.env },
+    env: { ...ownEnvironment, ...options.env },
     maxBuffer: 256 * 1024 * 1024,
   }).catch((error: { message: string; stdout?: string }) => {
     throw new Error(`${error.message}\n${(error.stdout ?? '').slice(-4000)}`);
