@@ -117,10 +117,6 @@ const path = [which('spack'), process.execPath]
   .concat('/usr/bin', '/bin', '/usr/sbin', '/sbin')
   .join(':');
 
-/** Without what vitest sets: gitlab-ci-local runs no child pipeline where it takes itself to be tested. */
-const { NODE_ENV, VITEST, TEST, ...others } = process.env;
-const ownEnvironment: NodeJS.ProcessEnv = { ...others, PATH: path };
-
 /** Calls a program and returns what it printed. The error of one that fails holds all of that, too. */
 async function call(
   program: string,
@@ -129,7 +125,7 @@ async function call(
 ) {
   const { stdout } = await run(program, args, {
     ...options,
-    env: { ...ownEnvironment, ...options.env },
+    env: { ...process.env, PATH: path, ...options.env },
     maxBuffer: 256 * 1024 * 1024,
   }).catch((error: { message: string; stdout?: string }) => {
     throw new Error(`${error.message}\n${(error.stdout ?? '').slice(-4000)}`);
@@ -232,11 +228,16 @@ describe.skipIf(lacking.length > 0)(`a stack of real packages${reason}`, () => {
     writeFileSync(
       join(project, '.gitlab-ci.yml'),
       stringify({
+        stages: ['generate', 'build'],
         generate: {
+          stage: 'generate',
           script: [`node ${cli} generate stack --output-file pipeline.yml`],
           artifacts: { paths: ['pipeline.yml', 'jobs_scratch_dir'] },
         },
-        build: { trigger: { include: [{ artifact: 'pipeline.yml', job: 'generate' }], strategy: 'depend' } },
+        build: {
+          stage: 'build',
+          trigger: { include: [{ artifact: 'pipeline.yml', job: 'generate' }], strategy: 'depend' },
+        },
       }),
     );
     // What a GitLab server keeps as the project's variables: the child pipeline gets them, too.
