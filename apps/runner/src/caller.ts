@@ -10,6 +10,6 @@ export function callerOf(context: Context, { quiet = false }: { readonly quiet?:
     cwd,
     signal,
     note: (line) => note(context, line),
-    progress: quiet ? silent : progressFor(context),
+    progress: quiet || context.quiet ? silent : progressFor(context),
   };
 }

@@ -1,5 +1,5 @@
 import { setMaxListeners } from 'node:events';
-import { Command, CommanderError, Help } from 'commander';
+import { Command, CommanderError, Help, Option } from 'commander';
 import { commands } from './commands/index.js';
 import type { Context } from './context.js';
 import { exitCode } from './exit-code.js';
@@ -13,7 +13,10 @@ export async function main(args: readonly string[], overrides: Partial<Context> 
   const interrupt = new AbortController();
   // Every transfer in flight listens to it. Not 0 for "any number": undici takes that for a signal that is none.
   setMaxListeners(100_000, interrupt.signal);
+  const { rest, quiet, color } = takeGlobal(args);
   const context: Context = {
+    quiet,
+    color,
     stdout: process.stdout,
     stderr: process.stderr,
     stdin: process.stdin,
@@ -29,8 +32,9 @@ export async function main(args: readonly string[], overrides: Partial<Context> 
   };
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
   try {
-    const program = await buildProgram(args, context);
-    await program.parseAsync(args, { from: 'user' });
+    const program = await buildProgram(rest, context);
+    if (await answered(program, rest, context)) return exitCode.done;
+    await program.parseAsync(hasUnknown(program, rest) ? withoutHelp(rest) : rest, { from: 'user' });
     return Number(process.exitCode ?? exitCode.done);
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCode.done : exitCode.input;
@@ -50,14 +54,84 @@ export async function main(args: readonly string[], overrides: Partial<Context> 
   }
 }
 
+const whenColored: Readonly<Record<string, boolean | undefined>> = {
+  always: true,
+  never: false,
+  auto: undefined,
+};
+
+/** Options that every command takes, wherever they stand. */
+function takeGlobal(args: readonly string[]): Pick<Context, 'quiet' | 'color'> & { rest: readonly string[] } {
+  const rest: string[] = [];
+  let quiet = false;
+  let color: boolean | undefined;
+  const end = args.includes('--') ? args.indexOf('--') : args.length;
+  for (let at = 0; at < args.length; at++) {
+    const arg = args[at] as string;
+    const [name, value = name === '--color' ? args[at + 1] : undefined] = arg.split('=', 2);
+    if (at >= end) rest.push(arg);
+    else if (arg === '--quiet') quiet = true;
+    else if (arg === '--no-color') color = false;
+    else if (name === '--color' && value !== undefined && Object.hasOwn(whenColored, value)) {
+      color = whenColored[value];
+      if (arg === name) at++;
+    } else rest.push(arg);
+  }
+  return { rest, quiet, color };
+}
+
+/** Answers what is no command: help on a topic, and what shells ask to complete a line. */
+async function answered(program: Command, args: readonly string[], context: Context): Promise<boolean> {
+  const [first, second, ...words] = args;
+  if (first === 'help' && second !== undefined) {
+    const { topics } = await import('./topics.js');
+    const topic = topics.find(({ name }) => name === second);
+    if (topic) context.stdout.write(`${topic.text}\n`);
+    return topic !== undefined;
+  }
+  if (first !== 'complete' || second !== '--') return false;
+  const { completions } = await import('./completion.js');
+  const found = completions(program, words);
+  if (found.length > 0) context.stdout.write(`${found.join('\n')}\n`);
+  return true;
+}
+
+/** Whether a word stands where a command belongs and is none: help is then no answer. */
+function hasUnknown(program: Command, args: readonly string[]): boolean {
+  let command = program;
+  const words = args[0] === 'help' ? args.slice(1) : args;
+  for (const word of words.filter((arg) => !arg.startsWith('-'))) {
+    if (command.commands.length === 0) return false;
+    const below = command.commands.find((one) => one.name() === word);
+    if (!below) return word !== 'help';
+    command = below;
+  }
+  return false;
+}
+
+/** The same words without the request for help, so that the unknown one is told. */
+function withoutHelp(args: readonly string[]): readonly string[] {
+  return args.filter((arg, index) => !(index === 0 && arg === 'help') && arg !== '--help' && arg !== '-h');
+}
+
 async function buildProgram(args: readonly string[], context: Context): Promise<Command> {
   const program = configure(new Command('stackwright'), context)
     .description('From a Spack environment to signed binaries and a published container image.')
     .version(version(), '-V, --version', 'print the version')
-    .helpCommand('help [command]', 'show help for a command')
+    .helpCommand('help [command]', 'show help for a command or a topic')
+    .option('--quiet', 'print errors and warnings only, besides the result')
+    .addOption(
+      new Option('--color <when>', 'colour the output: auto is on a terminal without NO_COLOR').choices(
+        Object.keys(whenColored),
+      ),
+    )
+    .addHelpText(
+      'after',
+      '\nTopics (stackwright help TOPIC): stacks, mirrors, trust, ci, images, variables,\nexit-codes. Shell completion: stackwright completion bash|zsh|fish.',
+    )
     .showSuggestionAfterError();
-  const asked = args.find((arg) => !arg.startsWith('-'));
-  const wanted = asked === 'help' ? args[args.indexOf('help') + 1] : asked;
+  const [asked, next] = args.filter((arg) => !arg.startsWith('-'));
+  const wanted = asked === 'help' || asked === 'complete' ? next : asked;
   for (const entry of commands) {
     const command = configure(program.command(entry.name), context)
       .summary(entry.summary)

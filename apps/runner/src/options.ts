@@ -89,3 +89,11 @@ export function testsOption(): Option {
   );
   return option.choices(['roots', 'all']).preset('all');
 }
+
+/** An older name of an option: understood, and not shown. */
+export function olderName(command: Command, older: Option, name: string): Command {
+  command.addOption(older.hideHelp());
+  return command.on(`option:${older.name()}`, (value: unknown) => {
+    command.setOptionValueWithSource(name, value, 'cli');
+  });
+}

@@ -1,7 +1,7 @@
 import { checkMachine, checkStack, secretsOf, withoutSecrets } from '@stackwright/stack';
 import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
-import { print, printJson } from '../context.js';
+import { print, printJson, wrapped } from '../context.js';
 import { RunnerError } from '../exit.js';
 import { type AllowOptions, allowOption, withAllowed } from '../options.js';
 
@@ -34,8 +34,9 @@ exit code is 1. Nothing is changed anywhere.`,
       else {
         const width = Math.max(...findings.map(({ what }) => what.length));
         for (const { what, state, message, fix } of findings) {
-          print(context, `${marks[state]} ${what.padEnd(width)}  ${message}`);
-          if (fix) print(context, `${' '.repeat(width + 4)}→ ${fix}`);
+          const indent = ' '.repeat(width + 4);
+          print(context, `${marks[state]} ${what.padEnd(width)}  ${wrapped(context, message, indent)}`);
+          if (fix) print(context, `${indent}→ ${fix}`);
         }
       }
       const problems = findings.filter(({ state }) => state === 'problem').length;

@@ -11,6 +11,7 @@ import {
   groupOption,
   includeRule,
   offlineOption,
+  olderName,
   withAllowed,
 } from '../options.js';
 import { loadOptions, type SpackOptions, spackOptions, withSpack } from '../stack-options.js';
@@ -18,8 +19,8 @@ import { loadOptions, type SpackOptions, spackOptions, withSpack } from '../stac
 interface Options extends Omit<Flags, 'forwardVariables'>, SpackOptions, AllowOptions {
   readonly platform?: string;
   readonly os?: string;
-  readonly target?: string;
-  readonly outputFile?: string;
+  readonly engine?: string;
+  readonly output?: string;
   readonly group: readonly string[];
   readonly stale?: boolean;
   readonly offline?: boolean;
@@ -28,10 +29,11 @@ interface Options extends Omit<Flags, 'forwardVariables'>, SpackOptions, AllowOp
 }
 
 export const define: Define = (command, context) => {
+  const choices = Object.keys(engines);
   spackOptions(command)
     .argument('[stack]', 'folder with spack.yaml and spack.lock', '.')
-    .addOption(new Option('--target <engine>', 'the engine to write for').choices(Object.keys(engines)))
-    .option('--output-file <file>', 'where the pipeline goes (default for GitLab: .gitlab-ci.yml)')
+    .addOption(new Option('--engine <name>', 'the engine to write for').choices(choices))
+    .option('-o, --output <file>', 'where the pipeline goes (default for GitLab: .gitlab-ci.yml)')
     .addOption(offlineOption())
     .addOption(allowOption())
     .option('--stale', 'go on although spack.lock lacks roots of spack.yaml, or has others')
@@ -51,6 +53,9 @@ export const define: Define = (command, context) => {
     .action((stack: string, options: Options) =>
       run(withAllowed(withSpack(context, options), options), stack, options),
     );
+  olderName(command, new Option('--target <engine>').choices(choices), 'engine');
+  // The name that `spack ci generate` has for it.
+  olderName(command, new Option('--output-file <file>'), 'output');
   // Accepted so that command lines written for Spack work: the lock is concrete already.
   for (const flag of [
     '-f, --force',
@@ -78,8 +83,8 @@ async function run(context: Context, argument: string, options: Options): Promis
     stack,
     {
       flags: { ...options, forwardVariables: options.forwardVariable },
-      engine: options.target,
-      output: options.outputFile,
+      engine: options.engine,
+      output: options.output,
       stale: options.stale,
     },
     (pruned, warnings) => {

@@ -33,6 +33,11 @@ export const commands: readonly CommandEntry[] = [
     load: () => import('./upgrade.js'),
   },
   {
+    name: 'completion',
+    summary: 'print a completion script for bash, zsh or fish',
+    load: () => import('./completion.js'),
+  },
+  {
     name: 'spec',
     summary: "parse specs and print them in Spack's canonical form",
     load: () => import('./spec.js'),

@@ -231,7 +231,7 @@ ${list(proposed(stack, own).map(({ run }) => run))}  artifacts:
 generate:
   stage: generate
   script:
-    - npx --yes stackwright@${version()} generate . --output-file pipeline.yml
+    - npx --yes stackwright@${version()} generate . --output pipeline.yml
   artifacts:
     paths: [pipeline.yml, jobs_scratch_dir]
 ${protectedOnly}
