@@ -1,8 +1,9 @@
 // Writes the licence that each published package carries, as npm puts no file of another folder into a tarball.
 //   node scripts/licences.mjs            writes LICENSE into each package
 //   node scripts/licences.mjs --check    fails where one is absent or differs
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { publishedPackages } from './packages.mjs';
 
 const root = new URL('..', import.meta.url);
 const read = (path) => readFileSync(new URL(path, root), 'utf8');
@@ -16,11 +17,7 @@ ${'-'.repeat(80)}
 ${read('LICENSE-APACHE').trim()}
 `;
 
-const packages = ['packages', 'apps']
-  .flatMap((folder) => readdirSync(new URL(folder, root)).map((name) => `${folder}/${name}`))
-  .filter((folder) => !JSON.parse(read(`${folder}/package.json`)).private);
-
-const wrong = packages.filter((folder) => {
+const wrong = publishedPackages().filter((folder) => {
   try {
     return read(`${folder}/LICENSE`) !== text;
   } catch {
