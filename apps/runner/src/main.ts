@@ -45,9 +45,8 @@ export async function main(args: readonly string[], overrides: Partial<Context> 
     const { describeError } = await import('@stackwright/stack');
     const { exitCodeOf } = await import('./exit.js');
     const { note } = await import('./context.js');
-    const text =
-      args.includes('--debug') && error instanceof Error ? (error.stack ?? '') : describeError(error);
-    note(context, `Error: ${text}`);
+    note(context, `Error: ${describeError(error)}`);
+    if (args.includes('--debug')) note(context, wayOf(error));
     return interrupt.signal.aborted ? exitCode.interrupted : exitCodeOf(error);
   } finally {
     process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
@@ -140,6 +139,18 @@ async function buildProgram(args: readonly string[], context: Context): Promise<
     if (entry.name === wanted) (await entry.load()).define(command, context);
   }
   return program;
+}
+
+/** For `--debug`: the code of an error and of what caused it, each with the way it went. */
+function wayOf(error: unknown): string {
+  const parts: string[] = [];
+  for (let at = error; at instanceof Error; at = at.cause) {
+    const { code } = at as { code?: unknown };
+    parts.push(
+      `${parts.length > 0 ? 'Caused by ' : ''}${at.name}${code ? ` (${code})` : ''}: ${at.stack ?? at.message}`,
+    );
+  }
+  return parts.join('\n');
 }
 
 /** Applies what every command and subcommand shares: where text goes, how wide it is, that errors are thrown. */

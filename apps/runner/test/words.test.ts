@@ -100,6 +100,12 @@ it('doctor breaks lines between words where the terminal ends', async () => {
   expect(long).toEqual([]);
 });
 
+it('--debug prints the code of an error and the way it went, after the error itself', async () => {
+  const { stderr } = await call(['graph', 'nowhere', '--debug']);
+  expect(stderr).toMatch(/^Error: .*nowhere[\s\S]*\(not-a-stack\)[\s\S]*\n {4}at /);
+  expect((await call(['graph', 'nowhere'])).stderr).not.toContain(' at ');
+});
+
 describe('completion', () => {
   const complete = async (...words: string[]) =>
     (await call(['complete', '--', ...words])).stdout.split('\n').filter(Boolean);
