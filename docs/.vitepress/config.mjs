@@ -8,7 +8,12 @@ export default {
   // Files of the repository outside of docs/ are no pages.
   ignoreDeadLinks: [/^\.\/(?:\.\.\/)+(?:SECURITY|CONTRIBUTING|(?:apps|packages|stacks)\/)/],
   // Text in double braces is GitHub's syntax here, and nothing that Vue is to fill in.
-  vue: { template: { compilerOptions: { delimiters: ['[[[', ']]]'] } } },
+  markdown: {
+    config: (markdown) => {
+      markdown.renderer.rules.code_inline = (tokens, index) =>
+        `<code v-pre>${markdown.utils.escapeHtml(tokens[index].content)}</code>`;
+    },
+  },
   themeConfig: {
     search: { provider: 'local' },
     outline: [2, 3],

@@ -84,8 +84,8 @@ const programs: readonly (readonly [command: string, output: RegExp])[] = [
   ['jemalloc-config --version', /^5\.3\.0/],
   ['infocmp -V', /ncurses 6\.4/],
   ['echo test | libdeflate-gzip -c | libdeflate-gunzip -c', /^test$/m],
-  ['pwgen --version 2>&1 || pwgen -h 2>&1', /pwgen/],
-  [`perl -e 'use Try::Tiny; try { die "a\\n" } catch { print "caught $_" }'`, /^caught a$/m],
+  ['pwgen -s 8 1', /^\w{8}$/m],
+  [`perl -I/opt/view/lib/perl5 -e 'use Try::Tiny; try { die "a\\n" } catch { print "caught $_" }'`, /^caught a$/m],
 ];
 
 const spack = await Spack.find({ env: process.env }).catch(() => undefined);
