@@ -85,7 +85,10 @@ const programs: readonly (readonly [command: string, output: RegExp])[] = [
   ['infocmp -V', /ncurses 6\.4/],
   ['echo test | libdeflate-gzip -c | libdeflate-gunzip -c', /^test$/m],
   ['pwgen -s 8 1', /^\w{8}$/m],
-  [`perl -I/opt/view/lib/perl5 -e 'use Try::Tiny; try { die "a\\n" } catch { print "caught $_" }'`, /^caught a$/m],
+  [
+    `perl -I/opt/view/lib/perl5 -e 'use Try::Tiny; try { die "a\\n" } catch { print "caught $_" }'`,
+    /^caught a$/m,
+  ],
 ];
 
 const spack = await Spack.find({ env: process.env }).catch(() => undefined);

@@ -6,6 +6,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -33,6 +34,44 @@ const run = (...args: string[]) => call(args, { cwd: folder });
 const read = (file: string) => readFileSync(join(folder, file), 'utf8');
 
 describe('stackwright init', () => {
+  it('adopts a stack with the configuration and recipes that lie outside of its folder', async () => {
+    const repository = join(folder, 'repository');
+    const put = (path: string, text: string) => {
+      mkdirSync(join(repository, path, '..'), { recursive: true });
+      writeFileSync(join(repository, path), text);
+    };
+    put(
+      'stacks/a/spack.yaml',
+      'spack:\n  include: [../../configs]\n  repos: {own: ../../recipes/spack_repo/own}\n  specs: [zlib] # kept\n',
+    );
+    put('configs/include.yaml', 'include: [{ path: linux }]\n');
+    put('configs/linux/packages.yaml', 'packages: {all: {require: [target=x86_64]}}\n');
+    put('recipes/spack_repo/own/repo.yaml', 'repo: {namespace: own}\n');
+    const git = (...args: string[]) =>
+      execFileSync('git', ['-c', 'user.name=a', '-c', 'user.email=a@b.c', ...args], {
+        cwd: repository,
+        stdio: 'pipe',
+      });
+    git('init', '--quiet', '--initial-branch=main');
+    git('add', '.');
+    git('commit', '--quiet', '-m', 'x');
+    for (const from of [join(repository, 'stacks/a'), `file://${repository}#stacks/a`]) {
+      rmSync(join(folder, 'adopted'), { recursive: true, force: true });
+      expect(await run('init', 'adopted', '--from', from, '--yes')).toMatchObject({ code: 0 });
+      // Nothing of it leads back to where it came from.
+      renameSync(repository, `${repository}-away`);
+      try {
+        expect(read('adopted/spack.yaml')).toContain('[zlib] # kept');
+        const found = await run('check', 'adopted', '--json');
+        expect(found).toMatchObject({ code: 0 });
+        expect(found.stdout).not.toContain('missing-include');
+        expect(read('adopted/carried/1/configs/linux/packages.yaml')).toContain('x86_64');
+      } finally {
+        renameSync(`${repository}-away`, repository);
+      }
+    }
+  });
+
   it('writes a stack that there is nothing to complain about', async () => {
     const init = await run(
       'init',

@@ -48,6 +48,21 @@ export async function writeCarriedStack(caller: Caller, stack: Stack, to: string
   if (text) await writeFile(join(to, 'stackwright.yaml'), text);
 }
 
+/**
+ * Writes the manifest of a stack for another folder, and brings along what it names by path outside of its own:
+ * recipes, included configuration, other environments. What lies in the stack's folder is not copied.
+ * @returns what was brought, relative to the new folder
+ */
+export async function carryManifest(
+  from: string,
+  to: string,
+  variables: VariableFacts,
+): Promise<readonly string[]> {
+  const carrier = new Carrier(from, to, variables, undefined, true);
+  await carrier.configuration(join(from, 'spack.yaml'), join(to, 'spack.yaml'));
+  return carrier.brought();
+}
+
 /** `stackwright.yaml` with other paths of keys; undefined where it would say nothing. */
 export function settingsText(
   trust: readonly string[],
@@ -71,6 +86,8 @@ class Carrier {
     private readonly to: string,
     private readonly variables: VariableFacts,
     private readonly checkout: string | undefined,
+    /** Whether a mirror in the stack's folder comes along. */
+    private readonly withMirrors = false,
   ) {}
 
   /**
@@ -92,9 +109,17 @@ class Carrier {
     );
   }
 
+  /** What lies outside of the stack's folder and was copied, relative to the copy. */
+  brought(): readonly string[] {
+    return [...this.#places.values()].map((place) => relative(this.to, place));
+  }
+
   /** Where a file or folder goes. */
   place(source: string): string {
     if (isInside(source, this.from)) return join(this.to, relative(this.from, source));
+    // What lies in a folder that was copied came with it.
+    for (const [folder, copy] of this.#places)
+      if (isInside(source, folder)) return join(copy, relative(folder, source));
     let place = this.#places.get(source);
     if (!place) {
       place = join(this.to, 'carried', String(this.#places.size + 1), nameOf(source));
@@ -128,6 +153,7 @@ class Carrier {
     const source = resolvePath(path, dirname(file), this.variables);
     if (/\$|^[a-z][a-z0-9+.-]*:/i.test(source)) return undefined;
     if (section === 'mirrors') {
+      if (this.withMirrors && isInside(source, this.from)) return undefined;
       this.mirrors.add(source);
       return source;
     }

@@ -19,7 +19,10 @@ interface Options {
 export const define: Define = (command, context) => {
   command
     .argument('[dir]', 'folder of the stack', '.')
-    .option('--from <stack>', 'adopt this stack: a folder with spack.yaml, or a URL that git can clone')
+    .option(
+      '--from <stack>',
+      'adopt this stack: a folder with spack.yaml, or a URL that git can clone (URL#FOLDER for a stack below its root)',
+    )
     .option('--name <name>', "the stack's name (default: that of the folder)")
     .option('--spec <spec>', 'what to build (repeatable; default: zlib-ng)', collect, [])
     .option('--mirror <url>', 'build cache that CI reads from and writes to (default: a folder in your home)')

@@ -2,11 +2,12 @@ import { existsSync } from 'node:fs';
 import { cp, mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
-import { parseSpec } from '@stackwright/spack-env';
+import { loadEnvironment, parseSpec } from '@stackwright/spack-env';
 import { execa } from 'execa';
 import type { Caller } from '../caller.js';
+import { carryManifest } from '../carried.js';
 import { StackError } from '../error.js';
-import { childEnvironment, withoutSecrets } from '../secrets.js';
+import { childEnvironment, withheldFrom, withoutSecrets } from '../secrets.js';
 import { newStack, stackName } from './files.js';
 
 export interface InitOptions {
@@ -18,7 +19,10 @@ export interface InitOptions {
   readonly mirror?: string;
   /** Base of the image. */
   readonly base: string;
-  /** A stack to adopt: a folder relative to where the caller is, or a URL that git can clone. */
+  /**
+   * A stack to adopt: a folder relative to where the caller is, or a URL that git can clone, with `#FOLDER` for a stack
+   * that is not at the root of the repository.
+   */
   readonly from?: string;
 }
 
@@ -47,7 +51,7 @@ export async function initStack(
   }
   for (const spec of options.specs) parseSpec(spec);
   const adopted = isAdopted(caller, argument, options.from);
-  if (options.from !== undefined) await adopt(caller, options.from, folder);
+  const brought = options.from === undefined ? [] : await adopt(caller, options.from, folder);
   const specs = options.specs.length > 0 ? options.specs : ['zlib-ng'];
   const files = Object.entries(newStack({ name, specs, base: options.base, mirror: options.mirror }));
   const there = files.filter(([path]) => existsSync(join(folder, path)));
@@ -62,31 +66,42 @@ export async function initStack(
     await mkdir(dirname(file), { recursive: true });
     await writeFile(file, text, { flag: 'wx', mode });
   }
-  return { folder, files: written.map(([path]) => path) };
+  return { folder, files: [...brought, ...written.map(([path]) => path)] };
 }
 
 /** What a working copy holds besides the stack itself. */
 const notTheStack = new Set(['.git', '.spack-env', '.stackwright', 'jobs_scratch_dir']);
 
-/** Copies a stack into a folder; files that are there stay. Nothing is copied where it lies there already. */
-async function adopt(caller: Caller, from: string, folder: string): Promise<void> {
+/**
+ * Copies a stack into a folder; files that are there stay. Nothing is copied where it lies there already.
+ * @returns what was brought from outside of the stack's folder, relative to the new one
+ */
+async function adopt(caller: Caller, from: string, folder: string): Promise<readonly string[]> {
   const remote = /^[a-z][a-z0-9+.-]*:\/\/|^[^/]+@[^/]+:/i.test(from);
+  const [url = from, inside = ''] = remote ? from.split('#', 2) : [];
   const clone = remote ? await mkdtemp(join(tmpdir(), 'stackwright-init-')) : undefined;
   try {
-    if (clone) await cloneInto(caller, from, clone);
-    const source = clone ?? resolve(caller.cwd, from);
+    if (clone) await cloneInto(caller, url, clone);
+    const source = clone ? join(clone, inside) : resolve(caller.cwd, from);
     if (!(await stat(join(source, 'spack.yaml')).catch(() => undefined))) {
       throw new StackError('not-a-stack', `${from} is not a stack: it has no spack.yaml.`, {
-        hint: 'Name the folder that holds it.',
+        hint: remote
+          ? 'Name the folder in the repository that holds it: URL#FOLDER.'
+          : 'Name the folder that holds it.',
       });
     }
-    if (source === folder) return;
+    if (source === folder) return [];
+    const isNew = !existsSync(join(folder, 'spack.yaml'));
     await cp(source, folder, {
       recursive: true,
       force: false,
       verbatimSymlinks: true,
       filter: (path) => !notTheStack.has(basename(path)),
     });
+    if (!isNew) return [];
+    const { env, signal } = caller;
+    const { variables } = await loadEnvironment(source, { env, signal, withheld: withheldFrom(env) });
+    return await carryManifest(source, folder, variables);
   } finally {
     if (clone) await rm(clone, { recursive: true, force: true });
   }
