@@ -51,7 +51,7 @@ export { packedBytes, packPrefix } from './pack/pack.js';
 export type { TarEntry, TarItem } from './pack/tar.js';
 export { tarBytes } from './pack/tar.js';
 export type { PackageRef } from './package-ref.js';
-export { describe, isHash } from './package-ref.js';
+export { describe, isHash, isSamePackage } from './package-ref.js';
 export type { InspectedPrefix } from './search-path.js';
 export { inspectedFolders, searchFolders, searchPaths } from './search-path.js';
 export { GpgSigner } from './sign/gpg.js';

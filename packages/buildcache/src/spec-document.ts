@@ -48,6 +48,7 @@ export function parseSpecDocument(text: string, where: string): SpecDocument {
       return refuse('has a node without name or hash');
     if (!isName(raw['name']) || !isHash(raw['hash']))
       return refuse(`has ${JSON.stringify(`${raw['name']}/${raw['hash']}`)}, which can name no package`);
+    if (nodes.has(raw['hash'])) return refuse(`has two nodes /${raw['hash'].slice(0, 7)}`);
     try {
       nodes.set(raw['hash'], readNode(raw['hash'], raw));
     } catch (error) {

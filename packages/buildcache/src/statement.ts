@@ -1,7 +1,7 @@
 import type { Digest } from '@stackwright/oci';
 import { BuildcacheError } from './error.js';
+import { checkTarball } from './identity.js';
 import type { LayerFacts, PackageContents } from './layer-facts.js';
-import { parseBuildInfo } from './pack/buildinfo.js';
 import { describe, isHash, isSamePackage, type PackageRef } from './package-ref.js';
 
 /**
@@ -41,7 +41,8 @@ export interface StatedTarball {
 
 /**
  * The statement on a package whose tarball was read or packed.
- * @throws BuildcacheError `tarball` when its `binary_distribution` is broken
+ * @throws BuildcacheError `tarball` when its `binary_distribution` is broken; `wrong-package`, `tar-path` when it is the
+ *   tarball of another package
  */
 export function statementOf(ref: PackageRef, facts: LayerFacts, time?: Date): Statement {
   const { name, version, hash } = ref;
@@ -49,7 +50,7 @@ export function statementOf(ref: PackageRef, facts: LayerFacts, time?: Date): St
     version: 1,
     package: { name, version, hash },
     time: timeOf(time),
-    tarball: statedTarball(facts, describe(ref)),
+    tarball: statedTarball(ref, facts),
   };
 }
 
@@ -58,8 +59,8 @@ export function timeOf(time = new Date()): string {
   return time.toISOString().replace(/\.\d+Z$/, 'Z');
 }
 
-function statedTarball(facts: LayerFacts, what: string): StatedTarball {
-  const { root, prefixes } = parseBuildInfo(facts.distribution, what);
+function statedTarball(ref: PackageRef, facts: LayerFacts): StatedTarball {
+  const { root, prefixes } = checkTarball(ref, facts);
   const relative = [...prefixes].map(
     ([hash, path]) => [hash, path.startsWith(`${root}/`) ? path.slice(root.length + 1) : path] as const,
   );
@@ -84,10 +85,18 @@ export function statedPrefixes({ root, prefixes }: StatedTarball): Map<string, s
   );
 }
 
-/** Checks that a statement is about this package. @throws BuildcacheError `wrong-package` */
+/**
+ * Checks that a statement is about this package, and names its prefix.
+ * @throws BuildcacheError `wrong-package`, `statement`
+ */
 export function checkStatedPackage(statement: Statement, ref: PackageRef, mirror: string, key: string): void {
-  if (isSamePackage(ref, statement.package)) return;
   const what = describe(ref);
+  if (isSamePackage(ref, statement.package)) {
+    const { prefix } = statement.tarball;
+    if (statedPrefixes(statement.tarball).get(ref.hash) !== prefix)
+      refuse(what, `says ${prefix} for a package that is installed elsewhere`);
+    return;
+  }
   throw new BuildcacheError(
     'wrong-package',
     `${what}: ${mirror} has the manifest of ${describe(statement.package)} in its place.`,
@@ -100,9 +109,18 @@ export function checkStatedPackage(statement: Statement, ref: PackageRef, mirror
   );
 }
 
-/** Checks what a statement says of the tarball against the tarball itself. @throws BuildcacheError `statement` */
-export function checkStatedTarball(statement: Statement, facts: LayerFacts, what: string): void {
-  const found = statedTarball(facts, what);
+/**
+ * Checks a tarball that was read: it is that of the package, and what the manifest's statement says of it is in it.
+ * @throws BuildcacheError `statement`; as `checkTarball`
+ */
+export function checkStatedTarball(
+  ref: PackageRef,
+  statement: Statement | undefined,
+  facts: LayerFacts,
+): void {
+  const found = statedTarball(ref, facts);
+  if (!statement) return;
+  const what = describe(ref);
   const wrong = (Object.keys(found) as (keyof StatedTarball)[]).find(
     (key) =>
       statement.tarball[key] !== undefined && canonical(found[key]) !== canonical(statement.tarball[key]),

@@ -77,7 +77,14 @@ export class Staging {
    * once as long as this object lives. A blob of a folder stays where it is; another is kept here, so that it is
    * downloaded once.
    */
-  stage(blob: PackageBlob, signal?: AbortSignal): Promise<StagedBlob> {
+  async stage(blob: PackageBlob, signal?: AbortSignal): Promise<StagedBlob> {
+    const found = await this.#read(blob, signal);
+    // Not only by whoever reads it first: two packages may name one blob.
+    checkStatedTarball(blob.node, blob.statement, found.facts);
+    return found;
+  }
+
+  #read(blob: PackageBlob, signal?: AbortSignal): Promise<StagedBlob> {
     const key = `${blob.descriptor.digest} ${blob.path ?? ''}`;
     let staged = this.#staged.get(key);
     if (!staged) {
@@ -91,13 +98,13 @@ export class Staging {
 
   async #stage(blob: PackageBlob, signal?: AbortSignal): Promise<StagedBlob> {
     const what = nameOf(blob);
+    if (blob.path !== undefined) await checkThere(blob.path, blob);
     const path = blob.path ?? (await this.#kept(blob, signal));
     const bytes = async () => (blob.path === undefined ? createReadStream(path) : blob.open(signal));
     const checked = async () => checkedStream(await bytes(), blob.descriptor, `${what}: ${path}`);
     const facts = (await this.#knownFacts(blob.descriptor.digest)) ?? undefined;
     if (facts) await pipeline(await checked(), nowhere(), { signal });
     const found = facts ?? (await readCheckedFacts(checked, what, signal));
-    if (blob.statement) checkStatedTarball(blob.statement, found, what);
     if (!facts) await this.remember(blob.descriptor.digest, found);
     return { facts: found, path };
   }
@@ -245,8 +252,10 @@ async function checkThere(path: string, blob: PackageBlob): Promise<void> {
   const found = await stat(path).catch(() => undefined);
   if (found?.size === blob.descriptor.size) return;
   const what = nameOf(blob);
-  const why = found ? `has ${found.size} bytes, its manifest says ${blob.descriptor.size}` : 'is missing';
-  throw new BuildcacheError(found ? 'length' : 'missing-blob', `${what}: the blob ${path} ${why}.`, {
+  const why = found
+    ? `the blob ${path} has ${found.size} bytes instead of ${blob.descriptor.size}`
+    : `the mirror lacks the blob ${path}`;
+  throw new BuildcacheError(found ? 'length' : 'missing-blob', `${what}: ${why}.`, {
     package: what,
     key: path,
     hint: 'Push the package again.',

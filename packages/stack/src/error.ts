@@ -28,8 +28,6 @@ export type StackErrorCode =
   | 'broken-specs'
   /** Packages that are asked for are not in the mirror. */
   | 'incomplete'
-  /** A manifest names a blob that is not there. */
-  | 'missing-blob'
   /** No package repository of the stack is under version control. */
   | 'no-history'
   /** A file of the work folder cannot be read. */
@@ -69,7 +67,6 @@ const kinds: Readonly<Record<StackErrorCode, ErrorKind>> = {
   'build-failed': 'failed',
   'broken-specs': 'failed',
   incomplete: 'missing',
-  'missing-blob': 'input',
   'no-history': 'missing',
   'work-folder': 'input',
   'in-use': 'failed',

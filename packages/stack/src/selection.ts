@@ -1,6 +1,8 @@
 import {
+  BuildcacheError,
   describe,
   hasCode,
+  isSamePackage,
   type MirrorIndex,
   type MirrorReader,
   type PackageRef,
@@ -48,6 +50,7 @@ export async function selectPackages(
     const { nodes } = await nodesOf(mirror, present, caller.signal);
     for (const spec of specs) {
       const matches = [...present.keys()].filter(matcher(spec, nodes));
+      for (const hash of matches) checkListed(present.get(hash)!, nodes.get(hash), mirror);
       if (matches.length === 0) {
         throw new StackError('no-such-package', `${mirror.url} has no package that satisfies "${spec}".`, {
           hint: 'See: stackwright mirror list',
@@ -127,6 +130,16 @@ export async function* eachNode(
       yield node;
     }
   }
+}
+
+/** An index that calls a package by another's name would have the one chosen for the other. */
+function checkListed(ref: PackageRef, node: ConcreteNode | undefined, { url }: MirrorReader): void {
+  if (!node || isSamePackage(ref, node)) return;
+  throw new BuildcacheError(
+    'wrong-package',
+    `${describe(ref)}: the index of ${url} has ${describe(node)} in its place.`,
+    { package: describe(ref), mirror: url, hint: 'Write the index anew: stackwright mirror index --full' },
+  );
 }
 
 /** Whether a package, by its hash, is what a spec or `/HASH` means. */

@@ -138,8 +138,9 @@ async function whyRefused(error: unknown): Promise<string | undefined> {
   if (isUnvouched(error)) return `signature does not count (${error.code})`;
   if (hasCode(error, 'wrong-package')) return 'another package in its place';
   if (hasCode(error, 'dag-hash')) return 'spec changed after it was hashed';
+  if (hasCode(error, 'statement')) return 'statement does not match';
   if (hasCode(error, 'manifest')) return 'broken manifest';
-  if (hasCode(error, 'spec', 'checksum', 'length', 'missing-blob')) return 'damaged';
+  if (hasCode(error, 'spec', 'compression', 'checksum', 'length', 'missing-blob')) return 'damaged';
   return undefined;
 }
 

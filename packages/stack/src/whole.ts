@@ -1,9 +1,7 @@
-import { stat } from 'node:fs/promises';
-import { describe, type PackageManifest } from '@stackwright/buildcache';
+import type { PackageManifest } from '@stackwright/buildcache';
 import { packageBlob, type Staging } from '@stackwright/image';
 import type { ConcreteNode } from '@stackwright/spack-env';
 import pLimit from 'p-limit';
-import { StackError } from './error.js';
 import type { Survey, Usable } from './survey.js';
 
 /**
@@ -30,14 +28,7 @@ export async function checkWhole(
     const { mirror, place } = usable;
     try {
       if (mirror.folder !== undefined || inImage.has(node.hash)) {
-        const blob = packageBlob(mirror, node, manifest);
-        if (blob.path && !(await stat(blob.path).catch(() => undefined))) {
-          throw new StackError('missing-blob', `${describe(node)}: the mirror lacks the blob ${blob.path}.`, {
-            hint: 'Push the package again.',
-            file: blob.path,
-          });
-        }
-        await staging.stage(blob, signal);
+        await staging.stage(packageBlob(mirror, node, manifest), signal);
       }
     } catch (error) {
       signal.throwIfAborted();

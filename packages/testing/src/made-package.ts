@@ -26,34 +26,17 @@ export function madePackage(
   options: {
     readonly hash?: string;
     readonly content?: Buffer;
+    /** What it links. */
     readonly needs?: readonly string[];
-    /** Of the spec file; the hash of a package of version 5 or 6 follows from its content, which has no dependencies then. */
+    /** Of the spec file; hashes of version 5 or 6 follow from the content. */
     readonly specVersion?: 4 | 5 | 6;
   } = {},
 ): MadePackage {
   const version = options.specVersion ?? 4;
-  const arch = { platform: 'linux', platform_os: 'debian12', target: 'x86_64' };
-  const own = { name, version: '1.0', arch, namespace: 'made', parameters: {} };
-  const hash =
-    options.hash ??
-    (version === 4 ? undefined : dagHashOf(readNode(madeHash(name), own), version)) ??
-    madeHash(name);
-  const dependencies = (options.needs ?? []).map((other) => ({
-    name: other,
-    hash: madeHash(other),
-    parameters: { deptypes: ['link'], virtuals: [] },
-  }));
-  const nodes = [
-    version === 4 ? { ...own, dependencies, hash } : { ...own, hash },
-    ...(options.needs ?? []).map((other) => ({
-      name: other,
-      version: '1.0',
-      arch,
-      namespace: 'made',
-      parameters: {},
-      hash: madeHash(other),
-    })),
-  ];
+  const needed = (options.needs ?? []).map((other) => madeNode(other, version, []));
+  const own = madeNode(name, version, needed, options.hash);
+  const { hash } = own;
+  const nodes = [...new Map([own, ...needed].map((node) => [node.hash, node])).values()];
   const content = options.content ?? Buffer.from(`content of ${name}\n`);
   const prefix = `opt/made/${name}-1.0-${hash}`;
   const info = Buffer.from(
@@ -63,7 +46,6 @@ export function madePackage(
     name,
     version: '1.0',
     hash,
-    // Hashes of spec file 4 do not follow from the content: these are made of the name alone.
     specText: JSON.stringify({ spec: { _meta: { version }, nodes }, buildcache_layout_version: 2 }),
     items: async function* (): AsyncGenerator<MadeItem> {
       const folder = (path: string) => ({
@@ -84,6 +66,25 @@ export function madePackage(
       };
     },
   };
+}
+
+interface MadeNode {
+  readonly name: string;
+  readonly hash: string;
+}
+
+/** The node of a made package as spec files hold it. Hashes of version 4 are made of the name alone. */
+function madeNode(name: string, version: number, needs: readonly MadeNode[], given?: string): MadeNode {
+  const arch = { platform: 'linux', platform_os: 'debian12', target: 'x86_64' };
+  const own = { name, version: '1.0', arch, namespace: 'made', parameters: {} };
+  const dependencies = needs.map((other) => ({
+    name: other.name,
+    hash: other.hash,
+    parameters: { deptypes: ['link'], virtuals: [] },
+  }));
+  const content = version === 4 || needs.length > 0 ? { ...own, dependencies } : own;
+  const follows = version === 4 ? undefined : dagHashOf(readNode(madeHash(name), content), version);
+  return { ...content, hash: given ?? follows ?? madeHash(name) };
 }
 
 /** A dag hash made of a name: always the same, and valid. */

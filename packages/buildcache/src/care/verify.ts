@@ -1,7 +1,7 @@
 import { BuildcacheError } from '../error.js';
 import { readCheckedFacts } from '../layer-facts.js';
 import type { MirrorReader } from '../mirror.js';
-import { describe, type PackageRef } from '../package-ref.js';
+import { describe, isSamePackage, type PackageRef } from '../package-ref.js';
 import { checkStatedTarball } from '../statement.js';
 
 /** One thing that is wrong with a mirror. */
@@ -96,9 +96,7 @@ async function verifyPackage(
     }
     if (!options.shallow) {
       const open = () => mirror.tarball(manifest, options.signal);
-      if (manifest.statement)
-        checkStatedTarball(manifest.statement, await readCheckedFacts(open, what, options.signal), what);
-      else for await (const _ of await open());
+      checkStatedTarball(ref, manifest.statement, await readCheckedFacts(open, what, options.signal));
     }
   } catch (error) {
     if (!(error instanceof BuildcacheError)) throw error;
@@ -120,7 +118,16 @@ async function verifyIndex(
   try {
     for await (const { node, inBuildcache } of mirror.indexEntries(signal)) {
       missing.delete(node.hash);
-      if (inBuildcache && !present.has(node.hash)) {
+      const there = present.get(node.hash);
+      if (there && !isSamePackage(there, node)) {
+        findings.push({
+          what: describe(there),
+          code: 'wrong-package',
+          message: `${describe(there)}: ${named} has ${describe(node)} in its place.`,
+          severity: 'error',
+        });
+      }
+      if (inBuildcache && !there) {
         findings.push({
           what: describe(node),
           code: 'index-stale',

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Descriptor, Digest } from '@stackwright/oci';
 import { isNotFound, isPreconditionFailed } from '@stackwright/storage';
 import { BuildcacheError, hasCode } from '../error.js';
-import { checkRoot } from '../identity.js';
+import { checkOneRoot, checkRoot } from '../identity.js';
 import type { IndexOptions, IndexResult, ViewUpdate } from '../mirror-writer.js';
 import { describe } from '../package-ref.js';
 import { type DatabaseVersion, databaseType, packageOfKey, specType, v3 } from '../v3/layout.js';
@@ -269,6 +269,7 @@ async function readPackages(
         const manifest = await reader.manifestAt(key, ref, options.signal);
         const nodes = specs.read(await reader.specJson(manifest, options.signal), describe(ref));
         checkRoot(ref, nodes[0]!, { mirror: mirror.url, key });
+        checkOneRoot(nodes, describe(ref));
         news.add(ref.hash, nodes, isNewerSpec(manifest.spec.mediaType));
       }
     } catch (error) {

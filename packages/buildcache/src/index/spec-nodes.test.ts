@@ -19,6 +19,8 @@ const expected = (bytes: Buffer) =>
     hash: node.hash,
     name: node.name,
     version: node.version,
+    external: node.external !== undefined,
+    names: node.dependencies.map((edge) => edge.hash),
     edges: countedEdges(node),
     json: node.raw,
   }));

@@ -1,15 +1,12 @@
 import { isAscii } from 'node:buffer';
 import { type ConcreteNode, readNode } from '@stackwright/spack-env';
-import { checkDagHash } from '../identity.js';
+import { checkDagHash, type NodeReach, reachOf } from '../identity.js';
 import { isHash, isName } from '../package-ref.js';
 import { isSpecfileVersion, parseSpecDocument } from '../spec-document.js';
 import { countedEdges } from './database.js';
 
 /** A node of a spec as the index takes it over. */
-export interface SpecNode {
-  readonly hash: string;
-  readonly name: string;
-  readonly version: string;
+export interface SpecNode extends NodeReach {
   /** What it depends on, as databases count it. */
   readonly edges: readonly string[];
   /** Its JSON. */
@@ -48,12 +45,14 @@ export class SpecNodes {
     const version = Number(start?.[1]);
     if (!start || !end || !isSpecfileVersion(version)) return undefined;
     const nodes: SpecNode[] = [];
+    const hashes = new Set<string>();
     for (let at = start[0].length, next = 0; next >= 0; at = next + 3) {
       next = bytes.indexOf(between, at);
       const text = bytes.toString('latin1', at, next < 0 ? bytes.length - end : next + 2);
       // Each part being JSON by itself, the whole is.
       const node = this.#known.get(version)?.get(text) ?? this.#parse(text, version, where);
-      if (!node) return undefined;
+      if (!node || hashes.has(node.hash)) return undefined;
+      hashes.add(node.hash);
       nodes.push(node);
     }
     return nodes;
@@ -61,14 +60,15 @@ export class SpecNodes {
 
   #parse(text: string, version: number, where: string): SpecNode | undefined {
     let node: ConcreteNode;
+    // Whoever reads the spec as a whole says what is wrong with it.
     try {
       const raw = JSON.parse(text) as Record<string, unknown>;
       node = readNode(String(raw['hash']), raw);
+      checkDagHash(node, version, where);
     } catch {
       return undefined;
     }
     if (!isHash(node.hash) || !isName(node.name)) return undefined;
-    checkDagHash(node, version, where);
     const known = specNode(node, text);
     this.#remember(known, version);
     return known;
@@ -86,13 +86,7 @@ export class SpecNodes {
 }
 
 function specNode(node: ConcreteNode, text: string): SpecNode {
-  return {
-    hash: node.hash,
-    name: node.name,
-    version: node.version,
-    edges: countedEdges(node),
-    text,
-  };
+  return { ...reachOf(node), edges: countedEdges(node), text };
 }
 
 function parseWhole(bytes: Buffer, where: string): SpecNode[] {

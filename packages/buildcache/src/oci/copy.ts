@@ -4,6 +4,7 @@ import { readLayerFacts } from '../layer-facts.js';
 import type { MirrorReader, PackageManifest } from '../mirror.js';
 import type { CopyOptions, CopyOutcome, CopyResult, PackageFailure } from '../mirror-writer.js';
 import { describe, type PackageRef } from '../package-ref.js';
+import { checkStatedTarball } from '../statement.js';
 import { spooled } from '../unpack/pull.js';
 import { publish, sameRegistry, type Upload } from './publish.js';
 import { OciManifest, type OciReader } from './reader.js';
@@ -75,7 +76,9 @@ function uploadOf(
       const { open, dispose } = await spooled(from, manifest, { signal });
       try {
         // Read to its end before a byte is sent: nothing wrong gets into the registry.
-        const { diffId, prefix, folders } = await readLayerFacts(await open(), describe(manifest), signal);
+        const facts = await readLayerFacts(await open(), describe(manifest), signal);
+        checkStatedTarball(manifest, manifest.statement, facts);
+        const { diffId, prefix, folders } = facts;
         await to.repository.putBlob(descriptor, open, { signal });
         return { descriptor, diffId, inspected: { prefix, folders } };
       } finally {

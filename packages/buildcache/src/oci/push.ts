@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream';
+import { checkTarball } from '../identity.js';
 import { LayerScan } from '../layer-facts.js';
 import type { PackageSource, PackedLayer, PushAllOptions, Pushed, PushResult } from '../mirror-writer.js';
 import { buffered } from '../pack/buffered.js';
@@ -30,10 +31,12 @@ export async function pushToRegistry(
         const scan = new LayerScan();
         return buffered(scan.watch(source.items()), options, async (packed, content) => {
           const { descriptor, diffId } = packed;
+          const facts = scan.result(describe(source));
+          checkTarball(source, facts);
           const open = () => (content instanceof Uint8Array ? Readable.from([content]) : content.open());
           await mirror.repository.putBlob(descriptor, open, { signal: options.signal });
           tarballs.set(source.hash, packed);
-          const { prefix, folders } = scan.result(describe(source));
+          const { prefix, folders } = facts;
           return { descriptor, diffId, inspected: { prefix, folders } };
         });
       },

@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { BuildcacheError, hasCode } from '../error.js';
+import { checkPrefix } from '../identity.js';
 import type { MirrorReader, PackageManifest } from '../mirror.js';
 import { describe, type PackageRef } from '../package-ref.js';
 import { checkStatedPlace } from '../statement.js';
@@ -42,6 +43,7 @@ export async function pullPackage(
     const { info, prefix } = await readBuildInfo(await open(), { ...reading, onBytes });
     if (manifest.statement)
       checkStatedPlace(manifest.statement, { digest: `sha256:${uncompressed.digest('hex')}`, prefix }, what);
+    checkPrefix(ref, prefix, info);
     if (prefix !== join(info.root, info.relativePrefix)) {
       throw new BuildcacheError(
         'tar-path',
@@ -57,6 +59,8 @@ export async function pullPackage(
   } catch (error) {
     if (hasCode(error, 'install-tree') && error.details.file !== undefined)
       return { prefix: error.details.file, outcome: 'present' };
+    // A flipped byte breaks the archive before its end is reached, and the checksum explains it better.
+    if (hasCode(error, 'compression', 'tarball')) for await (const _ of await open());
     throw error;
   } finally {
     await dispose();

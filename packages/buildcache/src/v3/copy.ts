@@ -71,9 +71,24 @@ async function copyPackage(
   await putBlob(to, manifest.spec, taken.specBytes, manifest.spec.mediaType, signal);
   await preparePush(to, options.signer, signal);
   const near = to.folder === undefined ? from : to;
+  if (!options.signer) await checkBound(manifest, near, signal);
   const text = await manifestText(manifest, near, options);
   await to.store.put(v3.spec(ref), Buffer.from(text), { contentType: 'application/json', signal });
   return 'copied';
+}
+
+/**
+ * Checks that the tarball is that of the package, where no trusted signature binds the two.
+ * @throws BuildcacheError
+ */
+async function checkBound(
+  manifest: PackageManifest,
+  mirror: MirrorReader,
+  signal?: AbortSignal,
+): Promise<void> {
+  if (manifest.signedBy !== undefined) return;
+  const open = () => mirror.tarball(manifest, signal);
+  checkStatedTarball(manifest, manifest.statement, await readCheckedFacts(open, describe(manifest), signal));
 }
 
 /** The manifest as it is written: that of the source where it has one, signed anew if asked. */
@@ -105,7 +120,7 @@ async function statementFor(
     return { ...manifest.statement, time: timeOf(time) };
   const what = describe(manifest);
   const facts = await readCheckedFacts(() => mirror.tarball(manifest, signal), what, signal);
-  if (manifest.statement) checkStatedTarball(manifest.statement, facts, what);
+  checkStatedTarball(manifest, manifest.statement, facts);
   return statementOf(manifest, facts, time);
 }
 

@@ -122,11 +122,13 @@ export function parseManifest(text: string, where: string): Manifest {
     );
   }
   if (!Array.isArray(data) || data.length === 0) return refuse('the manifest lists no blobs.');
-  return {
-    version: 3,
-    data: data.map((record, index) => parseRecord(record, index, refuse)),
-    stackwright: parseStatement(stackwright, where),
-  };
+  const records = data.map((record, index) => parseRecord(record, index, refuse));
+  const twice = records.find(({ mediaType: type }, at) =>
+    records.some((one, before) => before < at && one.mediaType === type),
+  );
+  // Which of them is meant, each reader would decide for itself.
+  if (twice) refuse(`the manifest has two blobs of type ${twice.mediaType}.`);
+  return { version: 3, data: records, stackwright: parseStatement(stackwright, where) };
 }
 
 /** The first record of one of these media types. @throws BuildcacheError `manifest` when there is none */
