@@ -1,5 +1,6 @@
 import type { PhaseReport, Progress } from '@stackwright/stack';
 import { type Context, note, shown } from './context.js';
+import { JobOutput } from './job-output.js';
 
 /** Live lines with a spinner on a terminal; elsewhere one plain line a phase and event, which suits a CI log. */
 export function progressFor(context: Context): Progress {
@@ -18,7 +19,9 @@ class PlainProgress implements Progress {
     let mark = '✓';
     let state = '';
     let written = performance.now();
+    const output = new JobOutput(this.context, title);
     const write = (text: string) => {
+      output.end();
       written = performance.now();
       note(this.context, text);
     };
@@ -31,6 +34,10 @@ class PlainProgress implements Progress {
     const value = await work({
       update: (text) => {
         state = text;
+      },
+      output: (text) => {
+        written = performance.now();
+        output.write(text);
       },
       started: (text) => write(`  ${text}`),
       line: (text) => write(`  ${text}`),
@@ -76,6 +83,7 @@ class TerminalProgress implements Progress {
                 task.title = shown(this.context, `${title}: ${text}`);
               },
               started() {},
+              output() {},
               line: (text) => {
                 task.output = shown(this.context, text);
               },

@@ -24,6 +24,7 @@ export type { PipelineInput, PipelineMirrors } from './engine/pipeline-input.js'
 export type { ManifestPath } from './engine/relocated-manifest.js';
 export { pathsOf, relocateManifest, withPaths } from './engine/relocated-manifest.js';
 export type { JobSetup } from './engine/setup.js';
+export { shellWord } from './engine/shell.js';
 export type { StackPipelineOptions } from './engine/stack-pipeline.js';
 export { stackCi, stackPipeline } from './engine/stack-pipeline.js';
 export type { JobGraphErrorCode } from './error.js';

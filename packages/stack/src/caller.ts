@@ -6,6 +6,8 @@ export interface PhaseReport {
   started(text: string): void;
   /** Something that stays to be read: a job that ended, a warning. */
   line(text: string): void;
+  /** A piece of what a job prints, without secrets, as it comes. */
+  output(text: string): void;
   /** What came of the phase, for its last line. */
   result(text: string): void;
   /** The same, where the phase came to its end but not everything in it went well. */
@@ -30,7 +32,8 @@ export interface Caller {
 
 /** Shows nothing. */
 export const silent: Progress = {
-  phase: (_title, work) => work({ update() {}, started() {}, line() {}, result() {}, failed() {} }),
+  phase: (_title, work) =>
+    work({ update() {}, started() {}, line() {}, output() {}, result() {}, failed() {} }),
 };
 
 /** The same progress that also notes how many seconds each phase took, in order. */

@@ -1,7 +1,8 @@
-import { inGroups, jobFolder, openStack, type RebuildOptions, rebuild } from '@stackwright/stack';
+import { failureIn, inGroups, jobFolder, openStack, type RebuildOptions, rebuild } from '@stackwright/stack';
 import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
-import { print, printJson } from '../context.js';
+import { note, print, printJson } from '../context.js';
+import { failureDetails } from '../failure-text.js';
 import {
   type AllowOptions,
   allowOption,
@@ -44,7 +45,11 @@ export const define: Define = (command, context) => {
           includes: includeRule(options),
         });
         const stack = inGroups(opened, options.group);
-        const done = await rebuild(caller, stack, options);
+        const done = await rebuild(caller, stack, options).catch((error: unknown) => {
+          const failure = failureIn(error);
+          if (failure) note(context, failureDetails(failure));
+          throw error;
+        });
         if (options.json) printJson(context, done);
         else print(context, `${done.name}@${done.version}/${done.hash.slice(0, 7)}: ${done.outcome}`);
       },

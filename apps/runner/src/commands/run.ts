@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { inGroups, openStack, type RunOptions, runStack } from '@stackwright/stack';
+import { inGroups, openStack, type RunOptions, type RunSummary, runStack } from '@stackwright/stack';
 import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
 import { note, print, printJson } from '../context.js';
@@ -16,6 +16,7 @@ import {
   testsOption,
   withAllowed,
 } from '../options.js';
+import { runText } from '../run-text.js';
 import { type SpackOptions, spackOptions, withSpack } from '../stack-options.js';
 
 export const define: Define = (command, context) => {
@@ -53,7 +54,10 @@ export const define: Define = (command, context) => {
           await openStack(caller, argument, { includes: includeRule(options) }),
           options.group,
         );
-        const summary = await runStack(caller, stack, options);
+        const onEnd = (ended: RunSummary) => {
+          if (!options.json) note(context, `\n${runText(ended)}`);
+        };
+        const summary = await runStack(caller, stack, { ...options, onEnd });
         if (options.json) return printJson(context, summary);
         const show = (path: string) =>
           path.startsWith(`${context.cwd}/`) ? path.slice(context.cwd.length + 1) : path;

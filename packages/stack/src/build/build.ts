@@ -13,7 +13,7 @@ import {
 import type { SandboxChoice } from '@stackwright/spack';
 import type { ConcreteNode, StackSettings } from '@stackwright/spack-env';
 import type { Caller, PhaseReport } from '../caller.js';
-import { describeError, StackError } from '../error.js';
+import { describeError, failureIn, StackError } from '../error.js';
 import { readHistory } from '../history.js';
 import { type BuildRecord, forgetBuilds, phaseTimes, recordBuild } from '../record.js';
 import { secretsOf, withoutSecrets } from '../secrets.js';
@@ -207,21 +207,12 @@ function stateOf({
   ].join(', ');
 }
 
-/** What a failed build says: the first error of its log with the lines around it, its kind and its log. */
+/** What a failed build says in a line: its kind and the first error of its log. The end of the run tells the rest. */
 function describeFailure(error: unknown): string {
-  const failure = error instanceof StackError ? error.details.failure : undefined;
+  const failure = failureIn(error);
   if (!failure) return `: ${describeError(error)}`;
-  const { kind, attempts, first } = failure;
-  const tries = attempts > 1 ? `, ${attempts} attempts` : '';
-  const around = first
-    ? [
-        `    line ${first.line}:`,
-        ...first.before.map((line) => `      ${line}`),
-        `    > ${first.text}`,
-        ...first.after.map((line) => `      ${line}`),
-      ]
-    : [];
-  return [` (${kind}${tries}): ${(error as Error).message}`, ...around, `    log: ${failure.log}`].join('\n');
+  const tries = failure.attempts > 1 ? `, ${failure.attempts} attempts` : '';
+  return ` (${failure.kind}${tries}): ${failure.message}`;
 }
 
 /** What is told where Spack cannot be resident. */
@@ -244,6 +235,8 @@ export interface BuildOneOptions {
   /** Told before another attempt, with the reason. */
   readonly onRetry: (text: string) => void;
   readonly journal?: Journal;
+  /** Told what the build prints, as it comes. */
+  readonly onOutput?: (text: string) => void;
   readonly signal: AbortSignal;
 }
 
@@ -252,7 +245,19 @@ async function buildAndPush(
   site: BuildSite,
   mirror: Mirror,
   node: ConcreteNode,
-  { signer, log, again, rebuild, tests, limits, failures, onRetry, journal, signal }: BuildOneOptions,
+  {
+    signer,
+    log,
+    again,
+    rebuild,
+    tests,
+    limits,
+    failures,
+    onRetry,
+    onOutput,
+    journal,
+    signal,
+  }: BuildOneOptions,
 ): Promise<{ readonly outcome: 'built' | 'was installed'; readonly prefix: string }> {
   const { name, hash } = node;
   const before = (await site.installed())?.installed.has(hash) ?? false;
@@ -263,7 +268,7 @@ async function buildAndPush(
     let installed = !build;
     await attempt(
       async ({ number, jobs }) => {
-        const common = { timeout, silence, signal, log, append: number > 1 };
+        const common = { timeout, silence, signal, log, onOutput, append: number > 1 };
         if (!installed) await site.build(hash, { ...common, jobs, tests, overwrite: before });
         installed = true;
         // What was installed without a test, by an earlier run or by hand, is not pushed without one.
