@@ -16,6 +16,7 @@ export class JobOutput {
   constructor(
     private readonly context: Context,
     private readonly title: string,
+    private readonly put: (text: string) => void,
   ) {}
 
   /** @param text a piece of the output, without secrets */
@@ -23,18 +24,18 @@ export class JobOutput {
     if (text === '') return;
     if (!this.fold) {
       this.fold = foldOf(this.title, this.context.env);
-      this.context.stderr.write(this.fold.start);
+      this.put(this.fold.start);
     }
     // Colours go, a carriage return ends a line, and everything else that would move the cursor is shown.
     const plain = stripVTControlCharacters(text).replace(/\r\n?/g, '\n');
-    this.context.stderr.write(shown(this.context, plain));
+    this.put(shown(this.context, plain));
     this.lineEnded = plain.endsWith('\n');
   }
 
   /** Ends the part, so that a line of our own can follow. */
   end(): void {
     if (!this.fold) return;
-    this.context.stderr.write(`${this.lineEnded ? '' : '\n'}${this.fold.end}`);
+    this.put(`${this.lineEnded ? '' : '\n'}${this.fold.end}`);
     this.fold = undefined;
     this.lineEnded = true;
   }

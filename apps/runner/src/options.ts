@@ -89,3 +89,8 @@ export function testsOption(): Option {
   );
   return option.choices(['roots', 'all']).preset('all');
 }
+
+/** `--plain`, for commands that show builds. */
+export function plainOption(): Option {
+  return new Option('--plain', 'lines only, also on a terminal');
+}

@@ -1,7 +1,7 @@
 import { PassThrough } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Context } from './context.js';
-import { progressFor } from './progress.js';
+import { displayFor } from './progress.js';
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'performance'] });
@@ -12,11 +12,11 @@ afterEach(() => {
 
 /** What is written off a terminal while `work` does its phase. */
 async function written(
-  work: Parameters<ReturnType<typeof progressFor>['phase']>[1],
+  work: Parameters<ReturnType<typeof displayFor>['phase']>[1],
   env: NodeJS.ProcessEnv = {},
 ): Promise<string> {
   const stderr = new PassThrough();
-  await progressFor({ stderr, env } as unknown as Context).phase('Build', work);
+  await displayFor({ stderr, env } as unknown as Context).phase('Build', work);
   return String(stderr.read() ?? '');
 }
 

@@ -46,6 +46,8 @@ export type { CriticalPath, Durations } from './graph/order.js';
 export { criticalPath, levels, longestPathFirst, tails } from './graph/order.js';
 export type { Outcome, PlanEvent, PlanOptions, PlanResult } from './local/plan.js';
 export { runPlan } from './local/plan.js';
+export type { PlanState } from './local/remaining.js';
+export { remainingTime } from './local/remaining.js';
 export type { JobState, PageOptions, Section, State } from './page.js';
 export { duration, renderPage } from './page.js';
 export type { Revisions } from './prune/git-changes.js';
@@ -66,6 +68,7 @@ export {
   expectedDurations,
   noHistory,
   parseHistory,
+  recordedDurations,
   remember,
   unknownDuration,
   writeHistory,

@@ -3,7 +3,7 @@ export type { RebuildOptions, Rebuilt } from './build/rebuild.js';
 export { jobFolder, rebuild } from './build/rebuild.js';
 export type { RunOptions, RunSummary } from './build/run.js';
 export { runStack } from './build/run.js';
-export type { Caller, PhaseReport, Progress } from './caller.js';
+export type { BuildsState, Caller, PhaseReport, Progress } from './caller.js';
 export { silent } from './caller.js';
 export type { CdashOptions } from './cdash.js';
 export { concretize } from './concretize.js';

@@ -11,6 +11,7 @@ import {
   includeRule,
   limitOptions,
   offlineOption,
+  plainOption,
   sandboxOption,
   testsOption,
   withAllowed,
@@ -32,15 +33,19 @@ export const define: Define = (command, context) => {
     .option('--no-cdash', "do not report to the stack's CDash")
     .addOption(sandboxOption())
     .option('--work <folder>', 'folder for logs and state (default: .stackwright/STACK)')
+    .addOption(plainOption())
     .option('--json', 'print what was done as JSON')
     .action(
       async (
         argument: string | undefined,
         options: RebuildOptions &
           SpackOptions &
-          AllowOptions & { json?: boolean; group: string[]; offline?: boolean },
+          AllowOptions & { json?: boolean; plain?: boolean; group: string[]; offline?: boolean },
       ) => {
-        const caller = callerOf(withAllowed(withSpack(context, options), options), { quiet: options.json });
+        const caller = callerOf(withAllowed(withSpack(context, options), options), {
+          quiet: options.json,
+          plain: options.plain,
+        });
         const opened = await openStack(caller, argument ?? (await jobFolder(caller)), {
           includes: includeRule(options),
         });

@@ -11,6 +11,7 @@ import {
   includeRule,
   limitOptions,
   offlineOption,
+  plainOption,
   positive,
   sandboxOption,
   testsOption,
@@ -41,15 +42,19 @@ export const define: Define = (command, context) => {
     .option('--install-root <folder>', 'where packages lie in the image (default: where they were built)')
     .addOption(sandboxOption())
     .option('--work <folder>', 'folder for all files of the run (default: .stackwright/STACK)')
+    .addOption(plainOption())
     .option('--json', 'print a summary as JSON')
     .action(
       async (
         argument: string,
         options: RunOptions &
           SpackOptions &
-          AllowOptions & { json?: boolean; group: string[]; offline?: boolean },
+          AllowOptions & { json?: boolean; plain?: boolean; group: string[]; offline?: boolean },
       ) => {
-        const caller = callerOf(withAllowed(withSpack(context, options), options), { quiet: options.json });
+        const caller = callerOf(withAllowed(withSpack(context, options), options), {
+          quiet: options.json,
+          plain: options.plain,
+        });
         const stack = inGroups(
           await openStack(caller, argument, { includes: includeRule(options) }),
           options.group,
