@@ -1,15 +1,23 @@
 import { type Caller, silent } from '@stackwright/stack';
-import { type Context, note } from './context.js';
-import { progressFor } from './progress.js';
+import type { Context } from './context.js';
+import { displayFor } from './progress.js';
 
-/** The context as the driver sees it. @param options.quiet show no progress: stdout is read by a program */
-export function callerOf(context: Context, { quiet = false }: { readonly quiet?: boolean } = {}): Caller {
+export interface CallerOptions {
+  /** Show no progress: stdout is read by a program. */
+  readonly quiet?: boolean;
+  /** Lines only, also on a terminal. */
+  readonly plain?: boolean;
+}
+
+/** The context as the driver sees it. */
+export function callerOf(context: Context, { quiet = false, plain }: CallerOptions = {}): Caller {
   const { env, cwd, signal } = context;
+  const display = displayFor(context, { plain });
   return {
     env,
     cwd,
     signal,
-    note: (line) => note(context, line),
-    progress: quiet || context.quiet ? silent : progressFor(context),
+    note: (line) => display.note(line),
+    progress: quiet || context.quiet ? silent : display,
   };
 }

@@ -97,3 +97,8 @@ export function olderName(command: Command, older: Option, name: string): Comman
     command.setOptionValueWithSource(name, value, 'cli');
   });
 }
+
+/** `--plain`, for commands that show builds. */
+export function plainOption(): Option {
+  return new Option('--plain', 'lines only, also on a terminal');
+}

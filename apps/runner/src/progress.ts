@@ -1,16 +1,34 @@
 import type { PhaseReport, Progress } from '@stackwright/stack';
-import { type Context, note, shown } from './context.js';
+import { buildsLine } from './builds-text.js';
+import { type Context, note } from './context.js';
+import { JobOutput } from './job-output.js';
+import { TerminalProgress } from './terminal-progress.js';
 
-/** Live lines with a spinner on a terminal; elsewhere one plain line a phase and event, which suits a CI log. */
-export function progressFor(context: Context): Progress {
-  return context.stderr.isTTY ? new TerminalProgress(context) : new PlainProgress(context);
+/** A progress that also takes lines which belong to no phase. */
+export interface Display extends Progress {
+  note(line: string): void;
+}
+
+/**
+ * On a terminal a region that shows what is going on; elsewhere, and with `plain`, one line a phase and event, which
+ * suits a CI log.
+ */
+export function displayFor(context: Context, { plain = false }: { readonly plain?: boolean } = {}): Display {
+  const { stderr, env } = context;
+  return stderr.isTTY && !plain && env.TERM !== 'dumb'
+    ? new TerminalProgress(context, stderr as NodeJS.WriteStream)
+    : new PlainProgress(context);
 }
 
 /** Milliseconds after which a plain log is told that work goes on. */
 const silence = 60_000;
 
-class PlainProgress implements Progress {
+class PlainProgress implements Display {
   constructor(private readonly context: Context) {}
+
+  note(line: string): void {
+    note(this.context, line);
+  }
 
   async phase<T>(title: string, work: (report: PhaseReport) => Promise<T>): Promise<T> {
     const started = performance.now();
@@ -18,7 +36,9 @@ class PlainProgress implements Progress {
     let mark = '✓';
     let state = '';
     let written = performance.now();
+    const output = new JobOutput(this.context, title, (text) => this.context.stderr.write(text));
     const write = (text: string) => {
+      output.end();
       written = performance.now();
       note(this.context, text);
     };
@@ -31,6 +51,13 @@ class PlainProgress implements Progress {
     const value = await work({
       update: (text) => {
         state = text;
+      },
+      builds: (builds) => {
+        state = buildsLine(builds);
+      },
+      output: (text) => {
+        written = performance.now();
+        output.write(text);
       },
       started: (text) => write(`  ${text}`),
       line: (text) => write(`  ${text}`),
@@ -49,63 +76,6 @@ class PlainProgress implements Progress {
       .finally(() => clearInterval(heartbeat));
     write(`${mark} ${title}${result ? `: ${result}` : ''} (${seconds(started)})`);
     return value;
-  }
-}
-
-class TerminalProgress implements Progress {
-  constructor(private readonly context: Context) {}
-
-  async phase<T>(title: string, work: (report: PhaseReport) => Promise<T>): Promise<T> {
-    const started = performance.now();
-    // Loaded late: only a terminal needs it.
-    const { Listr, ListrLogger, ProcessOutput } = await import('listr2');
-    const out = this.context.stderr as NodeJS.WriteStream;
-    const logger = new ListrLogger({ processOutput: new ProcessOutput(out, out) });
-    let value: { readonly of: T } | undefined;
-    await new Listr(
-      [
-        {
-          title,
-          // Every line stays, also after the end.
-          rendererOptions: { outputBar: Number.POSITIVE_INFINITY, persistentOutput: true },
-          task: async (_none, task) => {
-            let result = '';
-            let bad = false;
-            const of = await work({
-              update: (text) => {
-                task.title = shown(this.context, `${title}: ${text}`);
-              },
-              started() {},
-              line: (text) => {
-                task.output = shown(this.context, text);
-              },
-              result: (text) => {
-                result = text;
-              },
-              failed: (text) => {
-                bad = true;
-                result = text;
-              },
-            });
-            task.title = shown(this.context, `${title}${result ? `: ${result}` : ''} (${seconds(started)})`);
-            value = { of };
-            // Listr marks a task by what it throws; the phase itself has come to its end.
-            if (bad) throw new Error(title);
-          },
-        },
-      ],
-      {
-        renderer: 'default',
-        // The command prints its error once, at its end.
-        rendererOptions: { logger, collapseErrors: false, showErrorMessage: false, formatOutput: 'truncate' },
-        registerSignalListeners: false,
-      },
-    )
-      .run()
-      .catch((error: unknown) => {
-        if (!value) throw error;
-      });
-    return (value as { readonly of: T }).of;
   }
 }
 

@@ -232,7 +232,7 @@ describe.skipIf(!spack)('builds that are left alone, with real Spack (skipped wi
   it('say what failed with the first error of a long log, and what is around it', {
     timeout: 120_000,
   }, async () => {
-    const { stderr, log } = await run('compile', {
+    const { stderr, log, result } = await run('compile', {
       recipe: install(`        for number in range(5000):
             print("gcc -c part", number)
         print("main.c:7:3: error: unknown type name 'wrong'")
@@ -243,22 +243,34 @@ describe.skipIf(!spack)('builds that are left alone, with real Spack (skipped wi
     });
     expect(stderr).toMatch(/^ {2}▸ libgreet@1\.2\.0\S* started$/m);
     const line = log.split('\n').findIndex((text) => text.startsWith('main.c:7:3')) + 1;
-    expect(stderr).toContain(
-      [
-        "failed (compiler): main.c:7:3: error: unknown type name 'wrong'",
-        `      line ${line}:`,
-        '        gcc -c part 4997',
-        '        gcc -c part 4998',
-        '        gcc -c part 4999',
-        "      > main.c:7:3: error: unknown type name 'wrong'",
-        '        gcc -c more 0',
-        '        gcc -c more 1',
-        '        gcc -c more 2',
-        '      log: ',
-      ]
-        .join('\n')
-        .replace(/^ {2}(?= )/gm, ''),
+    expect(stderr).toMatch(
+      /^ {2}✗ libgreet@1\.2\.0\S* failed \(compiler\): main\.c:7:3: error: unknown type name 'wrong'$/m,
     );
+    const end = stderr.slice(stderr.indexOf('\n✗ libgreet@'));
+    expect(end).toContain(
+      [
+        "(compiler): main.c:7:3: error: unknown type name 'wrong'",
+        `    line ${line}:`,
+        '      gcc -c part 4997',
+        '      gcc -c part 4998',
+        '      gcc -c part 4999',
+        "    > main.c:7:3: error: unknown type name 'wrong'",
+        '      gcc -c more 0',
+        '      gcc -c more 1',
+        '      gcc -c more 2',
+        '    log:    ',
+      ].join('\n'),
+    );
+    const failed = result.jobs.find((job: { name: string }) => job.name === 'libgreet');
+    const work = 'work-compile';
+    expect(end).toContain(
+      `    repeat: stackwright rebuild compile --hash ${failed.hash.slice(0, 7)} --mirror ${join(folder, 'mirror-compile')} --work ${work}\n`,
+    );
+    expect(failed.failure).toMatchObject({ kind: 'compiler', attempts: 1, first: { line } });
+    expect(end).toMatch(/^built +\d+\nreused +0\nfailed +1\nblocked +\d+\ntime +\d/m);
+    // The command that it names repeats the failure.
+    const again = await call(failed.repeat.split(' ').slice(1), { env, cwd: folder });
+    expect([again.code, again.stderr]).toEqual([1, expect.stringContaining("unknown type name 'wrong'")]);
   });
 
   it('show no secret of the caller: not in a log, an artifact or on the screen', {

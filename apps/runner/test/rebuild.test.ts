@@ -96,6 +96,8 @@ describe.skipIf(!spack)('stackwright rebuild with real Spack (skipped without sp
     const { code, stderr } = await rebuild([stack, '--mirror', join(stack, 'mirror'), '--hash', hello], env);
     expect(stderr).toContain('built, signed and pushed');
     expect(code).toBe(0);
+    // The job's own output is in the job's log.
+    expect(stderr).toMatch(/^==> .*hello: Executing phase: 'install'$/m);
     const log = readFileSync(join(folder, 'logs/stackwright-build-out.txt'), 'utf8');
     expect(log).toMatch(/libgreet.*from binary cache/);
     expect(log + stderr).not.toContain(env.SPACK_SIGNING_KEY);

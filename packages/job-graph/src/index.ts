@@ -24,6 +24,7 @@ export type { PipelineInput, PipelineMirrors } from './engine/pipeline-input.js'
 export type { ManifestPath } from './engine/relocated-manifest.js';
 export { pathsOf, relocateManifest, withPaths } from './engine/relocated-manifest.js';
 export type { JobSetup } from './engine/setup.js';
+export { shellWord } from './engine/shell.js';
 export type { StackPipelineOptions } from './engine/stack-pipeline.js';
 export { stackCi, stackPipeline } from './engine/stack-pipeline.js';
 export type { JobGraphErrorCode } from './error.js';
@@ -45,6 +46,8 @@ export type { CriticalPath, Durations } from './graph/order.js';
 export { criticalPath, levels, longestPathFirst, tails } from './graph/order.js';
 export type { Outcome, PlanEvent, PlanOptions, PlanResult } from './local/plan.js';
 export { runPlan } from './local/plan.js';
+export type { PlanState } from './local/remaining.js';
+export { remainingTime } from './local/remaining.js';
 export type { JobState, PageOptions, Section, State } from './page.js';
 export { duration, renderPage } from './page.js';
 export type { Revisions } from './prune/git-changes.js';
@@ -65,6 +68,7 @@ export {
   expectedDurations,
   noHistory,
   parseHistory,
+  recordedDurations,
   remember,
   unknownDuration,
   writeHistory,

@@ -163,6 +163,10 @@ def in_child(command, request, closed):
         for descriptor in (nothing, log):
             if descriptor > 2:
                 os.close(descriptor)
+        for stream in (sys.stdout, sys.stderr):
+            # Each line is in the log when it is printed: whoever reads it sees the phase that goes on.
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(line_buffering=True)
         if request["command"] == "test":
             speak()
         code = run(command, request.get("args", []))

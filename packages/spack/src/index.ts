@@ -11,4 +11,4 @@ export type { CommandOptions, InstallOptions, Limits, SessionOptions, Usage } fr
 export { SpackSession } from './session.js';
 export type { RunOptions, RunResult, SpackOptions } from './spack.js';
 export { findSpackPrefix, Spack } from './spack.js';
-export { paddedRoot } from './tree.js';
+export { paddedRoot, withoutPadding } from './tree.js';

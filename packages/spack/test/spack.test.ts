@@ -23,6 +23,7 @@ import {
   paddedRoot,
   Spack,
   SpackError,
+  withoutPadding,
   writeBuildEnvironment,
 } from '../src/index.js';
 
@@ -264,5 +265,19 @@ describe('cloneSpack', () => {
     );
     await expect(cloning).rejects.toMatchObject({ kind: 'missing', message: expect.stringContaining('v9') });
     await expect(cloning).rejects.not.toThrow(/secret/);
+  });
+});
+
+describe('withoutPadding', () => {
+  it.each([
+    [
+      '/opt/__spack_path_placeholder__/__spack_path_placeholder__/__spack_path_pl/linux/a.c:1: error: no',
+      '/opt/[padded]/linux/a.c:1: error: no',
+    ],
+    ['cc -I/w/__spack_path_placeholder__/include x', 'cc -I/w/[padded]/include x'],
+    ['/w/__spack_path_placeholder___/bin', '/w/[padded]/bin'],
+    ['/usr/include', '/usr/include'],
+  ])('shortens %s', (text, expected) => {
+    expect(withoutPadding(text)).toBe(expected);
   });
 });

@@ -1,3 +1,25 @@
+/** A package that is being built. */
+export interface RunningBuild {
+  readonly title: string;
+  /** `fetch`, `configure`, `build`, `install`, `test`, `push`, or what the recipe calls it. */
+  readonly phase: string;
+  /** Seconds since it started. */
+  readonly elapsed: number;
+  /** Seconds that earlier builds of the package took; undefined where none is known. */
+  readonly expected: number | undefined;
+}
+
+/** How far the builds of a run are. */
+export interface BuildsState {
+  readonly ended: number;
+  readonly total: number;
+  /** How many packages are built at a time. */
+  readonly places: number;
+  readonly running: readonly RunningBuild[];
+  /** Seconds that the rest is expected to take; undefined before anything is known. */
+  readonly left: number | undefined;
+}
+
 /** What a phase of long work tells while it goes on. */
 export interface PhaseReport {
   /** The latest state, for example `3 of 9 built, 2 running`; replaces the one before on a terminal. */
@@ -6,6 +28,10 @@ export interface PhaseReport {
   started(text: string): void;
   /** Something that stays to be read: a job that ended, a warning. */
   line(text: string): void;
+  /** How far the builds are; replaces the state before. */
+  builds(state: BuildsState): void;
+  /** A piece of what a job prints, without secrets, as it comes. */
+  output(text: string): void;
   /** What came of the phase, for its last line. */
   result(text: string): void;
   /** The same, where the phase came to its end but not everything in it went well. */
@@ -30,7 +56,8 @@ export interface Caller {
 
 /** Shows nothing. */
 export const silent: Progress = {
-  phase: (_title, work) => work({ update() {}, started() {}, line() {}, result() {}, failed() {} }),
+  phase: (_title, work) =>
+    work({ update() {}, started() {}, line() {}, builds() {}, output() {}, result() {}, failed() {} }),
 };
 
 /** The same progress that also notes how many seconds each phase took, in order. */

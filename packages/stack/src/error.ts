@@ -93,6 +93,8 @@ export interface FailedBuild {
   /** `fetch`, `compiler`, `time-out`, … */
   readonly kind: string;
   readonly attempts: number;
+  /** What is wrong, in a line or a few. */
+  readonly message: string;
   /** File with what it printed. */
   readonly log: string;
   readonly first: FirstError | undefined;
@@ -129,6 +131,11 @@ export function kindOf(error: unknown): ErrorKind | 'interrupted' {
   if (error.name === 'SpackEnvError') return 'input';
   if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'EISDIR') return 'input';
   return 'failed';
+}
+
+/** What an error says of a build that failed; undefined for errors that are about something else. */
+export function failureIn(error: unknown): FailedBuild | undefined {
+  return error instanceof StackError ? error.details.failure : undefined;
 }
 
 /** What a person reads of an error: its message and hint, never a stack trace. */

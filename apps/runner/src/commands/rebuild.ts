@@ -1,7 +1,8 @@
-import { inGroups, jobFolder, openStack, type RebuildOptions, rebuild } from '@stackwright/stack';
+import { failureIn, inGroups, jobFolder, openStack, type RebuildOptions, rebuild } from '@stackwright/stack';
 import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
-import { print, printJson } from '../context.js';
+import { note, print, printJson } from '../context.js';
+import { failureDetails } from '../failure-text.js';
 import {
   type AllowOptions,
   allowOption,
@@ -10,6 +11,7 @@ import {
   includeRule,
   limitOptions,
   offlineOption,
+  plainOption,
   sandboxOption,
   testsOption,
   withAllowed,
@@ -31,20 +33,28 @@ export const define: Define = (command, context) => {
     .option('--no-cdash', "do not report to the stack's CDash")
     .addOption(sandboxOption())
     .option('--work <folder>', 'folder for logs and state (default: .stackwright/STACK)')
+    .addOption(plainOption())
     .option('--json', 'print what was done as JSON')
     .action(
       async (
         argument: string | undefined,
         options: RebuildOptions &
           SpackOptions &
-          AllowOptions & { json?: boolean; group: string[]; offline?: boolean },
+          AllowOptions & { json?: boolean; plain?: boolean; group: string[]; offline?: boolean },
       ) => {
-        const caller = callerOf(withAllowed(withSpack(context, options), options), { quiet: options.json });
+        const caller = callerOf(withAllowed(withSpack(context, options), options), {
+          quiet: options.json,
+          plain: options.plain,
+        });
         const opened = await openStack(caller, argument ?? (await jobFolder(caller)), {
           includes: includeRule(options),
         });
         const stack = inGroups(opened, options.group);
-        const done = await rebuild(caller, stack, options);
+        const done = await rebuild(caller, stack, options).catch((error: unknown) => {
+          const failure = failureIn(error);
+          if (failure) note(context, failureDetails(failure));
+          throw error;
+        });
         if (options.json) printJson(context, done);
         else print(context, `${done.name}@${done.version}/${done.hash.slice(0, 7)}: ${done.outcome}`);
       },

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { inGroups, openStack, type RunOptions, runStack } from '@stackwright/stack';
+import { inGroups, openStack, type RunOptions, type RunSummary, runStack } from '@stackwright/stack';
 import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
 import { note, print, printJson } from '../context.js';
@@ -11,11 +11,13 @@ import {
   includeRule,
   limitOptions,
   offlineOption,
+  plainOption,
   positive,
   sandboxOption,
   testsOption,
   withAllowed,
 } from '../options.js';
+import { runText } from '../run-text.js';
 import { type SpackOptions, spackOptions, withSpack } from '../stack-options.js';
 
 export const define: Define = (command, context) => {
@@ -40,20 +42,27 @@ export const define: Define = (command, context) => {
     .option('--install-root <folder>', 'where packages lie in the image (default: where they were built)')
     .addOption(sandboxOption())
     .option('--work <folder>', 'folder for all files of the run (default: .stackwright/STACK)')
+    .addOption(plainOption())
     .option('--json', 'print a summary as JSON')
     .action(
       async (
         argument: string,
         options: RunOptions &
           SpackOptions &
-          AllowOptions & { json?: boolean; group: string[]; offline?: boolean },
+          AllowOptions & { json?: boolean; plain?: boolean; group: string[]; offline?: boolean },
       ) => {
-        const caller = callerOf(withAllowed(withSpack(context, options), options), { quiet: options.json });
+        const caller = callerOf(withAllowed(withSpack(context, options), options), {
+          quiet: options.json,
+          plain: options.plain,
+        });
         const stack = inGroups(
           await openStack(caller, argument, { includes: includeRule(options) }),
           options.group,
         );
-        const summary = await runStack(caller, stack, options);
+        const onEnd = (ended: RunSummary) => {
+          if (!options.json) note(context, `\n${runText(ended)}`);
+        };
+        const summary = await runStack(caller, stack, { ...options, onEnd });
         if (options.json) return printJson(context, summary);
         const show = (path: string) =>
           path.startsWith(`${context.cwd}/`) ? path.slice(context.cwd.length + 1) : path;

@@ -90,6 +90,16 @@ export function parseHistory(text: string, file = 'history.json'): History {
  * the package, else of all that is known, else `unknownDuration`.
  */
 export function expectedDurations(graph: JobGraph, history: History): Map<string, number> {
+  const recorded = recordedDurations(graph, history);
+  const overall = median(history.builds.map((build) => build.seconds)) ?? unknownDuration;
+  return new Map([...graph.jobs.keys()].map((hash) => [hash, recorded.get(hash) ?? overall]));
+}
+
+/**
+ * Seconds for each job whose package was built before: the median of earlier builds of the same spec, else of the package
+ * in that version, else of the package.
+ */
+export function recordedDurations(graph: JobGraph, history: History): Map<string, number> {
   const by = {
     hash: new Map<string, number[]>(),
     version: new Map<string, number[]>(),
@@ -100,13 +110,16 @@ export function expectedDurations(graph: JobGraph, history: History): Map<string
     push(by.version, `${build.name}@${build.version}`, build.seconds);
     push(by.name, build.name, build.seconds);
   }
-  const overall = median(history.builds.map((build) => build.seconds)) ?? unknownDuration;
   const expect = ({ hash, node }: Job) =>
     median(by.hash.get(hash)) ??
     median(by.version.get(`${node.name}@${node.version}`)) ??
-    median(by.name.get(node.name)) ??
-    overall;
-  return new Map([...graph.jobs.values()].map((job) => [job.hash, expect(job)]));
+    median(by.name.get(node.name));
+  return new Map(
+    [...graph.jobs.values()].flatMap((job) => {
+      const seconds = expect(job);
+      return seconds === undefined ? [] : [[job.hash, seconds] as const];
+    }),
+  );
 }
 
 function givenTimes(json: unknown): History | undefined {

@@ -1,7 +1,7 @@
 import { appendFile, stat } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { setTimeout as wait } from 'node:timers/promises';
-import type { Limits } from '@stackwright/spack';
+import { type Limits, withoutPadding } from '@stackwright/spack';
 import type { StackSettings } from '@stackwright/spack-env';
 import { type FailedBuild, StackError } from '../error.js';
 import { type FailureReport, reportFailure } from './failure.js';
@@ -66,13 +66,9 @@ export async function attempt(
 }
 
 function failed({ kind, first }: FailureReport, attempts: number, log: string, cause: unknown): StackError {
-  const failure: FailedBuild = { kind: kind.name, attempts, log, first };
   // What Spack says at the end is wrapped and shortened; the log has the line itself.
   const said = saysMore.has((cause as { code?: unknown }).code) ? undefined : first?.text.trim();
-  return new StackError(
-    'build-failed',
-    said ?? (cause as Error).message,
-    { hint: `Log: ${log}`, failure },
-    { cause },
-  );
+  const message = said ?? withoutPadding((cause as Error).message);
+  const failure: FailedBuild = { kind: kind.name, attempts, message, log, first };
+  return new StackError('build-failed', message, { hint: `Log: ${log}`, failure }, { cause });
 }

@@ -1,19 +1,11 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, installedPackage, type Mirror, type Signer } from '@stackwright/buildcache';
-import {
-  duration,
-  expectedDurations,
-  type Job,
-  type Pruned,
-  remember,
-  runPlan,
-  writeHistory,
-} from '@stackwright/job-graph';
+import { duration, type Job, type Pruned, remember, runPlan, writeHistory } from '@stackwright/job-graph';
 import type { SandboxChoice } from '@stackwright/spack';
 import type { ConcreteNode, StackSettings } from '@stackwright/spack-env';
 import type { Caller, PhaseReport } from '../caller.js';
-import { describeError, StackError } from '../error.js';
+import { describeError, failureIn, StackError } from '../error.js';
 import { readHistory } from '../history.js';
 import { type BuildRecord, forgetBuilds, phaseTimes, recordBuild } from '../record.js';
 import { secretsOf, withoutSecrets } from '../secrets.js';
@@ -21,6 +13,7 @@ import type { Stack } from '../stack.js';
 import type { WorkFolder } from '../work.js';
 import { attempt, type BuildLimits } from './attempts.js';
 import { hashesOf, Journal } from './journal.js';
+import { phaseReader, RunningBuilds } from './running.js';
 import { type BuildSite, openSite } from './site.js';
 import { packagesToTest, type TestChoice } from './tests.js';
 
@@ -107,10 +100,8 @@ export async function buildMissing(
   // Installed by an earlier run or by hand, and now only packed.
   const taken = new Set<string>();
   const blockedBy = new Map<string, Job>();
-  const began = performance.now();
-  let ended = 0;
-  const running = new Map<ConcreteNode, number>();
-  const tell = () => report.update(stateOf({ ended, total, began, running }));
+  const running = new RunningBuilds(pruned.graph, history, options.jobs);
+  const tell = () => report.builds(running.state());
   const clock = setInterval(tell, 1000).unref();
   const result = await runPlan(
     pruned.graph,
@@ -123,6 +114,7 @@ export async function buildMissing(
         rebuild: (options.rebuild || options.refused.has(hash)) && !builtBefore.has(hash),
         tests: isTested(node),
         journal,
+        onPhase: (phase) => running.phase(node, phase),
         limits: options.limits,
         failures: stack.settings.failures,
         onRetry: (text) => report.line(`↻ ${describe(node)}: ${withoutSecrets(text, secrets)}`),
@@ -134,16 +126,15 @@ export async function buildMissing(
       concurrency: options.jobs,
       failFast: options.failFast,
       signal,
-      durations: expectedDurations(pruned.graph, history),
+      durations: running.durations,
       onEvent: (event) => {
         const { name, version, hash } = event.job.node;
         const title = `${name}@${version}/${hash.slice(0, 7)}`;
         if (event.type === 'start') {
-          running.set(event.job.node, performance.now());
+          running.start(event.job.node);
           report.started(`▸ ${title} started`);
         } else {
-          running.delete(event.job.node);
-          ended += 1;
+          running.end(event.job.node, 'seconds' in event ? event.seconds : 0);
         }
         if (event.type === 'done')
           report.line(
@@ -183,45 +174,12 @@ export async function buildMissing(
   return { ...result, blockedBy };
 }
 
-/** How far a run is, what it builds and for how long, in one line. */
-function stateOf({
-  ended,
-  total,
-  began,
-  running,
-}: {
-  readonly ended: number;
-  readonly total: number;
-  readonly began: number;
-  readonly running: ReadonlyMap<ConcreteNode, number>;
-}): string {
-  const now = performance.now();
-  const names = [...running].map(
-    ([{ name }, since]) => `${name} ${duration(Math.floor((now - since) / 1000))}`,
-  );
-  const left = ended > 0 ? ((now - began) / 1000 / ended) * (total - ended) : 0;
-  return [
-    `${ended} of ${total}`,
-    ...(names.length > 0 ? [`building ${names.join(', ')}`] : []),
-    ...(left >= 1 ? [`about ${duration(left)} left`] : []),
-  ].join(', ');
-}
-
-/** What a failed build says: the first error of its log with the lines around it, its kind and its log. */
+/** What a failed build says in a line: its kind and the first error of its log. The end of the run tells the rest. */
 function describeFailure(error: unknown): string {
-  const failure = error instanceof StackError ? error.details.failure : undefined;
+  const failure = failureIn(error);
   if (!failure) return `: ${describeError(error)}`;
-  const { kind, attempts, first } = failure;
-  const tries = attempts > 1 ? `, ${attempts} attempts` : '';
-  const around = first
-    ? [
-        `    line ${first.line}:`,
-        ...first.before.map((line) => `      ${line}`),
-        `    > ${first.text}`,
-        ...first.after.map((line) => `      ${line}`),
-      ]
-    : [];
-  return [` (${kind}${tries}): ${(error as Error).message}`, ...around, `    log: ${failure.log}`].join('\n');
+  const tries = failure.attempts > 1 ? `, ${failure.attempts} attempts` : '';
+  return ` (${failure.kind}${tries}): ${failure.message}`;
 }
 
 /** What is told where Spack cannot be resident. */
@@ -244,6 +202,10 @@ export interface BuildOneOptions {
   /** Told before another attempt, with the reason. */
   readonly onRetry: (text: string) => void;
   readonly journal?: Journal;
+  /** Told of the phases of the build: see `RunningBuild`. */
+  readonly onPhase?: (phase: string) => void;
+  /** Told what the build prints, as it comes. */
+  readonly onOutput?: (text: string) => void;
   readonly signal: AbortSignal;
 }
 
@@ -252,8 +214,10 @@ async function buildAndPush(
   site: BuildSite,
   mirror: Mirror,
   node: ConcreteNode,
-  { signer, log, again, rebuild, tests, limits, failures, onRetry, journal, signal }: BuildOneOptions,
+  options: BuildOneOptions,
 ): Promise<{ readonly outcome: 'built' | 'was installed'; readonly prefix: string }> {
+  const { signer, log, again, rebuild, tests, limits, failures, onRetry, journal, signal } = options;
+  const { onPhase = () => {} } = options;
   const { name, hash } = node;
   const before = (await site.installed())?.installed.has(hash) ?? false;
   const build = !before || rebuild;
@@ -261,12 +225,19 @@ async function buildAndPush(
   if (build || tests) {
     const { timeout, silence } = limits;
     let installed = !build;
+    const phaseOf = phaseReader();
+    const onOutput = (text: string) => {
+      const phase = phaseOf(text);
+      if (phase) onPhase(phase);
+      options.onOutput?.(text);
+    };
     await attempt(
       async ({ number, jobs }) => {
-        const common = { timeout, silence, signal, log, append: number > 1 };
+        const common = { timeout, silence, signal, log, onOutput, append: number > 1 };
         if (!installed) await site.build(hash, { ...common, jobs, tests, overwrite: before });
         installed = true;
         // What was installed without a test, by an earlier run or by hand, is not pushed without one.
+        if (tests) onPhase('test');
         if (tests) await site.test(hash, { ...common, append: number > 1 || build });
       },
       {
@@ -288,6 +259,7 @@ async function buildAndPush(
     );
   }
   await journal?.note('built', node);
+  onPhase('push');
   await mirror.push(installedPackage(prefix, tree, site.spack.prefix), {
     signer: journal ? journal.noting(signer, node) : signer,
     force: again,

@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
 import { readBuildLog } from '@stackwright/cdash';
-import { SpackError } from '@stackwright/spack';
+import { SpackError, withoutPadding } from '@stackwright/spack';
 import type { StackSettings } from '@stackwright/spack-env';
 import type { FirstError } from '../error.js';
 import { readBlocks } from './log-blocks.js';
@@ -133,9 +133,9 @@ function firstErrorOf(text: string, line: number): FirstError | undefined {
   return (
     found && {
       line: line + found.line - 1,
-      text: found.text,
-      before: found.before.slice(-context),
-      after: found.after.slice(0, context),
+      text: withoutPadding(found.text),
+      before: found.before.slice(-context).map(withoutPadding),
+      after: found.after.slice(0, context).map(withoutPadding),
     }
   );
 }

@@ -5,9 +5,9 @@ import type { Job, JobGraph } from '@stackwright/job-graph';
 import type { SandboxChoice } from '@stackwright/spack';
 import type { Caller } from '../caller.js';
 import { installRootOf } from '../configuration.js';
-import { StackError } from '../error.js';
+import { failureIn, StackError } from '../error.js';
 import { reportBuild } from '../report.js';
-import { copyMasked, secretsOf } from '../secrets.js';
+import { copyMasked, Masking, secretsOf } from '../secrets.js';
 import { requireSigner } from '../signer.js';
 import { refuseChanged, type Stack } from '../stack.js';
 import { tellStale } from '../stale/staleness.js';
@@ -96,6 +96,7 @@ export async function rebuild(caller: Caller, stack: Stack, options: RebuildOpti
           signal,
         });
         if (site.spack.note) report.line(notResident(site.spack.note));
+        const masking = new Masking(secretsOf(env));
         const outcome = await buildAndRecord(caller, work, site, mirror, node, {
           signer,
           log,
@@ -105,10 +106,19 @@ export async function rebuild(caller: Caller, stack: Stack, options: RebuildOpti
           limits: options,
           failures: stack.settings.failures,
           onRetry: report.line,
+          onOutput: (text) => report.output(masking.add(text)),
           signal,
-        }).finally(() => site.close());
+        }).finally(() => {
+          report.output(masking.end());
+          return site.close();
+        });
         report.result(`${outcome}, ${signer ? 'signed and ' : ''}pushed to ${mirror.url}`);
       });
+    } catch (error) {
+      const failure = failureIn(error);
+      if (!failure) throw error;
+      const text = `${describe(node)} failed (${failure.kind}): ${failure.message}`;
+      throw new StackError('build-failed', text, { failure }, { cause: error });
     } finally {
       await keepLog(caller, log);
       if (options.cdash) await reportBuild(caller, stack, work, hash);

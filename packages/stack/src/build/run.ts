@@ -9,6 +9,7 @@ import {
   type JobState,
   type Pruned,
   prune,
+  shellWord,
   upToDate,
 } from '@stackwright/job-graph';
 import { type SandboxChoice, Spack } from '@stackwright/spack';
@@ -17,7 +18,7 @@ import prettyBytes from 'pretty-bytes';
 import { type Caller, type PhaseReport, timed } from '../caller.js';
 import { writeLock } from '../concretize.js';
 import { installRootOf } from '../configuration.js';
-import { describeError, StackError } from '../error.js';
+import { describeError, type FailedBuild, failureIn, StackError } from '../error.js';
 import { shipped } from '../groups.js';
 import { billOf, type ImageOptions, packagesOfImage, stackImage } from '../image.js';
 import type { MirrorPlace, StackMirrors } from '../mirrors.js';
@@ -53,6 +54,8 @@ export interface RunOptions extends AccessOptions, ImageOptions, BuildLimits {
   readonly failFast?: boolean;
   /** Keep builds from seeing other processes; `auto` when left out. */
   readonly sandbox?: SandboxChoice;
+  /** Told what the run came to, also where it failed or was interrupted. */
+  readonly onEnd?: (summary: RunSummary) => void;
 }
 
 /** What `run.json` holds: written at the end of a run, whatever it came to. */
@@ -70,7 +73,13 @@ export interface RunSummary {
     readonly reason?: string;
     /** File with what Spack printed. */
     readonly log?: string;
+    /** What is known of it, where it failed. */
+    readonly failure?: FailedBuild;
+    /** The command that builds it again, where it failed. */
+    readonly repeat?: string;
   }[];
+  /** How long the run took. */
+  readonly seconds: number;
   /** Absent where the run did not come to it. */
   readonly image?: {
     readonly path: string;
@@ -112,6 +121,7 @@ async function runIn(
   options: RunOptions,
   times: [string, number][],
 ): Promise<FinishedRun> {
+  const began = performance.now();
   await self.progress.phase('Read the stack', (report) => readStack(self, stack, options, report));
   const graph = await stack.graph();
   const access = await openAccess(self, stack, work, options);
@@ -138,7 +148,15 @@ async function runIn(
     const states = jobStates(pruned, built, work, secretsOf(self.env));
     const finish = async (image: AssembledImage | undefined): Promise<RunSummary> => {
       const state = self.signal.aborted ? 'interrupted' : image ? 'done' : 'failed';
-      const summary = summarize(stack, work, access.target, graph, { state, states, built, image });
+      const seconds = (performance.now() - began) / 1000;
+      const summary = summarize(self, stack, work, access.target, graph, {
+        state,
+        states,
+        built,
+        image,
+        seconds,
+        mirror: options.mirror,
+      });
       await writeFile(work.result, `${JSON.stringify(summary, null, 2)}\n`);
       await writeFile(
         work.report,
@@ -152,6 +170,7 @@ async function runIn(
           facts: [`Mirror: ${access.target.push}`],
         }),
       );
+      options.onEnd?.(summary);
       return summary;
     };
     let image: AssembledImage | undefined;
@@ -398,6 +417,7 @@ function describeNode(node: ConcreteNode | undefined): string {
 }
 
 function summarize(
+  { env }: Caller,
   stack: Stack,
   work: WorkFolder,
   target: MirrorPlace,
@@ -407,8 +427,25 @@ function summarize(
     readonly states: ReadonlyMap<string, JobState>;
     readonly built: BuildResult;
     readonly image: AssembledImage | undefined;
+    readonly seconds: number;
+    /** The mirror that the user named. */
+    readonly mirror: string | undefined;
   },
 ): RunSummary {
+  const secrets = secretsOf(env);
+  const failureOfJob = (hash: string) => {
+    const failure = failureIn(run.built.errors.get(hash));
+    return failure && { failure: maskFailure(failure, secrets), repeat: repeating(hash) };
+  };
+  const repeating = (hash: string) =>
+    [
+      ...['stackwright', 'rebuild', work.show(stack.folder), '--hash', hash.slice(0, 7)],
+      ...(run.mirror === undefined ? [] : ['--mirror', run.mirror]),
+      ...(target.unsigned ? ['--unsigned'] : []),
+      ...['--work', work.show(work.root)],
+    ]
+      .map(shellWord)
+      .join(' ');
   return {
     stack: stack.name,
     state: run.state,
@@ -416,11 +453,37 @@ function summarize(
     jobs: [...graph.jobs.values()].map(({ hash, node }) => {
       const { state, seconds, note } = run.states.get(hash) ?? { state: 'waiting' as const };
       const log = run.built.seconds.has(hash) ? logOf(node, work) : undefined;
-      return { hash, name: node.name, version: node.version, state, seconds, reason: note, log };
+      return {
+        hash,
+        name: node.name,
+        version: node.version,
+        state,
+        seconds,
+        reason: note,
+        log,
+        ...failureOfJob(hash),
+      };
     }),
     image: run.image && describeImage(run.image, work),
     pipeline: work.pipeline,
     report: work.report,
+    seconds: run.seconds,
+  };
+}
+
+/** What a failed build printed may hold what it found in its surroundings. */
+function maskFailure(failure: FailedBuild, secrets: readonly string[]): FailedBuild {
+  const clean = (text: string) => withoutSecrets(text, secrets);
+  const { first } = failure;
+  return {
+    ...failure,
+    message: clean(failure.message),
+    first: first && {
+      line: first.line,
+      text: clean(first.text),
+      before: first.before.map(clean),
+      after: first.after.map(clean),
+    },
   };
 }
 
