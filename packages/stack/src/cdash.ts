@@ -1,13 +1,12 @@
-import { readFile } from 'node:fs/promises';
 import { arch, hostname, release, type } from 'node:os';
-import { gzipSync } from 'node:zlib';
-import { CdashClient, type PackageReport, readBuildLog } from '@stackwright/cdash';
+import { CdashClient, type PackageReport } from '@stackwright/cdash';
 import { buildStamp, cdashBuildName, compilerOf, type JobGraph } from '@stackwright/job-graph';
 import type { Caller } from './caller.js';
 import { credential } from './credentials.js';
 import { StackError } from './error.js';
+import { readLog } from './log.js';
 import type { BuildRecord } from './record.js';
-import { secretsOf, withoutSecrets } from './secrets.js';
+import { secretsOf } from './secrets.js';
 import { version } from './version.js';
 
 export interface CdashOptions {
@@ -69,7 +68,7 @@ export function cdashClient(
  * @param first when the first build of the run started: all of a run have one stamp
  */
 export async function packageReport(
-  { env }: Pick<Caller, 'env'>,
+  { env, note }: Pick<Caller, 'env' | 'note'>,
   target: CdashTarget,
   graph: JobGraph,
   record: BuildRecord,
@@ -77,12 +76,12 @@ export async function packageReport(
 ): Promise<PackageReport> {
   const { node } = graph.jobs.get(record.hash)!;
   const compiler = compilerOf(node, (hash) => graph.jobs.get(hash)?.node);
-  const secrets = secretsOf(env);
-  // A build may print what it finds in its surroundings.
-  const whole = withoutSecrets(await readFile(record.log, 'utf8').catch(() => ''), secrets);
-  // Before it stands what Spack built or fetched for it.
-  const own = whole.indexOf(`==> Installing ${node.name}-${node.version}-${node.hash}`);
-  const text = own < 0 ? whole : whole.slice(own);
+  const { log, packed, unread } = await readLog(record.log, {
+    secrets: secretsOf(env),
+    // Before it stands what Spack built or fetched for it.
+    start: `==> Installing ${node.name}-${node.version}-${node.hash}`,
+  });
+  if (unread) note(`Warning: ${unread}`);
   return {
     build: {
       project: target.project,
@@ -99,22 +98,17 @@ export async function packageReport(
       release: release(),
       platform: arch() === 'x64' ? 'x86_64' : arch() === 'arm64' ? 'aarch64' : arch(),
       target: node.arch.target,
-      ...(compiler ? { compiler: { name: compiler.name, version: compiler.version } } : {}),
+      compiler,
     },
     started: new Date(record.started),
     seconds: record.seconds,
     outcome: record.outcome,
-    ...(record.failure ? { failure: record.failure } : {}),
+    failure: record.failure,
     command: `stackwright rebuild --hash ${record.hash}`,
-    log: readBuildLog(text),
-    ...(record.times ? { times: record.times } : {}),
-    ...revisionOf(env),
+    log,
+    times: record.times,
+    revision: env.CI_COMMIT_SHA || env.GITHUB_SHA || env.SOURCE_COMMIT,
     labels: [node.name],
-    attachments: text ? [{ name: 'spack-build-out.txt.gz', content: gzipSync(text) }] : [],
+    attachments: packed ? [{ name: 'spack-build-out.txt.gz', content: packed }] : [],
   };
-}
-
-function revisionOf(env: NodeJS.ProcessEnv): { revision?: string } {
-  const revision = env.CI_COMMIT_SHA || env.GITHUB_SHA || env.SOURCE_COMMIT;
-  return revision ? { revision } : {};
 }

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import {
   childEnvironment,
   isSecretName,
+  Masking,
   referredVariables,
   secretsOf,
   withheldFrom,
@@ -110,5 +111,29 @@ describe('secrets', () => {
   it('are no variables that a configuration may hand on', () => {
     const config = { a: ['$SCRATCH/x', { b: ['$', '{USER}-$MY_TOKEN'].join('') }] };
     expect(referredVariables(config)).toEqual(['SCRATCH', 'USER']);
+  });
+});
+
+describe('a text that comes in pieces', () => {
+  const secret = 'hunter2-and-some-more';
+  it.each([
+    ['lines', `one ${secret} two\n${secret}\nend`],
+    ['one long line', `${'x'.repeat(70_000)}${secret}${'y'.repeat(70_000)}${secret}`],
+    ['several lines of a secret', `a\n${secret}\nb`],
+  ])('loses its secrets wherever it is cut: %s', (_name, text) => {
+    for (const size of [1, 7, 13, 1000, 65_536, 65_540]) {
+      if (size < 100 && text.length > 10_000) continue;
+      const masking = new Masking([secret]);
+      let shown = '';
+      for (let at = 0; at < text.length; at += size) shown += masking.add(text.slice(at, at + size));
+      expect(shown + masking.end() === text.replaceAll(secret, '***')).toBe(true);
+    }
+  });
+
+  it('loses a secret of several lines', () => {
+    const key = '-----BEGIN\nabc\n-----END';
+    const masking = new Masking([key]);
+    const shown = [...`before\n${key}\nafter\n`].map((sign) => masking.add(sign)).join('') + masking.end();
+    expect(shown).toBe('before\n***\nafter\n');
   });
 });

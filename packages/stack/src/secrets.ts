@@ -1,3 +1,6 @@
+import { createReadStream, createWriteStream } from 'node:fs';
+import { pipeline } from 'node:stream/promises';
+
 /** A word of a variable's name that says that its value is a secret. */
 const secretWord =
   /(?:^|_)(?:API_?KEY|KEY|TOKEN|SECRET|PASS|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|JWT|AUTH|AUTHORIZATION|WEBHOOK|PAT|DSN|COOKIE|PRIVATE)S?(?:_|$|\d)/i;
@@ -49,6 +52,57 @@ export function withoutSecrets(text: string, secrets: readonly string[]): string
   return clean;
 }
 
+/** Characters of one line that are looked at together: a line without an end does not have to fit into memory. */
+const longestLine = 64 * 1024;
+
+/**
+ * Takes secrets out of a text that comes in pieces, a line at a time, since a secret may be cut by the end of a piece.
+ * Of a longer line the end is kept back, as far as a secret can reach.
+ */
+export class Masking {
+  private rest = '';
+  private ended = false;
+  private readonly reach: number;
+
+  constructor(private readonly secrets: readonly string[]) {
+    this.reach = Math.max(512, ...secrets.map((secret) => secret.length));
+  }
+
+  /** @returns what can be shown of all that came */
+  add(text: string): string {
+    this.rest += text;
+    const end = this.rest.lastIndexOf('\n') + 1;
+    const cut = end > 0 ? end : this.rest.length > longestLine ? this.rest.length - this.reach : 0;
+    return this.take(cut);
+  }
+
+  /** What is left at the end. */
+  end(): string {
+    this.ended = true;
+    return this.take(this.rest.length);
+  }
+
+  /** The last place up to `length` at which no secret is cut, neither a whole one nor one whose end is still to come. */
+  private safeCut(length: number): number {
+    let at = length;
+    for (const secret of this.secrets) {
+      for (let start = Math.max(0, length - secret.length + 1); start < at; start += 1) {
+        const there = this.rest.slice(start, start + secret.length);
+        if (secret.startsWith(there)) at = start;
+      }
+    }
+    return at;
+  }
+
+  private take(length: number): string {
+    if (length <= 0) return '';
+    const at = length < this.rest.length || !this.ended ? this.safeCut(length) : length;
+    const taken = this.rest.slice(0, at);
+    this.rest = this.rest.slice(at);
+    return withoutSecrets(taken, this.secrets);
+  }
+}
+
 /**
  * What children need of the environment: programs, home and locale, where temporary files go, proxies and certificates,
  * compilers and modules, Spack's own settings, SSH for git, where S3 is.
@@ -90,4 +144,17 @@ export function referredVariables(config: unknown): string[] {
   };
   visit(config);
   return [...found];
+}
+
+/** Copies a file of text without secrets, a piece at a time. */
+export async function copyMasked(from: string, to: string, secrets: readonly string[]): Promise<void> {
+  await pipeline(
+    createReadStream(from, 'utf8'),
+    async function* (texts: AsyncIterable<string>) {
+      const masking = new Masking(secrets);
+      for await (const text of texts) yield masking.add(text);
+      yield masking.end();
+    },
+    createWriteStream(to),
+  );
 }

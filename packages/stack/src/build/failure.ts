@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import { readBuildLog } from '@stackwright/cdash';
+import { LogReader } from '@stackwright/cdash';
 import { SpackError } from '@stackwright/spack';
 import type { StackSettings } from '@stackwright/spack-env';
 import type { FirstError } from '../error.js';
@@ -83,17 +83,18 @@ export async function reportFailure(
 ): Promise<FailureReport> {
   const kinds = kindsOf(settings);
   let best = kinds.length;
-  let first: FirstError | undefined;
+  let reader: LogReader | undefined;
   for await (const { text, line } of readBlocks(log, start)) {
+    reader ??= new LogReader({ line });
+    reader.add(text);
     for (const [at, { match }] of kinds.slice(0, best).entries()) {
       if (match?.test(text)) {
         best = at;
         break;
       }
     }
-    first ??= firstErrorOf(text, line);
   }
-  return { kind: kindByEnd(error, settings) ?? kinds[best] ?? other, first };
+  return { kind: kindByEnd(error, settings) ?? kinds[best] ?? other, first: firstErrorOf(reader) };
 }
 
 /** The kinds with what a stack changes and adds. A pattern is tried on each line. */
@@ -128,14 +129,14 @@ function kindByEnd(error: unknown, settings: StackSettings['failures']): Failure
 /** Lines that are kept on each side of an error. */
 const context = 3;
 
-function firstErrorOf(text: string, line: number): FirstError | undefined {
-  const found = readBuildLog(text).findings.find(({ kind }) => kind === 'error');
+function firstErrorOf(reader: LogReader | undefined): FirstError | undefined {
+  const cause = reader?.end().cause;
   return (
-    found && {
-      line: line + found.line - 1,
-      text: found.text,
-      before: found.before.slice(-context),
-      after: found.after.slice(0, context),
+    cause && {
+      line: cause.line,
+      text: cause.text,
+      before: cause.before.slice(-context),
+      after: cause.after.slice(0, context),
     }
   );
 }

@@ -1,4 +1,4 @@
-import { copyFile, mkdir, stat } from 'node:fs/promises';
+import { mkdir, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { describe } from '@stackwright/buildcache';
 import type { Job, JobGraph } from '@stackwright/job-graph';
@@ -7,6 +7,7 @@ import type { Caller } from '../caller.js';
 import { installRootOf } from '../configuration.js';
 import { StackError } from '../error.js';
 import { reportBuild } from '../report.js';
+import { copyMasked, secretsOf } from '../secrets.js';
 import { requireSigner } from '../signer.js';
 import { refuseChanged, type Stack } from '../stack.js';
 import { tellStale } from '../stale/staleness.js';
@@ -142,5 +143,6 @@ async function keepLog({ env, cwd }: Caller, log: string): Promise<void> {
   if (!folder || !(await stat(log).catch(() => undefined))) return;
   const target = resolve(env.CI_PROJECT_DIR ?? cwd, folder);
   await mkdir(target, { recursive: true });
-  await copyFile(log, join(target, 'stackwright-build-out.txt'));
+  // A build may print what it finds in its surroundings.
+  await copyMasked(log, join(target, 'stackwright-build-out.txt'), secretsOf(env));
 }
