@@ -114,6 +114,59 @@ describe('stackwright report', () => {
     expect(sent('Done>')).toHaveLength(2);
   });
 
+  it('sends what is missing only, when told to, and reports what was not built', async () => {
+    record('libgreet', libgreet, 'failed', 'greet.c:1:2: error: no\n');
+    const jobs = [
+      {
+        hash: hello,
+        name: 'hello',
+        version: '2.0',
+        state: 'blocked',
+        reason: 'needs libgreet, which failed',
+      },
+    ];
+    writeFileSync(join(work, 'run.json'), JSON.stringify({ stack: 'stack', state: 'failed', jobs }));
+    expect(await report()).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/libgreet.* failed: .*\nhello@2\.0\/hocoygz blocked: /),
+    });
+    const [blocked] = sent('Configure>');
+    expect(blocked).toMatch(/<Log>needs libgreet, which failed<\/Log><ConfigureStatus>1</);
+    const before = got.length;
+    expect((await report(['--resend'])).code).toBe(0);
+    expect(got.slice(before).map(({ path }) => path)).toEqual(['/api/v1/buildgroup.php']);
+  });
+
+  it('sends the results of tests, with output and time', async () => {
+    record('libgreet', libgreet, 'passed', 'cc\n');
+    mkdirSync(join(work, 'tests/suite'), { recursive: true });
+    const time = (seconds: number) => `==> [2026-11-24-08:00:0${seconds}.000000] `;
+    writeFileSync(
+      join(work, `tests/suite/libgreet-1.2.0-${libgreet.slice(0, 7)}-test-out.txt`),
+      `${time(1)}test: test_tune: in tune\nla la\nFAILED: Libgreet::test_tune: out of tune\n${time(3)}Completed testing\n`,
+    );
+    expect((await report()).code).toBe(0);
+    expect(sent('Testing>')[0]).toMatch(
+      /<Test Status="failed"><Name>test_tune<\/Name>.*<Value>2\.00<\/Value>/,
+    );
+  });
+
+  it.each([
+    [[], 0, /Warning: /],
+    [['--strict'], 3, /can't be reached/],
+  ])('puts the status although CDash is away, and with %j ends with %i', async (args, expected, said) => {
+    manifest('  cdash: { build-group: Nightly, url: "http://127.0.0.1:1", project: Stacks, site: lab }\n');
+    record('hello', hello, 'failed', '');
+    const { code, stderr } = await report(args, {
+      GITHUB_API_URL: url,
+      GITHUB_REPOSITORY: 'me/stack',
+      GITHUB_SHA: 'f'.repeat(40),
+      GITHUB_TOKEN: 'secret',
+    });
+    expect({ code, stderr }).toEqual({ code: expected, stderr: expect.stringMatching(said) });
+    expect(got.some(({ path }) => path.includes('/statuses/'))).toBe(true);
+  });
+
   it('writes the files instead, when told to', async () => {
     record('hello', hello, 'failed', '');
     const { code, stdout } = await report(['--write', 'out']);

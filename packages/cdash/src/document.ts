@@ -34,10 +34,14 @@ const findingLimit = 100;
  * The files are valid by CDash 5.3's schemas, and hold what its parsers read.
  */
 export function cdashFiles(report: PackageReport): CdashFile[] {
-  const { tests = [], notes = [], attachments = [] } = report;
+  const { tests = [], notes = [], attachments = [], outcome } = report;
+  const update = { kind: 'Update', text: updateXml(report) } as const;
+  if (outcome === 'blocked' || outcome === 'skipped') {
+    return [update, { kind: 'Configure', text: notBuiltXml(report) }];
+  }
   const sections = split(report);
   return [
-    { kind: 'Update', text: updateXml(report) },
+    update,
     ...(sections.configure
       ? [{ kind: 'Configure' as const, text: configureXml(report, sections.configure) }]
       : []),
@@ -122,6 +126,26 @@ function configureXml(report: PackageReport, section: Section & { readonly faile
       ConfigureStatus: section.failed ? 1 : 0,
       EndConfigureTime: Math.floor(section.start + section.seconds),
       ElapsedMinutes: minutes(section.seconds),
+    },
+  });
+}
+
+/**
+ * What was not built was not configured: so it is told from what was built and failed. A blocked package counts as one
+ * error of configuring, one that was only skipped as none.
+ */
+function notBuiltXml(report: PackageReport): string {
+  const { outcome, failure = 'Not built.', started, command } = report;
+  const at = epoch(started);
+  return siteDocument(report, {
+    ...labelsOf(report),
+    Configure: {
+      StartConfigureTime: at,
+      ConfigureCommand: legalText(command),
+      Log: legalText(failure),
+      ConfigureStatus: outcome === 'blocked' ? 1 : 0,
+      EndConfigureTime: at,
+      ElapsedMinutes: minutes(0),
     },
   });
 }

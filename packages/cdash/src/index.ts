@@ -1,4 +1,4 @@
-export { CdashClient, type CdashOptions, type Submitted } from './client.js';
+export { CdashClient, type CdashOptions, type SubmitOptions, type Submitted } from './client.js';
 export { type CdashFile, cdashFiles, doneXml } from './document.js';
 export { CdashError, type CdashErrorCode } from './error.js';
 export type { Finding } from './finding.js';
@@ -12,3 +12,4 @@ export {
   readLogTexts,
 } from './log.js';
 export type { BuildIdentity, Host, PackageReport, PhaseTime, TestResult } from './report.js';
+export { TestReader } from './tests.js';

@@ -91,6 +91,7 @@ describe('a build log', () => {
     const text = `==> Installing zlib-1-aaa\na.c:1: error: of another\n==> Installing tcl-8-bbb\n${log}`;
     const own = readBuildLog(text, { start: '==> Installing tcl-8-bbb' });
     expect(own.findings.map(({ line }) => line)).toEqual([7, 11, 12, 13]);
+    expect(own.findings[0]?.before.join()).not.toMatch(/of another/);
     expect(own.phases.map(({ name }) => name)).toEqual(['', 'configure', 'build']);
   });
 

@@ -136,6 +136,8 @@ export class LogReader {
   /** Where in it reading goes on, and the number of the line there. */
   #at = 0;
   #line: number;
+  /** Where in it this build's own log starts: what stands before is no context. */
+  #floor = 0;
   /** An over-long line goes on: what comes is left out until it ends. */
   #dropping = false;
   /** Of Spack's own messages after a failure. */
@@ -215,6 +217,7 @@ export class LogReader {
       if (phase !== undefined || this.#startsHere(line)) {
         this.#current.add(this.#text.slice(given, start));
         given = start;
+        if (phase === undefined) this.#floor = start;
         this.#begin(phase);
       }
       seen = Math.min(this.#look(line, start, end) + 1, this.#text.length);
@@ -225,6 +228,7 @@ export class LogReader {
     const keep = startOfContext(this.#text, seen);
     this.#text = this.#text.slice(keep);
     this.#at = seen - keep;
+    this.#floor = Math.max(0, this.#floor - keep);
   }
 
   get #current(): Phase {
@@ -288,7 +292,7 @@ export class LogReader {
   }
 
   #finding({ kind, follows }: Complaint, text: string, line: number, start: number, end: number): Finding {
-    const before = linesBefore(this.#text, start);
+    const before = linesBefore(this.#text, start, this.#floor);
     const after = linesAfter(this.#text, end);
     const place = placeOf(text, before, after);
     return ownFinding({ kind, line, text, ...place, follows, before, after });
@@ -346,8 +350,9 @@ function startOfContext(text: string, at: number): number {
   return start;
 }
 
-function linesBefore(text: string, start: number): string[] {
-  return start === 0 ? [] : contextLines(text.slice(startOfContext(text, start), start - 1));
+function linesBefore(text: string, start: number, floor: number): string[] {
+  const from = Math.max(floor, startOfContext(text, start));
+  return from >= start ? [] : contextLines(text.slice(from, start - 1));
 }
 
 function linesAfter(text: string, end: number): string[] {

@@ -1,13 +1,17 @@
+import { readdir, stat } from 'node:fs/promises';
 import { arch, hostname, release, type } from 'node:os';
-import { CdashClient, type PackageReport } from '@stackwright/cdash';
+import { join } from 'node:path';
+import { CdashClient, type PackageReport, type TestResult } from '@stackwright/cdash';
 import { buildStamp, cdashBuildName, compilerOf, type JobGraph } from '@stackwright/job-graph';
+import type { ConcreteNode } from '@stackwright/spack-env';
 import type { Caller } from './caller.js';
 import { credential } from './credentials.js';
 import { StackError } from './error.js';
-import { readLog } from './log.js';
+import { readLog, readTests } from './log.js';
 import type { BuildRecord } from './record.js';
 import { secretsOf } from './secrets.js';
 import { version } from './version.js';
+import type { WorkFolder } from './work.js';
 
 export interface CdashOptions {
   /** CDash's address. */
@@ -63,6 +67,15 @@ export function cdashClient(
   return new CdashClient({ url, token: credential(env, name, { url: new URL(url), as: 'header', namedBy }) });
 }
 
+/** A build that was made, or one that was not: another package failed, or the run was stopped. */
+export type ReportedRecord =
+  | BuildRecord
+  | (Pick<BuildRecord, 'hash' | 'started' | 'seconds' | 'failure'> & {
+      readonly outcome: 'blocked' | 'skipped';
+      readonly log?: undefined;
+      readonly times?: undefined;
+    });
+
 /**
  * What CDash gets to know of one build.
  * @param first when the first build of the run started: all of a run have one stamp
@@ -71,13 +84,15 @@ export async function packageReport(
   { env, note }: Pick<Caller, 'env' | 'note'>,
   target: CdashTarget,
   graph: JobGraph,
-  record: BuildRecord,
+  work: WorkFolder,
+  record: ReportedRecord,
   first: Date,
 ): Promise<PackageReport> {
   const { node } = graph.jobs.get(record.hash)!;
   const compiler = compilerOf(node, (hash) => graph.jobs.get(hash)?.node);
-  const { log, packed, unread } = await readLog(record.log, {
-    secrets: secretsOf(env),
+  const secrets = secretsOf(env);
+  const { log, packed, tests, unread } = await readLog(record.log, {
+    secrets,
     // Before it stands what Spack built or fetched for it.
     start: `==> Installing ${node.name}-${node.version}-${node.hash}`,
   });
@@ -106,9 +121,33 @@ export async function packageReport(
     failure: record.failure,
     command: `stackwright rebuild --hash ${record.hash}`,
     log,
+    tests: record.log === undefined ? [] : [...tests, ...(await standAloneTests(work, node, secrets))],
     times: record.times,
     revision: env.CI_COMMIT_SHA || env.GITHUB_SHA || env.SOURCE_COMMIT,
     labels: [node.name],
     attachments: packed ? [{ name: 'spack-build-out.txt.gz', content: packed }] : [],
   };
+}
+
+/** The stand-alone tests that a package's last run of them left: `tests/SUITE/NAME-VERSION-HASH-test-out.txt`. */
+async function standAloneTests(
+  work: WorkFolder,
+  { name, version: release, hash }: ConcreteNode,
+  secrets: readonly string[],
+): Promise<TestResult[]> {
+  const file = `${name}-${release}-${hash.slice(0, 7)}-test-out.txt`;
+  const names = await readdir(work.tests, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
+    // Nothing was tested.
+    if (error.code === 'ENOENT') return [];
+    throw error;
+  });
+  const found = names.filter((one) => one.endsWith(`/${file}`) || one === file);
+  const all = await Promise.all(
+    found.map(async (one) => {
+      const path = join(work.tests, one);
+      return { path, at: (await stat(path)).mtimeMs };
+    }),
+  );
+  const last = all.sort((a, b) => b.at - a.at)[0];
+  return last ? readTests(last.path, secrets) : [];
 }

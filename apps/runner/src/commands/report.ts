@@ -12,6 +12,8 @@ export const define: Define = (command, context) => {
     .option('--site <name>', 'who reports (default: cdash:site, else the name of this machine)')
     .option('--group <name>', 'build group (default: cdash:build-group)')
     .option('--write <folder>', 'write the files for CDash there instead of sending them')
+    .option('--resend', 'send to CDash what it does not have yet, only')
+    .option('--strict', 'fail when CDash is away or does not take a build')
     .option('--no-status', 'put no status on the commit')
     .option('--link <url>', 'page that the commit status leads to (default in CI: the pipeline)')
     .option('--work <folder>', 'folder in which the run left its files (default: .stackwright/STACK)')
