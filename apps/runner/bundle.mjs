@@ -10,5 +10,5 @@ for (const folder of ['bundle', 'assets']) rmSync(path(folder), { recursive: tru
 const bundle = await rolldown({ input: path('dist/cli.js'), platform: 'node' });
 await bundle.write({ dir: path('bundle'), format: 'esm' });
 // What packages carry beside their code lies beside the bundle: the report's style and script, the script of a resident Spack.
-for (const name of ['job-graph', 'spack'])
+for (const name of ['report', 'spack'])
   cpSync(path(`../../packages/${name}/assets`), path('assets'), { recursive: true });

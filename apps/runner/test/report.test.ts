@@ -204,6 +204,39 @@ describe('stackwright report', () => {
     });
   });
 
+  it('tells a pull request of a failure: status on its own commit, check run, comment, summary, JUnit', async () => {
+    manifest('');
+    record(
+      'hello',
+      hello,
+      'failed',
+      "==> hello: Executing phase: 'build'\ncc hello.c\nhello.c:7:1: error: `no` </text> @me\n",
+    );
+    const event = join(folder, 'event.json');
+    writeFileSync(event, JSON.stringify({ pull_request: { number: 4, head: { sha: 'ab'.repeat(20) } } }));
+    const { code, stderr } = await report(['--check', '--comment', '--junit', 'junit.xml'], {
+      GITHUB_API_URL: url,
+      GITHUB_REPOSITORY: 'me/stack',
+      GITHUB_SHA: '0123456789abcdef',
+      GITHUB_EVENT_PATH: event,
+      GITHUB_TOKEN: 'ghs_secret',
+      GITHUB_STEP_SUMMARY: join(folder, 'summary.md'),
+    });
+    expect(code).toBe(0);
+    // The server of this test has no check runs and no comments: that is told, and the rest is done.
+    expect(stderr).toMatch(/Warning: GitHub does not take a check run on ababababab[\s\S]*"checks: write"/);
+    expect(stderr).toMatch(/Warning: GitHub does not take a comment/);
+    expect(got.map(({ path }) => path).slice(0, 2)).toEqual([
+      `/repos/me/stack/statuses/${'ab'.repeat(20)}`,
+      `/repos/me/stack/commits/${'ab'.repeat(20)}/check-runs`,
+    ]);
+    const summary = readFileSync(join(folder, 'summary.md'), 'utf8');
+    expect(summary).toContain('in phase build at `hello.c:7`');
+    expect(summary).toContain('> hello.c:7:1: error: `no` </text> @me');
+    const junit = readFileSync(join(folder, 'junit.xml'), 'utf8');
+    expect(junit).toContain('<failure message="hello.c:7:1: error: `no` &lt;/text&gt; @me" type="build">');
+  });
+
   it('puts it on the commit of a GitLab job, too', async () => {
     manifest('');
     record('hello', hello, 'passed', '');

@@ -13,3 +13,5 @@ export {
 } from './log.js';
 export type { BuildIdentity, Host, PackageReport, PhaseTime, TestResult } from './report.js';
 export { TestReader } from './tests.js';
+export { legalText } from './text.js';
+export { type XmlElement, xmlDocument } from './xml.js';

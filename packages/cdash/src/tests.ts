@@ -63,7 +63,7 @@ export class TestReader {
     const open = this.#open;
     if (!open) return;
     if (/^==> (?:\[[\d.:-]+\] )?(?:Completed testing|\S+: Executing phase: )/.test(line))
-      return this.#finish('passed');
+      return void this.#finish('passed');
     const end = ended.exec(line);
     if (end && (end[2] === open.name || open.name.startsWith(end[2] ?? ''))) {
       open.status = statuses[end[1] as keyof typeof statuses];

@@ -29,7 +29,7 @@ export type { MirrorChoice, MirrorOptions, MirrorPlace } from './mirrors.js';
 export { chooseMirrors, StackMirrors } from './mirrors.js';
 export { decisionStates, graphPage } from './page.js';
 export type { ReportedBuild, ReportOptions } from './report.js';
-export { reportStack } from './report.js';
+export { reportStack, reportStart } from './report.js';
 export { childEnvironment, secretsOf, withoutSecrets } from './secrets.js';
 export type { Selection } from './selection.js';
 export { eachNode, selectPackages, sortedPackages } from './selection.js';

@@ -5,11 +5,9 @@ import {
   expectedDurations,
   type History,
   type JobGraph,
-  type JobState,
   type Pruned,
-  renderPage,
-  type Section,
 } from '@stackwright/job-graph';
+import { type JobState, renderPage, type Section } from '@stackwright/report';
 import prettyBytes from 'pretty-bytes';
 
 /** What a run came to, for its page. */

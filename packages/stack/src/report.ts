@@ -3,7 +3,8 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { describe } from '@stackwright/buildcache';
 import { type CdashClient, CdashError, cdashFiles } from '@stackwright/cdash';
-import { duration, type JobGraph } from '@stackwright/job-graph';
+import type { JobGraph } from '@stackwright/job-graph';
+import { junitXml, type RunRecord } from '@stackwright/report';
 import type { Caller } from './caller.js';
 import {
   type CdashOptions,
@@ -14,16 +15,17 @@ import {
   type ReportedRecord,
 } from './cdash.js';
 import { submitOnce } from './cdash-sent.js';
-import { commitTarget, setCommitStatus } from './commit-status.js';
 import { cdashSection } from './configuration.js';
 import { describeError, StackError } from './error.js';
+import { commitTarget } from './forge/forge.js';
+import { jobPage, type PublishOptions, publish, writeJobSummary } from './forge/publish.js';
 import { type BuildRecord, readRecords } from './record.js';
-import { readRun } from './run-record.js';
+import { lastRun, plannedRun } from './run-record.js';
 import { secretsOf, withoutSecrets } from './secrets.js';
 import type { Stack } from './stack.js';
 import { openWork, type WorkFolder } from './work.js';
 
-export interface ReportOptions extends CdashOptions {
+export interface ReportOptions extends CdashOptions, PublishOptions {
   readonly work?: string;
   /** A folder to write CDash's files into instead of sending them. */
   readonly write?: string;
@@ -33,8 +35,8 @@ export interface ReportOptions extends CdashOptions {
   readonly strict?: boolean;
   /** Put a status on the commit. */
   readonly status: boolean;
-  /** The page that the status leads to. */
-  readonly link?: string;
+  /** A file for the result as JUnit's XML. */
+  readonly junit?: string;
 }
 
 /** One build that was reported. */
@@ -69,12 +71,13 @@ export async function reportStack(
   }
   const target = cdashTarget(caller, cdashSection(await stack.environment()), options);
   const commit = options.status ? commitTarget(caller.env) : undefined;
-  if (!target && !commit) {
+  if (!target && !commit && !options.junit && !caller.env.GITHUB_STEP_SUMMARY) {
     throw new StackError('nobody-to-report-to', 'There is nobody to report to.', {
       hint: 'Name a CDash (section cdash with url, project and build-group in spack.yaml, or --cdash, --project and\n--group), or run in a job of GitHub (GITHUB_TOKEN) or GitLab (GITLAB_TOKEN).',
     });
   }
-  const told: ReportedRecord[] = [...records, ...(await notBuilt(work, graph, records))];
+  const run = await lastRun(caller, stack, work);
+  const told: ReportedRecord[] = [...records, ...notBuilt(run, graph, records)];
   const links = new Map<string, string>();
   const failure =
     target && told.length > 0
@@ -82,22 +85,40 @@ export async function reportStack(
           (error: unknown) => asError(caller, error),
         )
       : undefined;
-  if (commit) {
-    const description = summarize(graph, records);
-    await setCommitStatus(caller, commit, {
-      state: records.some(({ outcome }) => outcome === 'failed') ? 'failure' : 'success',
-      context: `stackwright/${stack.name}`,
-      description,
-      link: options.link ?? caller.env.CI_PIPELINE_URL ?? actionsPage(caller.env),
-    });
-    caller.note(`Status on ${commit.commit.slice(0, 10)} at ${commit.forge}: ${description}`);
-  }
+  const { link = jobPage(caller.env) } = options;
+  await writeRun(caller, run, options);
+  await writeJobSummary(caller, run, link);
+  if (commit) await publish(caller, commit, stack, run, { ...options, link });
   if (failure && (options.strict || !mayPass(failure))) throw failure;
   if (failure) caller.note(`Warning: ${withoutSecrets(describeError(failure), secretsOf(caller.env))}`);
   return told.map(({ hash, outcome, seconds }) => {
     const { name, version } = graph.jobs.get(hash)!.node;
     return { hash, name, version, outcome, seconds, link: links.get(hash) };
   });
+}
+
+/**
+ * Tells the forge that a run of a stack starts: what will be built and why.
+ * @throws StackError `nobody-to-report-to` outside of CI
+ */
+export async function reportStart(
+  caller: Caller,
+  stack: Stack,
+  options: PublishOptions & { readonly work?: string },
+): Promise<void> {
+  const target = commitTarget(caller.env);
+  if (!target) {
+    throw new StackError('nobody-to-report-to', 'There is no commit to put a status on.', {
+      hint: 'Run in a job of GitHub (GITHUB_TOKEN) or GitLab (GITLAB_TOKEN).',
+    });
+  }
+  const work = await openWork(caller, stack, options.work);
+  await publish(caller, target, stack, await plannedRun(caller, stack, work), options);
+}
+
+/** Writes the files that a user asks for. */
+async function writeRun({ cwd }: Caller, run: RunRecord, { junit }: ReportOptions): Promise<void> {
+  if (junit) await writeFile(resolve(cwd, junit), junitXml(run));
 }
 
 /**
@@ -193,14 +214,9 @@ async function toCdash(
 }
 
 /** What the run did not build although it was to be built. */
-async function notBuilt(
-  work: WorkFolder,
-  graph: JobGraph,
-  records: readonly BuildRecord[],
-): Promise<ReportedRecord[]> {
-  const run = await readRun(work);
-  const started = records.at(-1)?.started ?? new Date().toISOString();
-  return (run?.jobs ?? []).flatMap(({ hash, state, reason }): ReportedRecord[] => {
+function notBuilt(run: RunRecord, graph: JobGraph, records: readonly BuildRecord[]): ReportedRecord[] {
+  const started = records.at(-1)?.started ?? run.started ?? new Date().toISOString();
+  return run.jobs.flatMap(({ hash, state, reason }): ReportedRecord[] => {
     if (!graph.jobs.has(hash) || (state !== 'blocked' && state !== 'cancelled')) return [];
     const failure = reason ?? 'The run was stopped before it was built.';
     return [{ hash, started, seconds: 0, failure, outcome: state === 'blocked' ? 'blocked' : 'skipped' }];
@@ -227,18 +243,4 @@ async function makeGroup({ note, signal }: Caller, client: CdashClient, target: 
     if (!(error instanceof CdashError) || error.code !== 'denied') throw error;
     note(`Warning: ${error.message}\nUnless it is there, builds go to the group Experimental.`);
   }
-}
-
-function summarize(graph: JobGraph, records: readonly BuildRecord[]): string {
-  if (records.length === 0) return 'nothing had to be built';
-  const bad = records.filter(({ outcome }) => outcome === 'failed');
-  const seconds = records.reduce((sum, record) => sum + record.seconds, 0);
-  const built = `${records.length - bad.length} built in ${duration(seconds)}`;
-  const names = bad.map(({ hash }) => graph.jobs.get(hash)!.node.name);
-  return bad.length === 0 ? built : `${bad.length} failed (${names.join(', ')}), ${built}`;
-}
-
-function actionsPage(env: NodeJS.ProcessEnv): string | undefined {
-  const { GITHUB_SERVER_URL: server, GITHUB_REPOSITORY: repository, GITHUB_RUN_ID: run } = env;
-  return server && repository && run ? `${server}/${repository}/actions/runs/${run}` : undefined;
 }

@@ -6,11 +6,11 @@ import {
   externals,
   type JobGraph,
   JobGraphError,
-  type JobState,
   type Pruned,
   prune,
   upToDate,
 } from '@stackwright/job-graph';
+import type { JobState } from '@stackwright/report';
 import { type SandboxChoice, Spack } from '@stackwright/spack';
 import type { ConcreteNode } from '@stackwright/spack-env';
 import prettyBytes from 'pretty-bytes';

@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs';
-import type { Job, JobGraph } from './graph/graph.js';
-import { levels } from './graph/order.js';
+import { duration, type Job, type JobGraph, levels } from '@stackwright/job-graph';
 import { layoutOf } from './page-layout.js';
 
 /** How a job stands. The page shows each by colour, sign and word. */
@@ -227,17 +226,6 @@ function graphData(graph: JobGraph, rows: readonly Row[], critical: readonly str
     edges: layout.edges.map(([from, to]) => [at(from), at(to)]),
     critical: critical.filter((hash) => index.has(hash)).map(at),
   };
-}
-
-/** `850 ms`, `42 s`, `12 min 30 s`, `3 h 05 min`. */
-export function duration(seconds: number): string {
-  if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
-  if (seconds < 10) return `${seconds.toFixed(1)} s`;
-  const whole = Math.round(seconds);
-  if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${String(whole % 60).padStart(2, '0')} s`;
-  const minutes = Math.round(seconds / 60);
-  return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, '0')} min`;
 }
 
 function escaped(text: string): string {
