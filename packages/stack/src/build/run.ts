@@ -23,6 +23,8 @@ import { billOf, type ImageOptions, packagesOfImage, stackImage } from '../image
 import type { MirrorPlace, StackMirrors } from '../mirrors.js';
 import { runPage } from '../page.js';
 import { planPipeline, writeFiles } from '../pipeline.js';
+import { readRecords } from '../record.js';
+import { withReasons } from '../run-record.js';
 import { childEnvironment, referredVariables, secretsOf, withoutSecrets } from '../secrets.js';
 import { createRunSigner } from '../signer.js';
 import { hasLock, refuseChanged, type Stack } from '../stack.js';
@@ -117,7 +119,8 @@ export async function runStack(caller: Caller, stack: Stack, options: RunOptions
     const finish = async (image: AssembledImage | undefined): Promise<RunSummary> => {
       const state = self.signal.aborted ? 'interrupted' : image ? 'done' : 'failed';
       const summary = summarize(stack, work, access.target, graph, { state, states, built, image });
-      await writeFile(work.result, `${JSON.stringify(summary, null, 2)}\n`);
+      const run = await withReasons(self, graph, await readRecords(work), summary);
+      await writeFile(work.result, `${JSON.stringify(run, null, 2)}\n`);
       await writeFile(
         work.report,
         runPage({
@@ -128,6 +131,7 @@ export async function runStack(caller: Caller, stack: Stack, options: RunOptions
           image,
           times,
           facts: [`Mirror: ${access.target.push}`],
+          run,
         }),
       );
       return summary;
