@@ -288,6 +288,50 @@ describe('stackwright report', () => {
   });
 });
 
+describe('stackwright status', () => {
+  const status = (...args: string[]) =>
+    call(['status', join(folder, 'stack'), '--work', work, ...args], { env: {}, cwd: folder });
+
+  it('shows a run that goes on with what its builds left, and why one failed', async () => {
+    const jobs = [
+      { hash: libgreet, name: 'libgreet', version: '1.2.0', state: 'waiting' },
+      { hash: hello, name: 'hello', version: '2.0', state: 'waiting' },
+    ];
+    const run = { stack: 'stack', state: 'running', started: '2026-11-24T08:01:00.000Z', jobs };
+    writeFileSync(join(work, 'run.json'), JSON.stringify(run));
+    // Of an earlier run in the same folder.
+    record('libgreet', libgreet, 'passed', '');
+    record('hello', hello, 'failed', 'cc\nhello.c:7:1: error: no\n');
+    const { code, stdout } = await status();
+    expect(code).toBe(0);
+    expect(stdout).toBe(
+      'stack: running, 1 failed (hello), 1 to build\n  ✗ hello@2.0/hocoygz: hello.c:7:1: error: no\n    log: work/logs/hello.txt\n',
+    );
+    expect(JSON.parse((await status('--json')).stdout)).toMatchObject({ state: 'running', stack: 'stack' });
+  });
+
+  it('watches until the run ends', async () => {
+    const jobs = [{ hash: hello, name: 'hello', version: '2.0', state: 'waiting' }];
+    const file = join(work, 'run.json');
+    writeFileSync(file, JSON.stringify({ stack: 'stack', state: 'running', jobs }));
+    const watching = status('--watch');
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    writeFileSync(
+      file,
+      JSON.stringify({ stack: 'stack', state: 'done', jobs: [{ ...jobs[0], state: 'done', seconds: 2 }] }),
+    );
+    const { code, stdout } = await watching;
+    expect({ code, last: stdout.trim().split('\n').at(-1) }).toEqual({
+      code: 0,
+      last: 'stack: done, 1 built in 2.0 s',
+    });
+  });
+
+  it('says that there is no run', async () => {
+    expect(await status()).toMatchObject({ code: 2, stderr: expect.stringContaining('has no run of stack') });
+  });
+});
+
 /** The lock's own hash of the compiler. */
 function compiler(): string {
   const lock = JSON.parse(readFileSync(join(quickstart, 'spack.lock'), 'utf8'));

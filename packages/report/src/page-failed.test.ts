@@ -1,8 +1,8 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
-import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import { criticalPath } from '@stackwright/job-graph';
+import axe from 'axe-core';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { graph, someDurations } from './graphs.test.support.js';
@@ -151,7 +151,7 @@ describe.skipIf(!existsSync(browser))('in Chromium (apt-get install chromium)', 
         '[...document.querySelectorAll(".scroll")].every((one) => one.scrollWidth <= one.clientWidth)',
       ),
     ).toBe(true);
-    await page.evaluate(readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8'));
+    await page.evaluate(axe.source);
     const { violations } = (await page.evaluate('axe.run()')) as {
       violations: { id: string; impact: string; nodes: { html: string }[] }[];
     };

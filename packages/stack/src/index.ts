@@ -37,6 +37,8 @@ export type { SignerOptions, SigningKey } from './signer.js';
 export { findSigner, readSigningKey, requireSigner } from './signer.js';
 export type { OpenOptions, Stack } from './stack.js';
 export { openStack, readLock, stackFolder } from './stack.js';
+export type { RunStatus, StatusOptions } from './status.js';
+export { runStatus } from './status.js';
 export type { Refused, Survey, SurveyOptions, Usable } from './survey.js';
 export { survey } from './survey.js';
 export type { StackTrust, TrustOptions } from './trust.js';

@@ -76,7 +76,9 @@ export async function reportStack(
       hint: 'Name a CDash (section cdash with url, project and build-group in spack.yaml, or --cdash, --project and\n--group), or run in a job of GitHub (GITHUB_TOKEN) or GitLab (GITLAB_TOKEN).',
     });
   }
-  const run = await lastRun(caller, stack, work);
+  const last = await lastRun(caller, stack, work);
+  // Nobody reports a run that goes on: it was killed.
+  const run: RunRecord = last.state === 'running' ? { ...last, state: 'interrupted' } : last;
   const told: ReportedRecord[] = [...records, ...notBuilt(run, graph, records)];
   const links = new Map<string, string>();
   const failure =

@@ -51,7 +51,12 @@ export async function lastRun(
   const graph = await stack.graph();
   const records = (await readRecords(work)).filter(({ hash }) => graph.jobs.has(hash));
   const run = await readRun(work);
-  return withReasons(caller, graph, records, run ?? ofBuilds(stack.name, graph, records));
+  return withReasons(
+    caller,
+    graph,
+    records,
+    run ? withBuilds(run, records) : ofBuilds(stack.name, graph, records),
+  );
 }
 
 /** A run's record with what the graph, the builds' records and the logs of failed builds know. */
@@ -119,6 +124,27 @@ export async function plannedRun(caller: Caller, stack: Stack, work: WorkFolder)
   } finally {
     await mirrors.close();
   }
+}
+
+/** A run that goes on with what its builds have left so far. */
+function withBuilds(run: RunRecord, records: readonly BuildRecord[]): RunRecord {
+  if (run.state !== 'running') return run;
+  const own = records.filter(({ started }) => run.started === undefined || started >= run.started);
+  const byHash = new Map(own.map((record) => [record.hash, record]));
+  const jobs = run.jobs.map((job): JobRecord => {
+    const record = byHash.get(job.hash);
+    if (!record) return job;
+    const { outcome, seconds, failure, log, started } = record;
+    return {
+      ...job,
+      state: outcome === 'failed' ? 'failed' : 'done',
+      seconds,
+      reason: failure,
+      log,
+      started,
+    };
+  });
+  return { ...run, jobs };
 }
 
 /** What builds left by themselves: nothing is known of the other packages of the stack. */

@@ -29,6 +29,7 @@ import { childEnvironment, referredVariables, secretsOf, withoutSecrets } from '
 import { createRunSigner } from '../signer.js';
 import { hasLock, refuseChanged, type Stack } from '../stack.js';
 import { tellStale } from '../stale/staleness.js';
+import { writeStart } from '../status.js';
 import { locate, type Survey, survey } from '../survey.js';
 import { checkWhole } from '../whole.js';
 import { openWork, type WorkFolder } from '../work.js';
@@ -114,6 +115,7 @@ export async function runStack(caller: Caller, stack: Stack, options: RunOptions
     await self.progress.phase('Write the pipeline', async ({ result }) =>
       result(await writePipelineOf(self, stack, access.mirrors, found, work)),
     );
+    await writeStart(work, stack, access.target.push, pruned);
     const { built, mirrors } = await buildWhatIsMissing(self, stack, work, access, found, pruned, options);
     const states = jobStates(pruned, built, work, secretsOf(self.env));
     const finish = async (image: AssembledImage | undefined): Promise<RunSummary> => {
