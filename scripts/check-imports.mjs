@@ -9,6 +9,7 @@ const order = [
   'image-hook',
   'stack',
   'image',
+  'report',
   'job-graph',
   'buildcache',
   'spack',
@@ -20,7 +21,14 @@ const order = [
   'spack-env',
 ];
 // What other projects can take alone: the packages that each may import.
-const few = { cdash: ['http'], oci: ['http'], storage: ['http'], http: [], 'spack-env': [] };
+const few = {
+  report: ['job-graph', 'cdash'],
+  cdash: ['http'],
+  oci: ['http'],
+  storage: ['http'],
+  http: [],
+  'spack-env': [],
+};
 const root = fileURLToPath(new URL('..', import.meta.url));
 const problems = [];
 

@@ -14,5 +14,5 @@ const { output } = await bundle.write({ dir: path('bundle'), format: 'esm' });
 const modules = output.flatMap((chunk) => (chunk.type === 'chunk' ? chunk.moduleIds : []));
 writeFileSync(path('THIRD-PARTY-NOTICES.txt'), noticesOf(modules));
 // What packages carry beside their code lies beside the bundle: the report's style and script, the script of a resident Spack.
-for (const name of ['job-graph', 'spack'])
+for (const name of ['report', 'spack'])
   cpSync(path(`../../packages/${name}/assets`), path('assets'), { recursive: true });

@@ -266,7 +266,7 @@ describe.skipIf(!spack)('builds that are left alone, with real Spack (skipped wi
     expect(end).toContain(
       `    repeat: stackwright rebuild compile --hash ${failed.hash.slice(0, 7)} --mirror ${join(folder, 'mirror-compile')} --work ${work}\n`,
     );
-    expect(failed.failure).toMatchObject({ kind: 'compiler', attempts: 1, first: { line } });
+    expect(failed.failure).toMatchObject({ kind: 'compiler', attempts: 1, line });
     expect(end).toMatch(/^built +\d+\nreused +0\nfailed +1\nblocked +\d+\ntime +\d/m);
     // The command that it names repeats the failure.
     const again = await call(failed.repeat.split(' ').slice(1), { env, cwd: folder });

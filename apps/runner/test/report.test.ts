@@ -114,6 +114,59 @@ describe('stackwright report', () => {
     expect(sent('Done>')).toHaveLength(2);
   });
 
+  it('sends what is missing only, when told to, and reports what was not built', async () => {
+    record('libgreet', libgreet, 'failed', 'greet.c:1:2: error: no\n');
+    const jobs = [
+      {
+        hash: hello,
+        name: 'hello',
+        version: '2.0',
+        state: 'blocked',
+        reason: 'needs libgreet, which failed',
+      },
+    ];
+    writeFileSync(join(work, 'run.json'), JSON.stringify({ stack: 'stack', state: 'failed', jobs }));
+    expect(await report()).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/libgreet.* failed: .*\nhello@2\.0\/hocoygz blocked: /),
+    });
+    const [blocked] = sent('Configure>');
+    expect(blocked).toMatch(/<Log>needs libgreet, which failed<\/Log><ConfigureStatus>1</);
+    const before = got.length;
+    expect((await report(['--resend'])).code).toBe(0);
+    expect(got.slice(before).map(({ path }) => path)).toEqual(['/api/v1/buildgroup.php']);
+  });
+
+  it('sends the results of tests, with output and time', async () => {
+    record('libgreet', libgreet, 'passed', 'cc\n');
+    mkdirSync(join(work, 'tests/suite'), { recursive: true });
+    const time = (seconds: number) => `==> [2026-11-24-08:00:0${seconds}.000000] `;
+    writeFileSync(
+      join(work, `tests/suite/libgreet-1.2.0-${libgreet.slice(0, 7)}-test-out.txt`),
+      `${time(1)}test: test_tune: in tune\nla la\nFAILED: Libgreet::test_tune: out of tune\n${time(3)}Completed testing\n`,
+    );
+    expect((await report()).code).toBe(0);
+    expect(sent('Testing>')[0]).toMatch(
+      /<Test Status="failed"><Name>test_tune<\/Name>.*<Value>2\.00<\/Value>/,
+    );
+  });
+
+  it.each([
+    [[], 0, /Warning: /],
+    [['--strict'], 3, /can't be reached/],
+  ])('puts the status although CDash is away, and with %j ends with %i', async (args, expected, said) => {
+    manifest('  cdash: { build-group: Nightly, url: "http://127.0.0.1:1", project: Stacks, site: lab }\n');
+    record('hello', hello, 'failed', '');
+    const { code, stderr } = await report(args, {
+      GITHUB_API_URL: url,
+      GITHUB_REPOSITORY: 'me/stack',
+      GITHUB_SHA: 'f'.repeat(40),
+      GITHUB_TOKEN: 'secret',
+    });
+    expect({ code, stderr }).toEqual({ code: expected, stderr: expect.stringMatching(said) });
+    expect(got.some(({ path }) => path.includes('/statuses/'))).toBe(true);
+  });
+
   it('writes the files instead, when told to', async () => {
     record('hello', hello, 'failed', '');
     const { code, stdout } = await report(['--write', 'out']);
@@ -149,6 +202,39 @@ describe('stackwright report', () => {
       description: '1 failed (hello), 1 built in 25 s',
       target_url: 'https://github.com/me/stack/actions/runs/5',
     });
+  });
+
+  it('tells a pull request of a failure: status on its own commit, check run, comment, summary, JUnit', async () => {
+    manifest('');
+    record(
+      'hello',
+      hello,
+      'failed',
+      "==> hello: Executing phase: 'build'\ncc hello.c\nhello.c:7:1: error: `no` </text> @me\n",
+    );
+    const event = join(folder, 'event.json');
+    writeFileSync(event, JSON.stringify({ pull_request: { number: 4, head: { sha: 'ab'.repeat(20) } } }));
+    const { code, stderr } = await report(['--check', '--comment', '--junit', 'junit.xml'], {
+      GITHUB_API_URL: url,
+      GITHUB_REPOSITORY: 'me/stack',
+      GITHUB_SHA: '0123456789abcdef',
+      GITHUB_EVENT_PATH: event,
+      GITHUB_TOKEN: 'ghs_secret',
+      GITHUB_STEP_SUMMARY: join(folder, 'summary.md'),
+    });
+    expect(code).toBe(0);
+    // The server of this test has no check runs and no comments: that is told, and the rest is done.
+    expect(stderr).toMatch(/Warning: GitHub does not take a check run on ababababab[\s\S]*"checks: write"/);
+    expect(stderr).toMatch(/Warning: GitHub does not take a comment/);
+    expect(got.map(({ path }) => path).slice(0, 2)).toEqual([
+      `/repos/me/stack/statuses/${'ab'.repeat(20)}`,
+      `/repos/me/stack/commits/${'ab'.repeat(20)}/check-runs`,
+    ]);
+    const summary = readFileSync(join(folder, 'summary.md'), 'utf8');
+    expect(summary).toContain('in phase build at `hello.c:7`');
+    expect(summary).toContain('> hello.c:7:1: error: `no` </text> @me');
+    const junit = readFileSync(join(folder, 'junit.xml'), 'utf8');
+    expect(junit).toContain('<failure message="hello.c:7:1: error: `no` &lt;/text&gt; @me" type="build">');
   });
 
   it('puts it on the commit of a GitLab job, too', async () => {
@@ -199,6 +285,50 @@ describe('stackwright report', () => {
     const { code, stderr } = await report(args);
     expect(stderr).toMatch(message);
     expect(code).toBe(expected);
+  });
+});
+
+describe('stackwright status', () => {
+  const status = (...args: string[]) =>
+    call(['status', join(folder, 'stack'), '--work', work, ...args], { env: {}, cwd: folder });
+
+  it('shows a run that goes on with what its builds left, and why one failed', async () => {
+    const jobs = [
+      { hash: libgreet, name: 'libgreet', version: '1.2.0', state: 'waiting' },
+      { hash: hello, name: 'hello', version: '2.0', state: 'waiting' },
+    ];
+    const run = { stack: 'stack', state: 'running', started: '2026-11-24T08:01:00.000Z', jobs };
+    writeFileSync(join(work, 'run.json'), JSON.stringify(run));
+    // Of an earlier run in the same folder.
+    record('libgreet', libgreet, 'passed', '');
+    record('hello', hello, 'failed', 'cc\nhello.c:7:1: error: no\n');
+    const { code, stdout } = await status();
+    expect(code).toBe(0);
+    expect(stdout).toBe(
+      'stack: running, 1 failed (hello), 1 to build\n  ✗ hello@2.0/hocoygz: hello.c:7:1: error: no\n    log: work/logs/hello.txt\n',
+    );
+    expect(JSON.parse((await status('--json')).stdout)).toMatchObject({ state: 'running', stack: 'stack' });
+  });
+
+  it('watches until the run ends', async () => {
+    const jobs = [{ hash: hello, name: 'hello', version: '2.0', state: 'waiting' }];
+    const file = join(work, 'run.json');
+    writeFileSync(file, JSON.stringify({ stack: 'stack', state: 'running', jobs }));
+    const watching = status('--watch');
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    writeFileSync(
+      file,
+      JSON.stringify({ stack: 'stack', state: 'done', jobs: [{ ...jobs[0], state: 'done', seconds: 2 }] }),
+    );
+    const { code, stdout } = await watching;
+    expect({ code, last: stdout.trim().split('\n').at(-1) }).toEqual({
+      code: 0,
+      last: 'stack: done, 1 built in 2.0 s',
+    });
+  });
+
+  it('says that there is no run', async () => {
+    expect(await status()).toMatchObject({ code: 2, stderr: expect.stringContaining('has no run of stack') });
   });
 });
 

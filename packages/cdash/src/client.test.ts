@@ -123,9 +123,57 @@ describe('submitting', () => {
   it('stops when told to', async () => {
     server = await startServer(() => ({ status: 503 }));
     const stop = new AbortController();
-    const done = client().submit(build, files, stop.signal);
+    const done = client().submit(build, files, { signal: stop.signal });
     stop.abort();
     await expect(done).rejects.toMatchObject({ name: 'AbortError' });
+  });
+});
+
+describe('sending that breaks', () => {
+  const all = cdashFiles(
+    report({
+      tests: [
+        { name: 'a', status: 'passed' },
+        { name: 'b', status: 'failed' },
+      ],
+      attachments: [{ name: 'log.txt', content: Buffer.from('log') }],
+    }),
+  );
+  const right = { errors: 2, warnings: 1, tests: 2, files: 1, complete: true };
+  const kinds = [...all.map(({ kind }) => kind), 'Done'];
+
+  for (const cut of ['drop', 'lose'] as const) {
+    it.each(kinds.map((kind, at) => [at + 1, kind] as const))(
+      `at request %i (%s, ${cut}) leaves the right totals`,
+      async (at) => {
+        server = await startServer((_, number) => (number === at ? cut : undefined));
+        await client().submit(build, all);
+        expect(server.totals()).toEqual(right);
+      },
+    );
+
+    it.each(kinds.map((kind, at) => [at + 1, kind] as const))(
+      `at request %i (%s, ${cut}) by a program that ends there is made good by the next one`,
+      async (at) => {
+        server = await startServer((_, number) => (number === at ? cut : undefined));
+        const once = new CdashClient({ url: server.url, attempts: 1, firstDelay: 1 });
+        const stop = new AbortController();
+        // Whatever it does after the cut does not reach the server.
+        const first = once.submit(build, all, { signal: stop.signal }).catch(() => {});
+        while (server.requests.length < at) await new Promise((resolve) => setTimeout(resolve, 1));
+        stop.abort();
+        await first;
+        await client().submit(build, all, { again: true });
+        expect(server.totals()).toEqual(right);
+      },
+    );
+  }
+
+  it.each([1, 2, 3, 4])('at request %i of replacing a complete build leaves the right totals', async (at) => {
+    server = await startServer((_, number) => (number === kinds.length + at ? 'lose' : undefined));
+    await client().submit(build, all);
+    await client().submit(build, all, { again: true });
+    expect(server.totals()).toEqual(right);
   });
 });
 

@@ -15,7 +15,10 @@ export interface CdashOptions {
   readonly attempts?: number;
   /** Milliseconds before the second attempt; doubles with each. */
   readonly firstDelay?: number;
-  /** Milliseconds from the end of what is sent to the end of the answer; 30 seconds when left out. */
+  /**
+   * Milliseconds from the end of what is sent to the end of the answer, and a second more for each MB that is sent: CDash
+   * may read a file before it answers. 10 seconds when left out.
+   */
   readonly timeout?: number;
   /** Where proxies and certificate authorities come from; `process.env` when left out. */
   readonly env?: NodeJS.ProcessEnv;
@@ -30,8 +33,14 @@ export interface Submitted {
   readonly warnings: readonly string[];
 }
 
+export interface SubmitOptions {
+  /** An earlier attempt, by whomever, may have left a part of this build at CDash: it is replaced, and nothing counts twice. */
+  readonly again?: boolean;
+  readonly signal?: AbortSignal;
+}
+
 interface Reply {
-  readonly buildId: number | undefined;
+  readonly buildId: number;
   readonly message: string;
 }
 
@@ -48,42 +57,65 @@ const rounds = 3;
 export class CdashClient {
   readonly base: string;
   readonly #client: HttpClient;
+  readonly #timeout: number;
 
   /** @throws CdashError `invalid` for an address that is none */
-  constructor({ url, token, env, attempts = 5, firstDelay = 500, timeout = 30_000 }: CdashOptions) {
+  constructor({ url, token, env, attempts = 5, firstDelay = 500, timeout = 10_000 }: CdashOptions) {
     this.base = baseOf(url);
+    this.#timeout = timeout;
     this.#client = new HttpClient({
       env,
-      limits: { answer: timeout, total: timeout },
       retry: { ...defaultRetry, attempts, first: firstDelay },
       headers: { authorization: token ? `Bearer ${token}` : undefined },
     });
   }
 
   /**
-   * Sends all files of a build, then that it is complete. A file whose fate is unknown, because the connection broke
-   * after it was sent, makes the build be sent anew: CDash replaces a build that is complete.
-   * @throws CdashError that names the file; what was sent before stays on the server
+   * Sends all files of a build, then that it is complete. CDash adds files to a build that is not complete and replaces
+   * one that is. So what an earlier attempt may have left is completed first, and a file whose fate is unknown, because
+   * the connection broke after it was sent, makes the build be sent anew.
+   * @throws CdashError that names the file; what was sent before stays on the server, until `again` replaces it
    */
-  async submit(build: BuildIdentity, files: readonly CdashFile[], signal?: AbortSignal): Promise<Submitted> {
+  async submit(
+    build: BuildIdentity,
+    files: readonly CdashFile[],
+    { again = false, signal }: SubmitOptions = {},
+  ): Promise<Submitted> {
+    const [first] = files;
+    if (!first) throw new CdashError('invalid', 'There is no file to submit.');
+    if (again) await this.#complete(build, first, signal);
     for (let round = 1; ; round++) {
-      let buildId: number | undefined;
+      /** Ids in the order of the answers. That of the first may be of a build that was just replaced. */
+      const ids: number[] = [];
       const warnings: string[] = [];
       try {
         for (const file of files) {
-          const reply = await this.#send(build, file, signal);
-          if (reply.message) warnings.push(`${file.kind}.xml: ${reply.message}`);
-          buildId = reply.buildId ?? buildId;
+          const { buildId, message } = await this.#send(build, file, signal);
+          if (message) warnings.push(`${file.kind}.xml: ${message}`);
+          ids.push(buildId);
         }
-        if (buildId === undefined) throw new CdashError('invalid', 'There is no file to submit.');
+        const buildId = ids.at(-1) as number;
         await this.#done(build, buildId, signal);
         return { buildId, link: `${this.base}/builds/${buildId}`, warnings };
       } catch (error) {
         const unknown = error instanceof CdashError && error.code === 'unknown-outcome';
-        if (!unknown || round === rounds || buildId === undefined) throw error;
-        await this.#done(build, buildId, signal);
+        if (!unknown || round === rounds || ids.length === 0) throw error;
+        const sure = ids[1];
+        if (sure === undefined) await this.#complete(build, first, signal);
+        else await this.#done(build, ids.at(-1) ?? sure, signal);
       }
     }
+  }
+
+  /**
+   * Completes a build that may be there or not, complete or in part, so that the next file replaces it.
+   * @param file one that may be sent twice
+   */
+  async #complete(build: BuildIdentity, file: CdashFile, signal?: AbortSignal): Promise<void> {
+    // The answer to the first file after a complete build has the id of the one that it replaces.
+    await this.#send(build, file, signal);
+    const { buildId } = await this.#send(build, file, signal);
+    await this.#done(build, buildId, signal);
   }
 
   /** Whether the server answers, and as a CDash. @throws CdashError `unavailable`, `invalid` */
@@ -172,7 +204,7 @@ export class CdashClient {
         hint: 'Its database may be away, or a name too long. Try again later.',
       });
     }
-    return reply;
+    return { buildId: reply.buildId, message: reply.message };
   }
 
   /** A request, made again as long as that can do no harm. */
@@ -185,7 +217,9 @@ export class CdashClient {
     signal: AbortSignal | undefined,
   ): Promise<HttpAnswer> {
     const headers = { 'content-type': method === 'PUT' ? 'text/xml' : 'application/json' };
-    const how = { accept: 'any', passing, repeatable, limit: answerLimit } as const;
+    const time = this.#timeout + Math.floor(Buffer.byteLength(body ?? '') / 1e6) * 1000;
+    const limits = { answer: time, total: time };
+    const how = { accept: 'any', passing, repeatable, limit: answerLimit, limits } as const;
     try {
       return await this.#client.request(url, { method, body, headers, signal, ...how });
     } catch (error) {
@@ -240,7 +274,9 @@ function baseOf(text: string): string {
   return `${origin}${pathname.replace(/\/+(?:submit\.php|index\.php)?$/, '')}`.replace(/\/+$/, '');
 }
 
-function readReply(text: string): (Reply & { readonly status: string }) | undefined {
+function readReply(
+  text: string,
+): (Partial<Reply> & { readonly status: string; readonly message: string }) | undefined {
   try {
     const { cdash } = new XMLParser({ parseTagValue: false }).parse(text) as {
       cdash?: { status?: string; message?: string; buildId?: string };

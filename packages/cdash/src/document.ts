@@ -1,6 +1,7 @@
 import { deflateSync } from 'node:zlib';
 import { CdashError } from './error.js';
-import type { Finding } from './log.js';
+import type { Finding } from './finding.js';
+import type { LogPhase } from './log.js';
 import type { BuildIdentity, Host, PackageReport, TestResult } from './report.js';
 import { legalText, nameText } from './text.js';
 import { cdata, type XmlElement, xmlDocument } from './xml.js';
@@ -27,18 +28,20 @@ const configurePhases = new Set([
 ]);
 /** Errors and warnings of each kind that are sent; how many more there are is said. */
 const findingLimit = 100;
-/** Lines of the log's end that stand for a failure which no line of it names. */
-const tailLength = 60;
 
 /**
  * Everything that CDash is to know of a package's build, in the order in which it has to come, but for `doneXml`.
  * The files are valid by CDash 5.3's schemas, and hold what its parsers read.
  */
 export function cdashFiles(report: PackageReport): CdashFile[] {
-  const { tests = [], notes = [], attachments = [] } = report;
+  const { tests = [], notes = [], attachments = [], outcome } = report;
+  const update = { kind: 'Update', text: updateXml(report) } as const;
+  if (outcome === 'blocked' || outcome === 'skipped') {
+    return [update, { kind: 'Configure', text: notBuiltXml(report) }];
+  }
   const sections = split(report);
   return [
-    { kind: 'Update', text: updateXml(report) },
+    update,
     ...(sections.configure
       ? [{ kind: 'Configure' as const, text: configureXml(report, sections.configure) }]
       : []),
@@ -57,9 +60,7 @@ export function doneXml(buildId: number, time: Date): string {
 interface Section {
   readonly start: number;
   readonly seconds: number;
-  /** Lines of the log, from 1. */
-  readonly from: number;
-  readonly to: number;
+  readonly phases: readonly LogPhase[];
 }
 interface Sections {
   readonly configure?: Section & { readonly failed: boolean };
@@ -69,27 +70,28 @@ interface Sections {
 /** What of a build was configuring, what building. Phases whose time is not known share what is left evenly. */
 function split({ log, times = [], seconds, started, outcome }: PackageReport): Sections {
   const begin = started.getTime() / 1000;
-  const whole = { start: begin, seconds, from: 1, to: log.lines.length };
-  const first = log.phases.findIndex((phase) => configurePhases.has(phase.name));
-  if (first < 0) return { build: whole };
-  const last = log.phases.findLastIndex((phase) => configurePhases.has(phase.name));
+  const { phases } = log;
+  const last = phases.findLastIndex((phase) => configurePhases.has(phase.name));
+  if (last < 0) return { build: { start: begin, seconds, phases } };
   const known = new Map(times.map((time) => [time.name, time.seconds]));
-  const unknown = log.phases.filter((phase) => !known.has(phase.name)).length;
+  const named = phases.filter(({ name }) => name !== '');
+  const unknown = named.filter((phase) => !known.has(phase.name)).length;
   const rest = Math.max(0, seconds - [...known.values()].reduce((sum, one) => sum + one, 0));
-  const secondsOf = (phases: readonly { readonly name: string }[]) =>
-    phases.reduce((sum, { name }) => sum + (known.get(name) ?? rest / unknown), 0);
-  const taken = Math.min(seconds, secondsOf(log.phases.slice(0, last + 1)));
-  const end = log.phases[last]!.to;
+  const secondsOf = ({ name }: LogPhase) => (name === '' ? 0 : (known.get(name) ?? rest / unknown));
+  const before = phases.slice(0, last + 1);
+  const taken = Math.min(
+    seconds,
+    before.reduce((sum, phase) => sum + secondsOf(phase), 0),
+  );
   return {
     configure: {
       start: begin,
       seconds: taken,
-      from: 1,
-      to: end,
+      phases: before,
       // Nothing came after it: that is where the build stopped.
-      failed: outcome === 'failed' && last === log.phases.length - 1,
+      failed: outcome === 'failed' && last === phases.length - 1,
     },
-    build: { start: begin + taken, seconds: seconds - taken, from: end + 1, to: log.lines.length },
+    build: { start: begin + taken, seconds: seconds - taken, phases: phases.slice(last + 1) },
   };
 }
 
@@ -119,7 +121,7 @@ function configureXml(report: PackageReport, section: Section & { readonly faile
     Configure: {
       StartConfigureTime: Math.floor(section.start),
       ConfigureCommand: legalText(report.command),
-      Log: report.log.lines.slice(section.from - 1, section.to).join('\n'),
+      Log: section.phases.map(({ text }) => text).join('\n'),
       // CDash takes this for the number of errors.
       ConfigureStatus: section.failed ? 1 : 0,
       EndConfigureTime: Math.floor(section.start + section.seconds),
@@ -128,21 +130,47 @@ function configureXml(report: PackageReport, section: Section & { readonly faile
   });
 }
 
+/**
+ * What was not built was not configured: so it is told from what was built and failed. A blocked package counts as one
+ * error of configuring, one that was only skipped as none.
+ */
+function notBuiltXml(report: PackageReport): string {
+  const { outcome, failure = 'Not built.', started, command } = report;
+  const at = epoch(started);
+  return siteDocument(report, {
+    ...labelsOf(report),
+    Configure: {
+      StartConfigureTime: at,
+      ConfigureCommand: legalText(command),
+      Log: legalText(failure),
+      ConfigureStatus: outcome === 'blocked' ? 1 : 0,
+      EndConfigureTime: at,
+      ElapsedMinutes: minutes(0),
+    },
+  });
+}
+
 function buildXml(report: PackageReport, { build, configure }: Sections): string {
   const { log, outcome } = report;
-  const inBuild = log.findings.filter(({ line }) => line >= build.from && line <= build.to);
-  const errors = inBuild.filter(({ kind }) => kind === 'error');
+  const inBuild = log.findings.filter(({ line }) =>
+    build.phases.some(({ from, to }) => line >= from && line <= to),
+  );
+  // The first is the one that people read: what only says that something failed comes after what did.
+  const errors = inBuild
+    .filter(({ kind }) => kind === 'error')
+    .sort((a, b) => Number(a.follows ?? false) - Number(b.follows ?? false));
   // What a package got over is no error of it: CDash would show a build as broken whose binaries are in use.
   const shown = outcome === 'failed' ? errors : [];
   const warnings = inBuild.filter(({ kind }) => kind === 'warning');
+  const count = (of: 'errors' | 'warnings') => build.phases.reduce((sum, phase) => sum + phase[of], 0);
   const unexplained = outcome === 'failed' && shown.length === 0 && !configure?.failed;
   return siteDocument(report, {
     Build: {
       ...labelsOf(report),
       StartBuildTime: Math.floor(build.start),
       BuildCommand: cdata(legalText(report.command)),
-      Error: [...limited(shown, 'errors'), ...(unexplained ? [failureOf(report)] : [])],
-      Warning: limited(warnings, 'warnings'),
+      Error: [...limited(shown, count('errors'), 'errors'), ...(unexplained ? [failureOf(report)] : [])],
+      Warning: limited(warnings, count('warnings'), 'warnings'),
       EndBuildTime: Math.floor(build.start + build.seconds),
       ElapsedMinutes: minutes(build.seconds),
     },
@@ -150,10 +178,10 @@ function buildXml(report: PackageReport, { build, configure }: Sections): string
 }
 
 /** The first and the last findings; an error's cause stands at the start, what it came to at the end. */
-function limited(findings: readonly Finding[], what: string): XmlElement[] {
-  if (findings.length <= findingLimit) return findings.map(findingXml);
+function limited(findings: readonly Finding[], count: number, what: string): XmlElement[] {
+  if (count <= findingLimit && findings.length <= findingLimit) return findings.map(findingXml);
   const half = findingLimit / 2;
-  const left = findings.length - findingLimit;
+  const left = Math.max(count, findings.length) - findingLimit;
   const gap = findings[half]!;
   return [
     ...findings.slice(0, half).map(findingXml),
@@ -171,18 +199,23 @@ function findingXml({ line, text, file, fileLine, before, after }: Finding): Xml
     Text: text,
     // CDash fails over a longer one.
     ...(file !== undefined && file.length <= 512 ? { SourceFile: file, SourceLineNumber: fileLine } : {}),
-    PreContext: before.join('\n'),
-    PostContext: after.join('\n'),
+    // CDash puts them around the text as they are, with a line end after the text alone.
+    PreContext: ended(before),
+    PostContext: ended(after),
     RepeatCount: 0,
   };
+}
+
+function ended(lines: readonly string[]): string {
+  return lines.map((line) => `${line}\n`).join('');
 }
 
 function failureOf({ log, failure }: PackageReport): XmlElement {
   return findingXml({
     kind: 'error',
-    line: log.lines.length,
+    line: log.lines,
     text: legalText(failure ?? 'The build failed.'),
-    before: log.lines.slice(-tailLength),
+    before: log.end,
     after: [],
   });
 }

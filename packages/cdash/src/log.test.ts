@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { readBuildLog } from './index.js';
+import { logTexts, readBuildLog, readLogTexts } from './index.js';
 import { log } from './testing.js';
 
 describe('a build log', () => {
   it('has the phases that Spack names', () => {
     expect(readBuildLog(log).phases).toEqual([
-      { name: 'configure', from: 1, to: 4 },
-      { name: 'build', from: 5, to: 10 },
+      { name: 'configure', from: 1, to: 4, errors: 0, warnings: 1, text: expect.stringMatching(/no zstd$/) },
+      { name: 'build', from: 5, to: 10, errors: 2, warnings: 1, text: expect.stringMatching(/Error 1$/) },
     ]);
   });
 
@@ -70,6 +70,51 @@ describe('a build log', () => {
 
   it('is read in a moment, whatever it holds', () => {
     const lines = [' '.repeat(3000), `${'a:'.repeat(1500)} error`, '('.repeat(3900), `"${'\\'.repeat(3000)}`];
-    expect(readBuildLog(lines.join('\n').repeat(50)).lines.length).toBeGreaterThan(100);
+    expect(readBuildLog(lines.join('\n').repeat(50)).lines).toBeGreaterThan(100);
+  });
+
+  it('keeps the first and the last of many findings, and counts them all', () => {
+    const lines = Array.from({ length: 1000 }, (_, at) => `a.c:${at + 1}: warning: w`).join('\n');
+    const { findings, phases } = readBuildLog(lines);
+    expect(phases).toMatchObject([{ warnings: 1000, errors: 0 }]);
+    expect(findings.map(({ line }) => line).slice(49, 53)).toEqual([50, 51, 951, 952]);
+  });
+
+  it('may have lines of any length, of which the beginning counts', () => {
+    const { lines, findings } = readBuildLog(`${'x'.repeat(5_000_000)}\na.c:1: error: no\nlast`);
+    expect(lines).toBe(3);
+    expect(findings).toMatchObject([{ line: 2, after: ['last'] }]);
+    expect(findings[0]?.before[0]).toHaveLength(1000);
+  });
+
+  it('starts where the build of this package does, with the numbers of the whole log', () => {
+    const text = `==> Installing zlib-1-aaa\na.c:1: error: of another\n==> Installing tcl-8-bbb\n${log}`;
+    const own = readBuildLog(text, { start: '==> Installing tcl-8-bbb' });
+    expect(own.findings.map(({ line }) => line)).toEqual([7, 11, 12, 13]);
+    expect(own.findings[0]?.before.join()).not.toMatch(/of another/);
+    expect(own.phases.map(({ name }) => name)).toEqual(['', 'configure', 'build']);
+  });
+
+  it('is told to be missing or unreadable, and never taken for empty', async () => {
+    await expect(readLogTexts(logTexts('/nowhere/log.txt'))).rejects.toMatchObject({ code: 'ENOENT' });
+    await expect(readLogTexts(logTexts('/'))).rejects.toMatchObject({ code: 'EISDIR' });
+  });
+
+  it('of 200 MB is read without having it in memory', async () => {
+    const piece = 'cc -O2 -c something.c -o something.o -Iinclude -DHAVE_CONFIG\n'.repeat(16_000);
+    const before = process.memoryUsage().heapUsed;
+    let most = 0;
+    const pieces = function* () {
+      for (let at = 0; at < 200; at += 1) {
+        // Each has its own place in memory, as when it comes from a file.
+        yield Buffer.from(`${piece}a.c:${at + 1}: error: number ${at}\n`).toString();
+        most = Math.max(most, process.memoryUsage().heapUsed - before);
+      }
+    };
+    const read = await readLogTexts(pieces());
+    expect(read).toMatchObject({ lines: 200 * 16_001, phases: [{ errors: 200 }] });
+    expect(read.findings.at(-1)).toMatchObject({ line: 200 * 16_001, fileLine: 200 });
+    expect(read.phases[0]?.text.length).toBeLessThan(150_000);
+    expect(most).toBeLessThan(200e6);
   });
 });

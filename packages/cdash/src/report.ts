@@ -43,8 +43,9 @@ export interface PackageReport {
   readonly host: Host;
   readonly started: Date;
   readonly seconds: number;
-  readonly outcome: 'passed' | 'failed';
-  /** Why it failed, in a sentence or two. */
+  /** `blocked`: not built because another package failed; `skipped`: not built for another reason. */
+  readonly outcome: 'passed' | 'failed' | 'blocked' | 'skipped';
+  /** Why it failed or was not built, in a sentence or two. */
   readonly failure?: string;
   /** The command that built it. */
   readonly command: string;

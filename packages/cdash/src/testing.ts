@@ -43,24 +43,39 @@ interface Request {
   readonly body: string;
 }
 /**
- * What a stand-in for CDash does with a request: answers, `drop`s the connection, `hang`s without an answer, or answers
- * without an end, as fast as it can (`endless`) or byte by byte (`drip`).
+ * What a stand-in for CDash does with a request: answers, `drop`s the connection before it has taken the file or `lose`s
+ * the answer after that, `hang`s without an answer, or answers without an end, as fast as it can (`endless`) or byte by
+ * byte (`drip`).
  */
 type Behaviour = (
   request: Request,
   at: number,
-) => { status?: number; body?: string } | 'drop' | 'hang' | 'endless' | 'drip' | undefined;
+) => { status?: number; body?: string } | 'drop' | 'lose' | 'hang' | 'endless' | 'drip' | undefined;
+
+/** What CDash shows of a build. */
+export interface Totals {
+  errors: number;
+  warnings: number;
+  tests: number;
+  files: number;
+  complete: boolean;
+}
 
 /**
- * A server that keeps what it gets and answers as CDash 5.3 does, unless told otherwise: it checks the MD5, and a file
- * that comes after `Done` starts a new build, whose id only the next answer has.
+ * A server that keeps what it gets and answers and counts as CDash 5.3 does, unless told otherwise: it checks the MD5,
+ * adds the findings and tests of a file that comes twice, and a file that comes after `Done` starts a new build, whose id
+ * only the next answer has. `Done` counts for the build that it names.
  */
-export async function startServer(
-  behave: Behaviour = () => undefined,
-): Promise<{ url: string; requests: Request[]; kinds: () => string[]; close: () => Promise<void> }> {
+export async function startServer(behave: Behaviour = () => undefined): Promise<{
+  url: string;
+  requests: Request[];
+  kinds: () => string[];
+  totals: () => Totals;
+  close: () => Promise<void>;
+}> {
   const requests: Request[] = [];
   let id = 7;
-  let next = 7;
+  let totals = emptyBuild();
   const server: Server = createServer(async (incoming, response) => {
     const chunks: Buffer[] = [];
     for await (const chunk of incoming) chunks.push(chunk as Buffer);
@@ -76,14 +91,22 @@ export async function startServer(
     if (told === 'drop') return void incoming.socket.destroy();
     if (told === 'hang') return;
     if (told === 'endless' || told === 'drip') return goOn(response, told);
-    if (told) return void response.writeHead(told.status ?? 200).end(told.body ?? '');
+    if (told && told !== 'lose') return void response.writeHead(told.status ?? 200).end(told.body ?? '');
     const md5 = request.url.searchParams.get('MD5');
     if (md5 !== createHash('md5').update(body).digest('hex')) {
       return void response.writeHead(400).end('{"status":1,"description":"md5 mismatch."}');
     }
     const answered = id;
-    id = next;
-    if (request.body.includes('<Done>')) next++;
+    const [, done] = /<Done>.*<buildId>(\d+)/.exec(request.body) ?? [];
+    if (done !== undefined) totals.complete ||= Number(done) === id;
+    else {
+      if (totals.complete) {
+        id += 1;
+        totals = emptyBuild();
+      }
+      count(totals, request.body);
+    }
+    if (told === 'lose') return void incoming.socket.destroy();
     response.end(
       `<cdash version="5.3.0">\n <message></message>\n <status>OK</status>\n <buildId>${answered}</buildId>\n</cdash>`,
     );
@@ -92,6 +115,7 @@ export async function startServer(
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     requests,
+    totals: () => totals,
     kinds: () =>
       requests.map(
         ({ body }) => /<(Update|Configure|Build|Testing|Notes|Upload|Done)[ >]/.exec(body)?.[1] ?? body,
@@ -101,6 +125,18 @@ export async function startServer(
       await new Promise((resolve) => server.close(resolve));
     },
   };
+}
+
+function emptyBuild(): Totals {
+  return { errors: 0, warnings: 0, tests: 0, files: 0, complete: false };
+}
+
+function count(totals: Totals, body: string): void {
+  const of = (pattern: RegExp) => body.match(pattern)?.length ?? 0;
+  totals.errors += of(/<Error>/g);
+  totals.warnings += of(/<Warning>/g);
+  totals.tests += of(/<Test Status=/g);
+  totals.files += of(/<File /g);
 }
 
 function goOn(response: ServerResponse, how: 'endless' | 'drip'): void {

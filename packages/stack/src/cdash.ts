@@ -1,14 +1,17 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { arch, hostname, release, type } from 'node:os';
-import { gzipSync } from 'node:zlib';
-import { CdashClient, type PackageReport, readBuildLog } from '@stackwright/cdash';
+import { join } from 'node:path';
+import { CdashClient, type PackageReport, type TestResult } from '@stackwright/cdash';
 import { buildStamp, cdashBuildName, compilerOf, type JobGraph } from '@stackwright/job-graph';
+import type { ConcreteNode } from '@stackwright/spack-env';
 import type { Caller } from './caller.js';
 import { credential } from './credentials.js';
 import { StackError } from './error.js';
+import { readLog, readTests } from './log.js';
 import type { BuildRecord } from './record.js';
-import { secretsOf, withoutSecrets } from './secrets.js';
+import { secretsOf } from './secrets.js';
 import { version } from './version.js';
+import type { WorkFolder } from './work.js';
 
 export interface CdashOptions {
   /** CDash's address. */
@@ -64,25 +67,36 @@ export function cdashClient(
   return new CdashClient({ url, token: credential(env, name, { url: new URL(url), as: 'header', namedBy }) });
 }
 
+/** A build that was made, or one that was not: another package failed, or the run was stopped. */
+export type ReportedRecord =
+  | BuildRecord
+  | (Pick<BuildRecord, 'hash' | 'started' | 'seconds' | 'failure'> & {
+      readonly outcome: 'blocked' | 'skipped';
+      readonly log?: undefined;
+      readonly times?: undefined;
+    });
+
 /**
  * What CDash gets to know of one build.
  * @param first when the first build of the run started: all of a run have one stamp
  */
 export async function packageReport(
-  { env }: Pick<Caller, 'env'>,
+  { env, note }: Pick<Caller, 'env' | 'note'>,
   target: CdashTarget,
   graph: JobGraph,
-  record: BuildRecord,
+  work: WorkFolder,
+  record: ReportedRecord,
   first: Date,
 ): Promise<PackageReport> {
   const { node } = graph.jobs.get(record.hash)!;
   const compiler = compilerOf(node, (hash) => graph.jobs.get(hash)?.node);
   const secrets = secretsOf(env);
-  // A build may print what it finds in its surroundings.
-  const whole = withoutSecrets(await readFile(record.log, 'utf8').catch(() => ''), secrets);
-  // Before it stands what Spack built or fetched for it.
-  const own = whole.indexOf(`==> Installing ${node.name}-${node.version}-${node.hash}`);
-  const text = own < 0 ? whole : whole.slice(own);
+  const { log, packed, tests, unread } = await readLog(record.log, {
+    secrets,
+    // Before it stands what Spack built or fetched for it.
+    start: `==> Installing ${node.name}-${node.version}-${node.hash}`,
+  });
+  if (unread) note(`Warning: ${unread}`);
   return {
     build: {
       project: target.project,
@@ -99,22 +113,41 @@ export async function packageReport(
       release: release(),
       platform: arch() === 'x64' ? 'x86_64' : arch() === 'arm64' ? 'aarch64' : arch(),
       target: node.arch.target,
-      ...(compiler ? { compiler: { name: compiler.name, version: compiler.version } } : {}),
+      compiler,
     },
     started: new Date(record.started),
     seconds: record.seconds,
     outcome: record.outcome,
-    ...(record.failure ? { failure: record.failure } : {}),
+    failure: record.failure,
     command: `stackwright rebuild --hash ${record.hash}`,
-    log: readBuildLog(text),
-    ...(record.times ? { times: record.times } : {}),
-    ...revisionOf(env),
+    log,
+    tests: record.log === undefined ? [] : [...tests, ...(await standAloneTests(work, node, secrets))],
+    times: record.times,
+    revision: env.CI_COMMIT_SHA || env.GITHUB_SHA || env.SOURCE_COMMIT,
     labels: [node.name],
-    attachments: text ? [{ name: 'spack-build-out.txt.gz', content: gzipSync(text) }] : [],
+    attachments: packed ? [{ name: 'spack-build-out.txt.gz', content: packed }] : [],
   };
 }
 
-function revisionOf(env: NodeJS.ProcessEnv): { revision?: string } {
-  const revision = env.CI_COMMIT_SHA || env.GITHUB_SHA || env.SOURCE_COMMIT;
-  return revision ? { revision } : {};
+/** The stand-alone tests that a package's last run of them left: `tests/SUITE/NAME-VERSION-HASH-test-out.txt`. */
+async function standAloneTests(
+  work: WorkFolder,
+  { name, version: release, hash }: ConcreteNode,
+  secrets: readonly string[],
+): Promise<TestResult[]> {
+  const file = `${name}-${release}-${hash.slice(0, 7)}-test-out.txt`;
+  const names = await readdir(work.tests, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
+    // Nothing was tested.
+    if (error.code === 'ENOENT') return [];
+    throw error;
+  });
+  const found = names.filter((one) => one.endsWith(`/${file}`) || one === file);
+  const all = await Promise.all(
+    found.map(async (one) => {
+      const path = join(work.tests, one);
+      return { path, at: (await stat(path)).mtimeMs };
+    }),
+  );
+  const last = all.sort((a, b) => b.at - a.at)[0];
+  return last ? readTests(last.path, secrets) : [];
 }

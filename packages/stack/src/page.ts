@@ -5,11 +5,9 @@ import {
   expectedDurations,
   type History,
   type JobGraph,
-  type JobState,
   type Pruned,
-  renderPage,
-  type Section,
 } from '@stackwright/job-graph';
+import { type JobState, type RunRecord, renderPage, type Section } from '@stackwright/report';
 import prettyBytes from 'pretty-bytes';
 
 /** What a run came to, for its page. */
@@ -23,10 +21,11 @@ export interface RunReport {
   /** Phase and seconds, in order. */
   readonly times: readonly (readonly [string, number])[];
   readonly facts: readonly string[];
+  readonly run?: RunRecord;
 }
 
 /** A run's page: the graph with each job's state, the image's layers, the times. */
-export function runPage({ title, graph, states, durations, image, times, facts }: RunReport): string {
+export function runPage({ title, graph, states, durations, image, times, facts, run }: RunReport): string {
   const sections: Section[] = [];
   if (image) sections.push(layerSection(image));
   sections.push({
@@ -45,6 +44,7 @@ export function runPage({ title, graph, states, durations, image, times, facts }
     graph,
     states,
     sections,
+    run,
     critical: durations.size > 0 ? criticalPath(graph, durations) : undefined,
   });
 }

@@ -3,25 +3,40 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { describe } from '@stackwright/buildcache';
 import { type CdashClient, CdashError, cdashFiles } from '@stackwright/cdash';
-import { duration, type JobGraph } from '@stackwright/job-graph';
+import type { JobGraph } from '@stackwright/job-graph';
+import { junitXml, type RunRecord } from '@stackwright/report';
 import type { Caller } from './caller.js';
-import { type CdashOptions, type CdashTarget, cdashClient, cdashTarget, packageReport } from './cdash.js';
-import { commitTarget, setCommitStatus } from './commit-status.js';
+import {
+  type CdashOptions,
+  type CdashTarget,
+  cdashClient,
+  cdashTarget,
+  packageReport,
+  type ReportedRecord,
+} from './cdash.js';
+import { submitOnce } from './cdash-sent.js';
 import { cdashSection } from './configuration.js';
 import { describeError, StackError } from './error.js';
+import { commitTarget } from './forge/forge.js';
+import { jobPage, type PublishOptions, publish, writeJobSummary } from './forge/publish.js';
 import { type BuildRecord, readRecords } from './record.js';
+import { lastRun, plannedRun } from './run-record.js';
 import { secretsOf, withoutSecrets } from './secrets.js';
 import type { Stack } from './stack.js';
 import { openWork, type WorkFolder } from './work.js';
 
-export interface ReportOptions extends CdashOptions {
+export interface ReportOptions extends CdashOptions, PublishOptions {
   readonly work?: string;
   /** A folder to write CDash's files into instead of sending them. */
   readonly write?: string;
+  /** Send to CDash what it does not have yet, only. */
+  readonly resend?: boolean;
+  /** Fail when CDash cannot be reached or does not take a build. */
+  readonly strict?: boolean;
   /** Put a status on the commit. */
   readonly status: boolean;
-  /** The page that the status leads to. */
-  readonly link?: string;
+  /** A file for the result as JUnit's XML. */
+  readonly junit?: string;
 }
 
 /** One build that was reported. */
@@ -29,7 +44,7 @@ export interface ReportedBuild {
   readonly hash: string;
   readonly name: string;
   readonly version: string;
-  readonly outcome: BuildRecord['outcome'];
+  readonly outcome: ReportedRecord['outcome'];
   readonly seconds: number;
   /** The build's page at CDash. */
   readonly link?: string;
@@ -56,29 +71,56 @@ export async function reportStack(
   }
   const target = cdashTarget(caller, cdashSection(await stack.environment()), options);
   const commit = options.status ? commitTarget(caller.env) : undefined;
-  if (!target && !commit) {
+  if (!target && !commit && !options.junit && !caller.env.GITHUB_STEP_SUMMARY) {
     throw new StackError('nobody-to-report-to', 'There is nobody to report to.', {
       hint: 'Name a CDash (section cdash with url, project and build-group in spack.yaml, or --cdash, --project and\n--group), or run in a job of GitHub (GITHUB_TOKEN) or GitLab (GITLAB_TOKEN).',
     });
   }
-  const links =
-    target && records.length > 0
-      ? await toCdash(caller, target, graph, records, options, onResult)
-      : new Map<string, string>();
-  if (commit) {
-    const description = summarize(graph, records);
-    await setCommitStatus(caller, commit, {
-      state: records.some(({ outcome }) => outcome === 'failed') ? 'failure' : 'success',
-      context: `stackwright/${stack.name}`,
-      description,
-      link: options.link ?? caller.env.CI_PIPELINE_URL ?? actionsPage(caller.env),
-    });
-    caller.note(`Status on ${commit.commit.slice(0, 10)} at ${commit.forge}: ${description}`);
-  }
-  return records.map(({ hash, outcome, seconds }) => {
+  const last = await lastRun(caller, stack, work);
+  // Nobody reports a run that goes on: it was killed.
+  const run: RunRecord = last.state === 'running' ? { ...last, state: 'interrupted' } : last;
+  const told: ReportedRecord[] = [...records, ...notBuilt(run, graph, records)];
+  const links = new Map<string, string>();
+  const failure =
+    target && told.length > 0
+      ? await toCdash(caller, { work, target, graph, records: told, links }, options, onResult).catch(
+          (error: unknown) => asError(caller, error),
+        )
+      : undefined;
+  const { link = jobPage(caller.env) } = options;
+  await writeRun(caller, run, options);
+  await writeJobSummary(caller, run, link);
+  if (commit) await publish(caller, commit, stack, run, { ...options, link });
+  if (failure && (options.strict || !mayPass(failure))) throw failure;
+  if (failure) caller.note(`Warning: ${withoutSecrets(describeError(failure), secretsOf(caller.env))}`);
+  return told.map(({ hash, outcome, seconds }) => {
     const { name, version } = graph.jobs.get(hash)!.node;
     return { hash, name, version, outcome, seconds, link: links.get(hash) };
   });
+}
+
+/**
+ * Tells the forge that a run of a stack starts: what will be built and why.
+ * @throws StackError `nobody-to-report-to` outside of CI
+ */
+export async function reportStart(
+  caller: Caller,
+  stack: Stack,
+  options: PublishOptions & { readonly work?: string },
+): Promise<void> {
+  const target = commitTarget(caller.env);
+  if (!target) {
+    throw new StackError('nobody-to-report-to', 'There is no commit to put a status on.', {
+      hint: 'Run in a job of GitHub (GITHUB_TOKEN) or GitLab (GITLAB_TOKEN).',
+    });
+  }
+  const work = await openWork(caller, stack, options.work);
+  await publish(caller, target, stack, await plannedRun(caller, stack, work), options);
+}
+
+/** Writes the files that a user asks for. */
+async function writeRun({ cwd }: Caller, run: RunRecord, { junit }: ReportOptions): Promise<void> {
+  if (junit) await writeFile(resolve(cwd, junit), junitXml(run));
 }
 
 /**
@@ -96,41 +138,54 @@ export async function reportBuild(
   try {
     const target = cdashTarget(caller, cdashSection(await stack.environment()), {});
     if (!target) return;
-    const report = await packageReport(caller, target, await stack.graph(), record, new Date(record.started));
-    const { link, warnings } = await cdashClient(caller, target).submit(
-      report.build,
-      cdashFiles(report),
-      caller.signal,
+    const client = cdashClient(caller, target);
+    await makeGroup(caller, client, target);
+    const report = await packageReport(
+      caller,
+      target,
+      await stack.graph(),
+      work,
+      record,
+      new Date(record.started),
     );
+    // A job that was started again does not know what the one before has sent.
+    const { link, warnings } = await submitOnce(work, client, report, { again: true, signal: caller.signal });
     caller.note(`CDash: ${link}`);
     for (const warning of warnings) caller.note(`Warning: CDash: ${warning}`);
   } catch (error) {
     const text = withoutSecrets(describeError(error), secretsOf(caller.env));
     caller.note(
-      `Warning: not reported to CDash. ${text}\nTo report it later: stackwright report STACK --work ${work.show(work.root)}`,
+      `Warning: not reported to CDash. ${text}\nTo report it later: stackwright report STACK --resend --work ${work.show(work.root)}`,
     );
   }
 }
 
-/** Sends, or writes, each build. Goes on after a failure. @returns the page of each build that was sent */
+interface Sending {
+  readonly work: WorkFolder;
+  readonly target: CdashTarget;
+  readonly graph: JobGraph;
+  readonly records: readonly ReportedRecord[];
+  /** Gets the page of each build that was sent. */
+  readonly links: Map<string, string>;
+}
+
+/** Sends, or writes, each build. Goes on after a failure. */
 async function toCdash(
   caller: Caller,
-  target: CdashTarget,
-  graph: JobGraph,
-  records: readonly BuildRecord[],
+  { work, target, graph, records, links }: Sending,
   options: ReportOptions,
   onResult: (line: string) => void,
-): Promise<Map<string, string>> {
+): Promise<undefined> {
   const { signal, cwd, note } = caller;
   const client = cdashClient(caller, target);
-  const first = new Date(records[0]!.started);
-  const links = new Map<string, string>();
+  const first = new Date(records[0]?.started ?? 0);
   const failed: string[] = [];
   if (!options.write) await makeGroup(caller, client, target);
   for (const record of records) {
-    const { node } = graph.jobs.get(record.hash)!;
+    const node = graph.jobs.get(record.hash)?.node;
+    if (!node) continue;
     const title = describe(node);
-    const full = await packageReport(caller, target, graph, record, first);
+    const full = await packageReport(caller, target, graph, work, record, first);
     if (options.write) {
       const folder = join(resolve(cwd, options.write), `${node.name}-${record.hash}`);
       await mkdir(folder, { recursive: true });
@@ -139,7 +194,7 @@ async function toCdash(
       continue;
     }
     try {
-      const { link, warnings } = await client.submit(full.build, cdashFiles(full), signal);
+      const { link, warnings } = await submitOnce(work, client, full, { resend: options.resend, signal });
       links.set(record.hash, link);
       onResult(`${title} ${record.outcome}: ${link}`);
       for (const warning of warnings) note(`Warning: ${title}: ${warning}`);
@@ -155,9 +210,31 @@ async function toCdash(
     throw new StackError(
       'not-reported',
       `${failed.length} of ${records.length} builds were not reported:\n${failed.join('\n')}`,
+      { hint: 'To send what is missing: stackwright report STACK --resend' },
     );
   }
-  return links;
+}
+
+/** What the run did not build although it was to be built. */
+function notBuilt(run: RunRecord, graph: JobGraph, records: readonly BuildRecord[]): ReportedRecord[] {
+  const started = records.at(-1)?.started ?? run.started ?? new Date().toISOString();
+  return run.jobs.flatMap(({ hash, state, reason }): ReportedRecord[] => {
+    if (!graph.jobs.has(hash) || (state !== 'blocked' && state !== 'cancelled')) return [];
+    const failure = reason ?? 'The run was stopped before it was built.';
+    return [{ hash, started, seconds: 0, failure, outcome: state === 'blocked' ? 'blocked' : 'skipped' }];
+  });
+}
+
+/** An error that may pass: CDash is away, or trips over a build. What a user can mend is not of these. */
+function mayPass(error: Error): boolean {
+  if (error instanceof CdashError) return ['unavailable', 'unknown-outcome', 'refused'].includes(error.code);
+  return error instanceof StackError && error.code === 'not-reported';
+}
+
+function asError({ signal }: Caller, error: unknown): Error {
+  signal.throwIfAborted();
+  if (error instanceof Error) return error;
+  throw error;
 }
 
 /** Builds of a group that CDash lacks go to Experimental; who may not create it is told so. */
@@ -168,18 +245,4 @@ async function makeGroup({ note, signal }: Caller, client: CdashClient, target: 
     if (!(error instanceof CdashError) || error.code !== 'denied') throw error;
     note(`Warning: ${error.message}\nUnless it is there, builds go to the group Experimental.`);
   }
-}
-
-function summarize(graph: JobGraph, records: readonly BuildRecord[]): string {
-  if (records.length === 0) return 'nothing had to be built';
-  const bad = records.filter(({ outcome }) => outcome === 'failed');
-  const seconds = records.reduce((sum, record) => sum + record.seconds, 0);
-  const built = `${records.length - bad.length} built in ${duration(seconds)}`;
-  const names = bad.map(({ hash }) => graph.jobs.get(hash)!.node.name);
-  return bad.length === 0 ? built : `${bad.length} failed (${names.join(', ')}), ${built}`;
-}
-
-function actionsPage(env: NodeJS.ProcessEnv): string | undefined {
-  const { GITHUB_SERVER_URL: server, GITHUB_REPOSITORY: repository, GITHUB_RUN_ID: run } = env;
-  return server && repository && run ? `${server}/${repository}/actions/runs/${run}` : undefined;
 }

@@ -63,6 +63,11 @@ export const commands: readonly CommandEntry[] = [
     load: () => import('./image.js'),
   },
   {
+    name: 'status',
+    summary: 'show how a run stands, or what the last one came to',
+    load: () => import('./status.js'),
+  },
+  {
     name: 'simulate',
     summary: 'predict build time and cost for different numbers of runners',
     load: () => import('./simulate.js'),

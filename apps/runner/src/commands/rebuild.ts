@@ -1,4 +1,13 @@
-import { failureIn, inGroups, jobFolder, openStack, type RebuildOptions, rebuild } from '@stackwright/stack';
+import {
+  failureIn,
+  inGroups,
+  jobFolder,
+  openStack,
+  type RebuildOptions,
+  rebuild,
+  recordFailure,
+  secretsOf,
+} from '@stackwright/stack';
 import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
 import { note, print, printJson } from '../context.js';
@@ -52,7 +61,7 @@ export const define: Define = (command, context) => {
         const stack = inGroups(opened, options.group);
         const done = await rebuild(caller, stack, options).catch((error: unknown) => {
           const failure = failureIn(error);
-          if (failure) note(context, failureDetails(failure));
+          if (failure) note(context, failureDetails(recordFailure(failure, secretsOf(context.env)), failure));
           throw error;
         });
         if (options.json) printJson(context, done);

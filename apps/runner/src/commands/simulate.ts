@@ -10,10 +10,10 @@ import {
   graphOf,
   noHistory,
   prune,
-  renderPage,
   unknownDuration,
   worthwhile,
 } from '@stackwright/job-graph';
+import { renderPage } from '@stackwright/report';
 import { decisionStates, readHistory, readLock, stackFolder } from '@stackwright/stack';
 import { InvalidArgumentError, Option } from 'commander';
 import type { Define } from '../command.js';

@@ -1,8 +1,10 @@
 import { constants } from 'node:os';
-import { readBuildLog } from '@stackwright/cdash';
+import { LogReader } from '@stackwright/cdash';
+import type { JobFailure } from '@stackwright/report';
 import { SpackError, withoutPadding } from '@stackwright/spack';
 import type { StackSettings } from '@stackwright/spack-env';
-import type { FirstError } from '../error.js';
+import type { FailedBuild, FirstError } from '../error.js';
+import { withoutSecrets } from '../secrets.js';
 import { readBlocks } from './log-blocks.js';
 
 /** What kind of failure a build ended with, and what is done about it. */
@@ -83,17 +85,18 @@ export async function reportFailure(
 ): Promise<FailureReport> {
   const kinds = kindsOf(settings);
   let best = kinds.length;
-  let first: FirstError | undefined;
+  let reader: LogReader | undefined;
   for await (const { text, line } of readBlocks(log, start)) {
+    reader ??= new LogReader({ line });
+    reader.add(text);
     for (const [at, { match }] of kinds.slice(0, best).entries()) {
       if (match?.test(text)) {
         best = at;
         break;
       }
     }
-    first ??= firstErrorOf(text, line);
   }
-  return { kind: kindByEnd(error, settings) ?? kinds[best] ?? other, first };
+  return { kind: kindByEnd(error, settings) ?? kinds[best] ?? other, first: firstErrorOf(reader) };
 }
 
 /** The kinds with what a stack changes and adds. A pattern is tried on each line. */
@@ -128,14 +131,31 @@ function kindByEnd(error: unknown, settings: StackSettings['failures']): Failure
 /** Lines that are kept on each side of an error. */
 const context = 3;
 
-function firstErrorOf(text: string, line: number): FirstError | undefined {
-  const found = readBuildLog(text).findings.find(({ kind }) => kind === 'error');
+function firstErrorOf(reader: LogReader | undefined): FirstError | undefined {
+  const cause = reader?.end().cause;
   return (
-    found && {
-      line: line + found.line - 1,
-      text: withoutPadding(found.text),
-      before: found.before.slice(-context).map(withoutPadding),
-      after: found.after.slice(0, context).map(withoutPadding),
+    cause && {
+      line: cause.line,
+      text: withoutPadding(cause.text),
+      before: cause.before.slice(-context).map(withoutPadding),
+      after: cause.after.slice(0, context).map(withoutPadding),
     }
   );
+}
+
+/** A failure as the record holds it. What a failed build printed may hold what it found in its surroundings. */
+export function recordFailure(
+  { kind, attempts, message, first }: FailedBuild,
+  secrets: readonly string[],
+): JobFailure {
+  const clean = (text: string) => withoutSecrets(text, secrets);
+  return {
+    kind,
+    attempts,
+    message: clean(message),
+    text: clean(first?.text ?? message),
+    line: first?.line,
+    before: first?.before.map(clean),
+    after: first?.after.map(clean),
+  };
 }

@@ -6,34 +6,38 @@ import {
   externals,
   type JobGraph,
   JobGraphError,
-  type JobState,
   type Pruned,
   prune,
   shellWord,
   upToDate,
 } from '@stackwright/job-graph';
+import type { JobState, RunRecord } from '@stackwright/report';
 import { type SandboxChoice, Spack } from '@stackwright/spack';
 import type { ConcreteNode } from '@stackwright/spack-env';
 import prettyBytes from 'pretty-bytes';
 import { type Caller, type PhaseReport, timed } from '../caller.js';
 import { writeLock } from '../concretize.js';
 import { installRootOf } from '../configuration.js';
-import { describeError, type FailedBuild, failureIn, StackError } from '../error.js';
+import { describeError, failureIn, StackError } from '../error.js';
 import { shipped } from '../groups.js';
 import { billOf, type ImageOptions, packagesOfImage, stackImage } from '../image.js';
 import type { MirrorPlace, StackMirrors } from '../mirrors.js';
 import { runPage } from '../page.js';
 import { planPipeline, writeFiles } from '../pipeline.js';
+import { readRecords } from '../record.js';
+import { withReasons } from '../run-record.js';
 import { childEnvironment, referredVariables, secretsOf, withoutSecrets } from '../secrets.js';
 import { createRunSigner } from '../signer.js';
 import { hasLock, refuseChanged, type Stack } from '../stack.js';
 import { tellStale } from '../stale/staleness.js';
+import { writeStart } from '../status.js';
 import { locate, type Survey, survey } from '../survey.js';
 import { checkWhole } from '../whole.js';
 import { lockWork, openWork, type WorkFolder } from '../work.js';
 import { type Access, type AccessOptions, openAccess, openTarget } from './access.js';
 import type { BuildLimits } from './attempts.js';
 import { type BuildResult, buildMissing, nothingBuilt } from './build.js';
+import { recordFailure } from './failure.js';
 import { hashesOf } from './journal.js';
 import type { TestChoice } from './tests.js';
 
@@ -58,38 +62,11 @@ export interface RunOptions extends AccessOptions, ImageOptions, BuildLimits {
   readonly onEnd?: (summary: RunSummary) => void;
 }
 
-/** What `run.json` holds: written at the end of a run, whatever it came to. */
-export interface RunSummary {
-  readonly stack: string;
-  readonly state: 'done' | 'failed' | 'interrupted';
-  readonly mirror: string;
-  readonly jobs: readonly {
-    readonly hash: string;
-    readonly name: string;
-    readonly version: string;
-    readonly state: JobState['state'];
-    readonly seconds?: number;
-    /** Why it was reused, failed or not built. */
-    readonly reason?: string;
-    /** File with what Spack printed. */
-    readonly log?: string;
-    /** What is known of it, where it failed. */
-    readonly failure?: FailedBuild;
-    /** The command that builds it again, where it failed. */
-    readonly repeat?: string;
-  }[];
-  /** How long the run took. */
-  readonly seconds: number;
-  /** Absent where the run did not come to it. */
-  readonly image?: {
-    readonly path: string;
-    readonly tag: string;
-    readonly digest: string;
-    readonly layers: number;
+/** The record of a run that has ended. */
+export type RunSummary = RunRecord &
+  Required<Pick<RunRecord, 'mirror' | 'seconds' | 'pipeline' | 'report'>> & {
+    readonly state: 'done' | 'failed' | 'interrupted';
   };
-  readonly pipeline: string;
-  readonly report: string;
-}
 
 /** A run that came to its image. */
 export type FinishedRun = RunSummary & Required<Pick<RunSummary, 'image'>>;
@@ -144,6 +121,7 @@ async function runIn(
     await self.progress.phase('Write the pipeline', async ({ result }) =>
       result(await writePipelineOf(self, stack, access.mirrors, found, work)),
     );
+    await writeStart(work, stack, access.target.push, pruned);
     const { built, mirrors } = await buildWhatIsMissing(self, stack, work, access, found, pruned, options);
     const states = jobStates(pruned, built, work, secretsOf(self.env));
     const finish = async (image: AssembledImage | undefined): Promise<RunSummary> => {
@@ -157,7 +135,8 @@ async function runIn(
         seconds,
         mirror: options.mirror,
       });
-      await writeFile(work.result, `${JSON.stringify(summary, null, 2)}\n`);
+      const run = await withReasons(self, graph, await readRecords(work), summary);
+      await writeFile(work.result, `${JSON.stringify(run, null, 2)}\n`);
       await writeFile(
         work.report,
         runPage({
@@ -168,6 +147,7 @@ async function runIn(
           image,
           times,
           facts: [`Mirror: ${access.target.push}`],
+          run,
         }),
       );
       options.onEnd?.(summary);
@@ -435,7 +415,7 @@ function summarize(
   const secrets = secretsOf(env);
   const failureOfJob = (hash: string) => {
     const failure = failureIn(run.built.errors.get(hash));
-    return failure && { failure: maskFailure(failure, secrets), repeat: repeating(hash) };
+    return failure && { failure: recordFailure(failure, secrets), repeat: repeating(hash) };
   };
   const repeating = (hash: string) =>
     [
@@ -468,22 +448,6 @@ function summarize(
     pipeline: work.pipeline,
     report: work.report,
     seconds: run.seconds,
-  };
-}
-
-/** What a failed build printed may hold what it found in its surroundings. */
-function maskFailure(failure: FailedBuild, secrets: readonly string[]): FailedBuild {
-  const clean = (text: string) => withoutSecrets(text, secrets);
-  const { first } = failure;
-  return {
-    ...failure,
-    message: clean(failure.message),
-    first: first && {
-      line: first.line,
-      text: clean(first.text),
-      before: first.before.map(clean),
-      after: first.after.map(clean),
-    },
   };
 }
 

@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
+import { criticalPath } from '@stackwright/job-graph';
 import { chromium } from 'playwright-core';
 import { describe, expect, it } from 'vitest';
-import { graph, mini, someDurations } from './graph/graphs.test.support.js';
-import { criticalPath } from './graph/order.js';
-import { duration, type JobState, renderPage } from './page.js';
+import { graph, mini, someDurations } from './graphs.test.support.js';
+import { type JobState, renderPage } from './page.js';
 
 const states = new Map<string, JobState>(
   [...mini.jobs.values()].map((job) => [
@@ -98,14 +98,4 @@ describe('renderPage', () => {
       }
     });
   });
-});
-
-describe('duration', () => {
-  it.each([
-    [0.85, '850 ms'],
-    [4.25, '4.3 s'],
-    [42, '42 s'],
-    [750, '12 min 30 s'],
-    [11100, '3 h 05 min'],
-  ])('says %s seconds as %s', (seconds, text) => expect(duration(seconds)).toBe(text));
 });

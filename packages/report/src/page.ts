@@ -1,7 +1,10 @@
 import { readFileSync } from 'node:fs';
-import type { Job, JobGraph } from './graph/graph.js';
-import { levels } from './graph/order.js';
+import { duration, type Job, type JobGraph, levels } from '@stackwright/job-graph';
+import { failuresHtml, verdictHtml } from './failures.js';
 import { layoutOf } from './page-layout.js';
+import type { RunRecord } from './record.js';
+import { escaped } from './text.js';
+import { timelineHtml } from './timeline.js';
 
 /** How a job stands. The page shows each by colour, sign and word. */
 export type State =
@@ -43,7 +46,12 @@ export interface PageOptions {
   /** The critical path, first job first, and its seconds where times are known. */
   readonly critical?: { readonly jobs: readonly string[]; readonly seconds?: number };
   readonly sections?: readonly Section[];
+  /** The run that the page is of: why it failed, and what was built when. */
+  readonly run?: RunRecord;
 }
+
+/** Jobs of a graph that is shown at once; a larger one is folded. */
+const folded = 200;
 
 /** Every state with its sign and word, in the order of the legend. */
 const known: readonly (readonly [State, sign: string, word: string])[] = [
@@ -63,7 +71,7 @@ const known: readonly (readonly [State, sign: string, word: string])[] = [
  * follows the reader's light or dark setting, and its bytes depend on the input only.
  */
 export function renderPage(options: PageOptions): string {
-  const { title, subtitle, graph, states, critical, sections = [] } = options;
+  const { title, subtitle, graph, states, critical, sections = [], run } = options;
   const path = critical && critical.jobs.length > 0 ? critical : undefined;
   const rows = rowsOf(graph, states, new Set(path?.jobs));
   const asset = (name: string) => readFileSync(new URL(`../assets/${name}`, import.meta.url), 'utf8');
@@ -85,12 +93,14 @@ ${asset('page.css')}</style>
 <header>
 <h1>${escaped(title)}</h1>
 ${subtitle ? `<p>${escaped(subtitle)}</p>` : ''}
+${run ? verdictHtml(run) : ''}
 <ul class="tiles">
 <li><b>${rows.length}</b> ${rows.length === 1 ? 'job' : 'jobs'}</li>
 ${path ? `<li class="critical">${path.seconds === undefined ? '' : `<b>${duration(path.seconds)}</b> on the `}critical path of ${path.jobs.length} jobs</li>` : ''}
 </ul>
 </header>
 <main>
+${run ? failuresHtml(run) : ''}
 <section class="graph" aria-label="Job graph">
 <div class="bar">
 <input type="search" id="find" placeholder="Find a job by name, version or hash" aria-label="Find a job">
@@ -106,18 +116,21 @@ ${counts
 ${path ? '<button type="button" class="filter critical" id="critical" aria-pressed="false"><i aria-hidden="true">◆</i>critical path</button>' : ''}
 </span>
 </div>
+<details id="fold"${rows.length > folded ? '' : ' open'}><summary>Graph of ${rows.length} jobs</summary>
 <div class="stage">
 <canvas id="canvas" tabindex="0" role="img" aria-label="Graph of ${rows.length} jobs; the table below lists them all"></canvas>
 <aside id="detail" hidden></aside>
 <p class="hint">Drag to move, ctrl and wheel or pinch to zoom, click a job for what it needs. Round boxes are roots.</p>
 </div>
+</details>
 </section>
+${run ? timelineHtml(run, new Set(path?.jobs)) : ''}
 ${sections.map(sectionHtml).join('\n')}
 <section>
 <h2>Jobs</h2>
 <div class="scroll jobs">
 <table id="jobs">
-<thead><tr><th>State</th><th>Job</th><th>Version</th><th>Hash</th><th class="number">Stage</th><th class="number">Time</th><th>Note</th></tr></thead>
+<thead><tr>${columns.map(headHtml).join('')}</tr></thead>
 <tbody>
 ${rows.map(rowHtml).join('\n')}
 </tbody>
@@ -133,6 +146,21 @@ ${asset('page.js')}</script>
 `;
 }
 
+/** Columns of the table of jobs, and whether they are numbers. */
+const columns: readonly (readonly [title: string, numeric?: boolean])[] = [
+  ['State'],
+  ['Job'],
+  ['Version'],
+  ['Hash'],
+  ['Stage', true],
+  ['Time', true],
+  ['Note'],
+];
+
+function headHtml([title, numeric]: (typeof columns)[number]): string {
+  return `<th${numeric ? ' class="number"' : ''} scope="col"><button type="button" class="sort">${title}</button></th>`;
+}
+
 interface Row {
   readonly job: Job;
   readonly state: State;
@@ -140,6 +168,7 @@ interface Row {
   readonly word: string;
   readonly note: string;
   readonly time: string;
+  readonly seconds: number | undefined;
   readonly level: number;
   readonly critical: boolean;
 }
@@ -158,6 +187,7 @@ function rowsOf(
       state,
       ...looks.get(state)!,
       note,
+      seconds,
       time: seconds === undefined ? '' : duration(seconds),
       level: level.get(job.hash)!,
       critical: critical.has(job.hash),
@@ -174,7 +204,7 @@ function rowHtml(row: Row, at: number): string {
     `<tr data-at="${at}"><td><span class="state ${state}"><i aria-hidden="true">${sign}</i>${word}</span></td>` +
     `<th scope="row"><button type="button">${escaped(job.node.name)}</button>${path}</th>` +
     `<td>${escaped(job.node.version)}</td><td><code>${job.hash.slice(0, 7)}</code></td>` +
-    `<td class="number">${row.level}</td><td class="number">${row.time}</td><td>${escaped(row.note)}</td></tr>`
+    `<td class="number">${row.level}</td><td class="number" data-value="${row.seconds ?? -1}">${row.time}</td><td>${escaped(row.note)}</td></tr>`
   );
 }
 
@@ -227,21 +257,6 @@ function graphData(graph: JobGraph, rows: readonly Row[], critical: readonly str
     edges: layout.edges.map(([from, to]) => [at(from), at(to)]),
     critical: critical.filter((hash) => index.has(hash)).map(at),
   };
-}
-
-/** `850 ms`, `42 s`, `12 min 30 s`, `3 h 05 min`. */
-export function duration(seconds: number): string {
-  if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
-  if (seconds < 10) return `${seconds.toFixed(1)} s`;
-  const whole = Math.round(seconds);
-  if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${String(whole % 60).padStart(2, '0')} s`;
-  const minutes = Math.round(seconds / 60);
-  return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, '0')} min`;
-}
-
-function escaped(text: string): string {
-  return text.replace(/[&<>"']/g, (sign) => `&#${sign.charCodeAt(0)};`);
 }
 
 /** JSON that cannot end the script element it stands in. */

@@ -9,6 +9,7 @@
   const brush = canvas.getContext('2d');
   const detail = document.getElementById('detail');
   const find = document.getElementById('find');
+  const fold = document.getElementById('fold');
   const found = document.getElementById('found');
   const rows = [...document.querySelectorAll('#jobs tbody tr')];
   const usedBy = jobs.map(() => []);
@@ -202,6 +203,7 @@
   function choose(at, move) {
     rows[chosen]?.classList.remove('chosen');
     chosen = at;
+    if (at >= 0) fold.open = true;
     detail.hidden = at < 0;
     related = null;
     if (at >= 0) {
@@ -210,6 +212,7 @@
       describe(at);
       if (move) centre(at);
     }
+    remember();
     draw();
   }
 
@@ -277,6 +280,7 @@
     }
     found.textContent = matching ? `${matching.size} of ${jobs.length}` : '';
     for (const [at, row] of rows.entries()) row.hidden = matching !== null && !matching.has(at);
+    remember();
     draw();
   }
 
@@ -388,7 +392,7 @@
       if (button.id === 'critical' && matching) show(data.critical);
     };
   }
-  document.getElementById('jobs').addEventListener('click', (event) => {
+  document.querySelector('#jobs tbody').addEventListener('click', (event) => {
     const button = event.target.closest('button');
     if (!button) return;
     choose(Number(button.closest('tr').dataset.at), true);
@@ -398,11 +402,97 @@
     readColours();
     draw();
   });
+  // The address says which job, search and filters are shown: #/NAME/HASH?q=TEXT&state=failed
+  let reading = false;
+  function remember() {
+    if (reading) return;
+    const pressed = [...document.querySelectorAll('.filter[aria-pressed="true"]')];
+    const query = new URLSearchParams();
+    if (find.value) query.set('q', find.value);
+    const states = pressed.map((button) => button.dataset.state ?? 'critical');
+    if (states.length > 0) query.set('state', states.join(' '));
+    const job = chosen < 0 ? '' : `/${encodeURIComponent(jobs[chosen].name)}/${jobs[chosen].hash}`;
+    const text = query.size > 0 ? `?${query}` : '';
+    try {
+      history.replaceState(null, '', `#${job}${text}`);
+    } catch {
+      // A page without an address has none to change.
+    }
+  }
+  function readAddress() {
+    const [path, query] = location.hash.slice(1).split('?');
+    const values = new URLSearchParams(query);
+    const states = (values.get('state') ?? '').split(' ');
+    const hash = path.split('/')[2] ?? '';
+    reading = true;
+    find.value = values.get('q') ?? '';
+    for (const button of document.querySelectorAll('.filter'))
+      button.setAttribute('aria-pressed', String(states.includes(button.dataset.state ?? 'critical')));
+    filter();
+    choose(hash ? jobs.findIndex((job) => job.hash.startsWith(hash)) : -1, true);
+    reading = false;
+  }
+  addEventListener('hashchange', readAddress);
+
+  for (const button of document.querySelectorAll('[data-hash]')) {
+    button.onclick = () => {
+      choose(
+        jobs.findIndex((job) => job.hash === button.dataset.hash),
+        true,
+      );
+      canvas.scrollIntoView({ block: 'nearest' });
+    };
+  }
+  for (const button of document.querySelectorAll('.copy')) {
+    const title = button.textContent;
+    button.onclick = async () => {
+      button.textContent = (await copied(button.dataset.copy)) ? 'Copied' : 'Select and copy it by hand';
+      setTimeout(() => {
+        button.textContent = title;
+      }, 2000);
+    };
+  }
+  async function copied(text) {
+    try {
+      await navigator.clipboard.writeText(text);
+      return true;
+    } catch {
+      // A page from a file may not use the clipboard in every browser.
+      const area = document.body.appendChild(document.createElement('textarea'));
+      area.value = text;
+      area.select();
+      const done = document.execCommand('copy');
+      area.remove();
+      return done;
+    }
+  }
+
+  const heads = [...document.querySelectorAll('#jobs thead th')];
+  for (const [column, head] of heads.entries()) {
+    head.querySelector('button').onclick = () => {
+      const down = head.getAttribute('aria-sort') === 'ascending';
+      for (const one of heads) one.removeAttribute('aria-sort');
+      head.setAttribute('aria-sort', down ? 'descending' : 'ascending');
+      const isNumber = head.classList.contains('number');
+      const value = (row) => {
+        const cell = row.cells[column];
+        return isNumber ? Number(cell.dataset.value ?? cell.textContent) : cell.textContent;
+      };
+      const compare = isNumber ? (a, b) => a - b : (a, b) => a.localeCompare(b);
+      const sorted = [...rows].sort((a, b) => compare(value(a), value(b)) * (down ? -1 : 1));
+      document.querySelector('#jobs tbody').append(...sorted);
+    };
+  }
+
   let fitted0 = false;
   new ResizeObserver(() => {
+    if (canvas.clientWidth === 0) return;
     if (fitted0) draw();
+    else if (chosen >= 0) centre(chosen);
     else first();
     fitted0 = true;
+    draw();
   }).observe(canvas);
   readColours();
+  if (location.hash.length > 1) readAddress();
 })();

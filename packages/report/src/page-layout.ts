@@ -1,6 +1,4 @@
-import type { JobGraph } from './graph/graph.js';
-import { levels } from './graph/order.js';
-import { transitiveReduction } from './graph/reduction.js';
+import { type JobGraph, levels, transitiveReduction } from '@stackwright/job-graph';
 
 /** Where each job stands on a page, in a grid: what can be built first is at the left. */
 export interface Layout {
