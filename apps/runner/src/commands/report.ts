@@ -27,7 +27,7 @@ export const define: Define = (command, context) => {
     .option('--link <url>', 'page that the commit status leads to (default in CI: the pipeline)')
     .option('--work <folder>', 'folder in which the run left its files (default: .stackwright/STACK)')
     .addOption(allowOption())
-    .option('--json', 'print {"builds": [{"hash","name","version","outcome","seconds","link"}]}')
+    .option('--json', 'print {"builds": [{"hash", "name", "version", "outcome", "seconds", "link"}]}')
     .addHelpText(
       'after',
       `
