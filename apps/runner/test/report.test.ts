@@ -288,6 +288,44 @@ describe('stackwright report', () => {
   });
 });
 
+describe('stackwright report --collect', () => {
+  it("merges what a pipeline's jobs left, with their logs, into one page and one JUnit file", async () => {
+    manifest('');
+    for (const [name, hash, outcome] of [
+      ['hello', hello, 'passed'],
+      ['libgreet', libgreet, 'failed'],
+    ] as const) {
+      const own = join(folder, 'artifacts', name);
+      mkdirSync(join(own, 'builds'), { recursive: true });
+      mkdirSync(join(own, 'logs'));
+      writeFileSync(join(own, 'logs', `${name}.txt`), outcome === 'failed' ? 'greet.c:3:1: error: no\n' : '');
+      const build = {
+        hash,
+        outcome,
+        started: '2026-11-24T08:00:00.000Z',
+        seconds: 4,
+        log: `/elsewhere/${name}.txt`,
+      };
+      writeFileSync(join(own, 'builds', `${hash}.json`), JSON.stringify(build));
+    }
+    const args = [
+      '--collect',
+      'artifacts/hello',
+      'artifacts/libgreet',
+      '--page',
+      'page.html',
+      '--junit',
+      'junit.xml',
+    ];
+    expect((await report(args)).code).toBe(0);
+    const page = readFileSync(join(folder, 'page.html'), 'utf8');
+    expect(page).toContain('<mark>greet.c:3:1: error: no</mark>');
+    expect(page).toMatch(/<p class="verdict failed">1 failed \(libgreet\), \d blocked, 1 built/);
+    expect(readFileSync(join(folder, 'junit.xml'), 'utf8')).toContain('failures="1"');
+    expect((await report(['--collect', 'nowhere'])).code).toBe(2);
+  });
+});
+
 describe('stackwright status', () => {
   const status = (...args: string[]) =>
     call(['status', join(folder, 'stack'), '--work', work, ...args], { env: {}, cwd: folder });

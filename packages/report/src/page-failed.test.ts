@@ -20,7 +20,7 @@ const jobs: JobRecord[] = [
   job('a-compiler-with-a-long-name', 'done', 0, 40),
   {
     ...job('zlib', 'failed', 41, 12),
-    log: '/work/logs/zlib.txt',
+    log: '/runs/logs/zlib.txt',
     failure: {
       text: 'inflate.c:7:3: error: </pre><script>alert(1)</script>',
       line: 12,

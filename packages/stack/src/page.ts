@@ -49,6 +49,21 @@ export function runPage({ title, graph, states, durations, image, times, facts, 
   });
 }
 
+/** The page of a run by its record alone, as of a pipeline whose jobs ran elsewhere. */
+export function recordPage(run: RunRecord, graph: JobGraph): string {
+  const states = new Map(
+    run.jobs.map(({ hash, state, seconds, reason }): [string, JobState] => [
+      hash,
+      { state, seconds, note: reason },
+    ]),
+  );
+  for (const { hash, node } of graph.jobs.values()) {
+    if (!states.has(hash))
+      states.set(hash, { state: 'skip', note: node.external ? 'external' : 'not built by this run' });
+  }
+  return renderPage({ title: `${run.stack}: ${run.state}`, graph, states, run });
+}
+
 /** The page of a graph: what is to be built and why, and, where build times are known, how long that takes. */
 export function graphPage(pruned: Pruned, name: string, history: History): string {
   const durations = expectedDurations(pruned.graph, history);

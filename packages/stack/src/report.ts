@@ -15,10 +15,12 @@ import {
   type ReportedRecord,
 } from './cdash.js';
 import { submitOnce } from './cdash-sent.js';
+import { collectRecords } from './collect.js';
 import { cdashSection } from './configuration.js';
 import { describeError, StackError } from './error.js';
 import { commitTarget } from './forge/forge.js';
 import { jobPage, type PublishOptions, publish, writeJobSummary } from './forge/publish.js';
+import { recordPage } from './page.js';
 import { type BuildRecord, readRecords } from './record.js';
 import { lastRun, plannedRun } from './run-record.js';
 import { secretsOf, withoutSecrets } from './secrets.js';
@@ -37,6 +39,10 @@ export interface ReportOptions extends CdashOptions, PublishOptions {
   readonly status: boolean;
   /** A file for the result as JUnit's XML. */
   readonly junit?: string;
+  /** A file for the page of the run. */
+  readonly page?: string;
+  /** Folders with the artifacts of a pipeline's jobs, which are reported together instead of the work folder. */
+  readonly collect?: readonly string[];
 }
 
 /** One build that was reported. */
@@ -62,7 +68,8 @@ export async function reportStack(
 ): Promise<ReportedBuild[]> {
   const work = await openWork(caller, stack, options.work);
   const graph = await stack.graph();
-  const records = (await readRecords(work)).filter(({ hash }) => graph.jobs.has(hash));
+  const collected = options.collect?.length ? await collectRecords(caller, options.collect) : undefined;
+  const records = (collected ?? (await readRecords(work))).filter(({ hash }) => graph.jobs.has(hash));
   // A run leaves its page also when all was up to date.
   if (records.length === 0 && !existsSync(work.report)) {
     throw new StackError('work-folder', `${work.show(work.root)} has no builds to report.`, {
@@ -71,12 +78,12 @@ export async function reportStack(
   }
   const target = cdashTarget(caller, cdashSection(await stack.environment()), options);
   const commit = options.status ? commitTarget(caller.env) : undefined;
-  if (!target && !commit && !options.junit && !caller.env.GITHUB_STEP_SUMMARY) {
+  if (!target && !commit && !options.junit && !options.page && !caller.env.GITHUB_STEP_SUMMARY) {
     throw new StackError('nobody-to-report-to', 'There is nobody to report to.', {
       hint: 'Name a CDash (section cdash with url, project and build-group in spack.yaml, or --cdash, --project and\n--group), or run in a job of GitHub (GITHUB_TOKEN) or GitLab (GITLAB_TOKEN).',
     });
   }
-  const last = await lastRun(caller, stack, work);
+  const last = await lastRun(caller, stack, work, collected);
   // Nobody reports a run that goes on: it was killed.
   const run: RunRecord = last.state === 'running' ? { ...last, state: 'interrupted' } : last;
   const told: ReportedRecord[] = [...records, ...notBuilt(run, graph, records)];
@@ -88,7 +95,7 @@ export async function reportStack(
         )
       : undefined;
   const { link = jobPage(caller.env) } = options;
-  await writeRun(caller, run, options);
+  await writeRun(caller, run, graph, options);
   await writeJobSummary(caller, run, link);
   if (commit) await publish(caller, commit, stack, run, { ...options, link });
   if (failure && (options.strict || !mayPass(failure))) throw failure;
@@ -119,7 +126,13 @@ export async function reportStart(
 }
 
 /** Writes the files that a user asks for. */
-async function writeRun({ cwd }: Caller, run: RunRecord, { junit }: ReportOptions): Promise<void> {
+async function writeRun(
+  { cwd }: Caller,
+  run: RunRecord,
+  graph: JobGraph,
+  { junit, page }: ReportOptions,
+): Promise<void> {
+  if (page) await writeFile(resolve(cwd, page), recordPage(run, graph));
   if (junit) await writeFile(resolve(cwd, junit), junitXml(run));
 }
 

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { expectedDurations, externals, type JobGraph, prune, upToDate } from '@stackwright/job-graph';
-import type { JobFailure, JobRecord, RunRecord } from '@stackwright/report';
+import { type JobFailure, type JobRecord, type RunRecord, titleOf } from '@stackwright/report';
 import type { Caller } from './caller.js';
 import { StackError } from './error.js';
 import { readHistory } from './history.js';
@@ -42,13 +42,19 @@ export function parseRun(text: string, file: string): RunRecord {
 /**
  * The record of the last run of a work folder: what `run` left, or, where there were only jobs of a pipeline, what their
  * builds left.
+ * @param collected the builds of all jobs of a pipeline, instead of those of the work folder
  */
 export async function lastRun(
   caller: Pick<Caller, 'env'>,
   stack: Stack,
   work: WorkFolder,
+  collected?: readonly BuildRecord[],
 ): Promise<RunRecord> {
   const graph = await stack.graph();
+  if (collected) {
+    const run = withBlocked(graph, ofBuilds(stack.name, graph, collected));
+    return withReasons(caller, graph, collected, run);
+  }
   const records = (await readRecords(work)).filter(({ hash }) => graph.jobs.has(hash));
   const run = await readRun(work);
   return withReasons(
@@ -145,6 +151,19 @@ function withBuilds(run: RunRecord, records: readonly BuildRecord[]): RunRecord 
     };
   });
   return { ...run, jobs };
+}
+
+/** The builds of a whole pipeline, and the packages that have none because they need one that failed. */
+function withBlocked(graph: JobGraph, run: RunRecord): RunRecord {
+  const built = new Set(run.jobs.map(({ hash }) => hash));
+  const failed = new Set(run.jobs.filter(({ state }) => state === 'failed').map(({ hash }) => hash));
+  const blocked = [...graph.jobs.values()].flatMap(({ hash, node }): JobRecord[] => {
+    const by = graph.jobs.get(blockerOf(graph, hash, failed) ?? '')?.node;
+    if (!by || built.has(hash) || node.external) return [];
+    const { name, version } = node;
+    return [{ hash, name, version, state: 'blocked', reason: `needs ${titleOf(by)}, which failed` }];
+  });
+  return { ...run, jobs: [...run.jobs, ...blocked] };
 }
 
 /** What builds left by themselves: nothing is known of the other packages of the stack. */

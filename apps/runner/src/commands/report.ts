@@ -19,6 +19,11 @@ export const define: Define = (command, context) => {
     .option('--check', 'show a check run with the failures, too (GitHub; needs checks: write)')
     .option('--comment', 'comment on the pull request, in the place of the comment before')
     .option('--junit <file>', 'write the result as JUnit XML')
+    .option('--page <file>', 'write the page of the run')
+    .option(
+      '--collect <folder...>',
+      "report what a pipeline's jobs left as artifacts in these folders, together",
+    )
     .option('--link <url>', 'page that the commit status leads to (default in CI: the pipeline)')
     .option('--work <folder>', 'folder in which the run left its files (default: .stackwright/STACK)')
     .addOption(allowOption())
