@@ -26,7 +26,7 @@ export { initStack, isAdopted } from './init/init.js';
 export type { JobsOptions } from './jobs.js';
 export { jobsOf } from './jobs.js';
 export type { MirrorChoice, MirrorOptions, MirrorPlace } from './mirrors.js';
-export { chooseMirrors, StackMirrors } from './mirrors.js';
+export { chooseMirrors, remoteBuildcache, StackMirrors } from './mirrors.js';
 export { decisionStates, graphPage } from './page.js';
 export type { ReportedBuild, ReportOptions } from './report.js';
 export { reportStack } from './report.js';
