@@ -75,6 +75,7 @@ export async function assembleMirrorImage(options: MirrorImageOptions): Promise<
       bill: manifests.map(({ node, manifest }) => ({
         node,
         digest: manifest.tarball.digest,
+        spec: manifest.spec.digest,
       })),
     };
   } finally {

@@ -19,10 +19,11 @@ import { writeLock } from '../concretize.js';
 import { installRootOf } from '../configuration.js';
 import { describeError, StackError } from '../error.js';
 import { shipped } from '../groups.js';
-import { billOf, type ImageOptions, packagesOfImage, stackImage } from '../image.js';
+import { type ImageOptions, packagesOfImage, stackImage } from '../image.js';
 import type { MirrorPlace, StackMirrors } from '../mirrors.js';
 import { runPage } from '../page.js';
 import { planPipeline, writeFiles } from '../pipeline.js';
+import { billOf } from '../proof.js';
 import { childEnvironment, referredVariables, secretsOf, withoutSecrets } from '../secrets.js';
 import { createRunSigner } from '../signer.js';
 import { hasLock, refuseChanged, type Stack } from '../stack.js';
@@ -335,7 +336,7 @@ async function makeImage(
     },
   });
   await writeLayout(image, work.image, tag);
-  await writeFile(work.bill, billOf(stack, image));
+  await writeFile(work.bill, await billOf(stack, image));
   const reused = image.packages.filter(({ origin }) => origin === 'mirror').length;
   const size = image.layers.reduce((sum, layer) => sum + layer.descriptor.size, 0);
   const blobs = image.packages.length > 0 ? `, ${reused} of ${image.packages.length} blobs reused` : '';
