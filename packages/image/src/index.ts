@@ -18,6 +18,8 @@ export { filesOfBase } from './layer-files.js';
 export { licenceOf } from './licences.js';
 export type { MirrorImageOptions } from './mirror-image.js';
 export { assembleMirrorImage } from './mirror-image.js';
+export type { PlatformIndex } from './platform-index.js';
+export { indexOf, pushIndex, writeIndex } from './platform-index.js';
 export type { Origin } from './provenance.js';
 export { provenance } from './provenance.js';
 export type { SbomImage, SbomPackage } from './sbom.js';

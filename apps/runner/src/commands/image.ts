@@ -4,13 +4,17 @@ import {
   type AssembledImage,
   type BaseImage,
   type ImageSettings,
+  indexOf,
   missingPartsOf,
   openBase,
+  type PlatformIndex,
   parseLayoutName,
   pushImage,
+  pushIndex,
   refuseIncomplete,
   Staging,
   writeDockerArchive,
+  writeIndex,
   writeLayout,
 } from '@stackwright/image';
 import { openRepository, parseAddress } from '@stackwright/oci';
@@ -97,6 +101,7 @@ export const define: Define = (command, context) => {
 
   test(command, context);
   verify(command, context);
+  index(command, context);
 };
 
 function test(command: ReturnType<Parameters<Define>[0]['command']>, context: Context): void {
@@ -121,6 +126,44 @@ function test(command: ReturnType<Parameters<Define>[0]['command']>, context: Co
       if (!options.json)
         print(context, `${image}: ${read.manifest.layers.length} layers, nothing is missing`);
     });
+}
+
+function index(command: ReturnType<Parameters<Define>[0]['command']>, context: Context): void {
+  command
+    .command('index')
+    .description('Put images of several platforms under one name.')
+    .argument('<image...>', 'oci:FOLDER[:TAG], docker-archive:FILE[:NAME:TAG] or REGISTRY/REPOSITORY:TAG')
+    .requiredOption('-o, --output <where>', 'oci:FOLDER[:TAG] or REGISTRY/REPOSITORY:TAG')
+    .option('--json', 'print digest and platforms as JSON')
+    .action(async (images: string[], { output, json }: { output: string; json?: boolean }) => {
+      const write = indexWriter(context, output);
+      const made = indexOf(await Promise.all(images.map((image) => openImage(context, image))));
+      const { digest } = await write(made);
+      if (!json) return print(context, digest);
+      const platforms = made.images.map(({ image: { config, descriptor } }) => ({
+        platform: `${config.os}/${config.architecture}`,
+        digest: descriptor.digest,
+      }));
+      printJson(context, { digest, images: platforms });
+    });
+}
+
+/** The output is understood before any work is done. */
+function indexWriter({ cwd, env, signal }: Context, output: string) {
+  if (/^oci:(?!\/\/)/.test(output)) {
+    const { folder, tag } = parseLayoutName(output);
+    return (made: PlatformIndex) => writeIndex(made, resolve(cwd, folder), tag, signal);
+  }
+  const address = taggedAddress(output);
+  return (made: PlatformIndex) => pushIndex(made, openRepository(address, env), address.tag, signal);
+}
+
+/** An address that something can be pushed to. @throws RunnerError */
+function taggedAddress(text: string) {
+  const address = parseAddress(text);
+  if (address.digest)
+    throw new RunnerError('usage', `"${text}" names a digest; an image is pushed under a tag.`);
+  return { ...address, tag: address.tag ?? 'latest' };
 }
 
 function verify(command: ReturnType<Parameters<Define>[0]['command']>, context: Context): void {
@@ -299,9 +342,8 @@ function parseOutput(text: string, context: Context): Output {
       },
     };
   }
-  const address = parseAddress(text);
-  const { tag = 'latest', digest } = address;
-  if (digest) throw new RunnerError('usage', `"${text}" names a digest; an image is pushed under a tag.`);
+  const address = taggedAddress(text);
+  const { tag } = address;
   return {
     name: text,
     signable: true,
