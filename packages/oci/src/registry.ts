@@ -295,8 +295,7 @@ export class RegistryRepository implements ImageSource {
     content: Readable,
     signal?: AbortSignal,
   ): Promise<void> {
-    // Before it answers, a registry may read all of it again, or copy it to where it stays.
-    const answer = 60_000 + (size / storing) * 1000;
+    const answer = uploadPatience(size);
     await this.#transport.read(
       {
         method: 'PUT',
@@ -312,6 +311,17 @@ export class RegistryRepository implements ImageSource {
       answerLimit,
     );
   }
+}
+
+/**
+ * How long an upload's answer is waited for: before it, a registry may read all of it again, or copy it to where it stays.
+ * A small blob that is never answered fails within a minute, with all its attempts. Whether one arrived whose answer came
+ * too late is asked before it is sent again.
+ * @param size bytes
+ * @returns milliseconds
+ */
+export function uploadPatience(size: number): number {
+  return 15_000 + (size / storing) * 1000;
 }
 
 /** A body without its first bytes. */
