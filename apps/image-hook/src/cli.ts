@@ -22,6 +22,11 @@ pull requests publish nothing.
   --unsigned          take packages without signatures, as registries hold them
   -h, --help          this text
 
+  --dockerfile FILE   build this Dockerfile instead, with REMOTE_BUILDCACHE_URL as an
+                      argument and the credentials of S3 as secrets of the build
+  --builder PROGRAM   what builds it (default: docker)
+  --secret NAME       variable that is a further secret of that build (repeatable)
+
 In any other CI, say what was pushed:
   --repository IMAGE  the image without its tag
   --branch NAME, --tag NAME, --pull-request
@@ -41,6 +46,9 @@ try {
       'check-only': { type: 'boolean' },
       mirror: { type: 'string' },
       unsigned: { type: 'boolean' },
+      dockerfile: { type: 'string' },
+      builder: { type: 'string' },
+      secret: { type: 'string', multiple: true },
       repository: { type: 'string' },
       branch: { type: 'string' },
       tag: { type: 'string' },
@@ -62,6 +70,9 @@ try {
       mirror: values.mirror,
       unsigned: values.unsigned,
       trust: values.trust,
+      dockerfile: values.dockerfile,
+      builder: values.builder,
+      secrets: values.secret,
       load: values.push ? false : values.load,
       signal: interrupt.signal,
       tell: (line) => process.stderr.write(`${line}\n`),

@@ -6,6 +6,10 @@ export type HookErrorCode =
   | 'no-repository'
   /** Options that belong together were not given together. */
   | 'incomplete'
+  /** A Dockerfile's build has no mirror to read. */
+  | 'no-mirror'
+  /** A variable that is to be a secret of a build is not set. */
+  | 'no-secret'
   /** docker is not there. */
   | 'docker-missing'
   /** docker refused the image. */
@@ -15,6 +19,8 @@ const kinds: Readonly<Record<HookErrorCode, 'input' | 'missing' | 'failed'>> = {
   'unknown-service': 'input',
   'no-repository': 'input',
   incomplete: 'input',
+  'no-mirror': 'input',
+  'no-secret': 'missing',
   'docker-missing': 'missing',
   'docker-failed': 'failed',
 };

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { type AssembledImage, pushImage, writeDockerArchive } from '@stackwright/image';
 import { openRepository, parseAddress } from '@stackwright/oci';
 import { openStack, openStackImage, silent } from '@stackwright/stack';
+import { buildDockerfile, pushBuilt } from './dockerfile.js';
 import { HookError } from './error.js';
 import { commitOf, describedEvent, type Event, type Ref, readEvent } from './event.js';
 
@@ -26,6 +27,12 @@ export interface HookOptions {
   readonly unsigned?: boolean;
   /** Load the image into the local Docker instead of pushing it. */
   readonly load?: boolean;
+  /** Build this Dockerfile instead of assembling the stack's image. */
+  readonly dockerfile?: string;
+  /** What builds a Dockerfile; `docker` when left out. */
+  readonly builder?: string;
+  /** Variables that a Dockerfile's build gets as secrets, besides those of S3. */
+  readonly secrets?: readonly string[];
   readonly trust?: readonly string[];
   readonly signal?: AbortSignal;
   /** Called with a line for a person. */
@@ -39,6 +46,7 @@ export interface HookOptions {
 export async function runHook(options: HookOptions): Promise<string> {
   const { cwd, env, tell, signal, trust, unsigned } = options;
   const event = eventOf(options);
+  if (options.dockerfile !== undefined) return fromDockerfile(options.dockerfile, event, options);
   const staging = await mkdtemp(join(tmpdir(), 'stackwright-hook-'));
   const stop = signal ?? new AbortController().signal;
   // Each request waits for it.
@@ -63,6 +71,16 @@ export async function runHook(options: HookOptions): Promise<string> {
   } finally {
     await rm(staging, { recursive: true, force: true });
   }
+}
+
+/** The same by a Dockerfile, for those who stay with one. */
+async function fromDockerfile(dockerfile: string, event: Event, options: HookOptions): Promise<string> {
+  const { env, tell } = options;
+  const work = { ...options, dockerfile, references: event.references, labels: labelsOf(event, env) };
+  const image = await buildDockerfile(work);
+  if (event.references.length === 0) tell(`Built, not published: ${event.reason}.`);
+  else if (!(options.load ?? event.load)) await pushBuilt(work);
+  return image;
 }
 
 function labelsOf({ commit }: Event, env: NodeJS.ProcessEnv): Record<string, string> {

@@ -7,6 +7,8 @@ export type RunnerErrorCode =
   | 'usage'
   /** No key is given. */
   | 'no-key'
+  /** A registry does not have an image. */
+  | 'no-image'
   /** A file is there already. */
   | 'exists'
   /** A variable that an option names is not set. */
@@ -23,6 +25,7 @@ export type RunnerErrorCode =
 const kinds: Readonly<Record<RunnerErrorCode, ErrorKind>> = {
   usage: 'input',
   'no-key': 'missing',
+  'no-image': 'missing',
   exists: 'input',
   'no-variable': 'missing',
   findings: 'input',

@@ -66,6 +66,8 @@ export {
   readSecretKey,
 } from './sign/key.js';
 export { readKeyFiles } from './sign/key-file.js';
+export type { PlainSigner } from './sign/plain.js';
+export { pemOf, plainlySignedBy, plainSigner } from './sign/plain.js';
 export type { Signer, VerifyOptions } from './sign/signature.js';
 export { KeySigner, Trust, verifySigned } from './sign/signature.js';
 export { trustOf } from './sign/trust.js';

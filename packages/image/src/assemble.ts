@@ -139,7 +139,12 @@ export async function assembleImage(options: AssembleOptions): Promise<Assembled
     packages: packageLayers,
     others: [...baseLayers, ...ownLayers],
     conflicts: view?.conflicts ?? [],
-    bill: packages.map(({ node, descriptor }) => ({ node, digest: descriptor.digest })),
+    bill: packages.map(({ node, descriptor: { digest }, spec, signedBy }) => ({
+      node,
+      digest,
+      spec,
+      signedBy,
+    })),
   };
 }
 

@@ -8,6 +8,8 @@ export type ImageErrorCode =
   | 'platform'
   /** Programs of the image could not start in it. */
   | 'incomplete'
+  /** No trusted key has signed where the image comes from. */
+  | 'unproven'
   /** A file or user that the image is to get cannot be. */
   | 'own-files'
   /** A name of an image or a folder in it is no valid one. */
@@ -26,6 +28,7 @@ const kinds: Record<ImageErrorCode, ErrorKind> = {
   base: 'input',
   platform: 'input',
   incomplete: 'input',
+  unproven: 'input',
   'own-files': 'input',
   name: 'input',
   'missing-packages': 'missing',

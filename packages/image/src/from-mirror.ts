@@ -23,6 +23,8 @@ export function packageBlob(
     repository: repositoryOf(mirror),
     statement: manifest.statement,
     vouched: manifest.signedBy !== undefined,
+    spec: manifest.spec.digest,
+    signedBy: manifest.signedBy,
   };
 }
 

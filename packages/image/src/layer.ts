@@ -20,6 +20,10 @@ export interface PackageBlob {
   readonly statement?: Statement;
   /** Whether a trusted key has signed that: then it is believed without a look at the tarball. */
   readonly vouched?: boolean;
+  /** The digest of the spec that its manifest names. */
+  readonly spec?: Digest;
+  /** The fingerprint of the trusted key that signed the manifest. */
+  readonly signedBy?: string;
 }
 
 /** What has to be known of a package to compose an image of it. */

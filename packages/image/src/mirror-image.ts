@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import {
@@ -41,7 +41,8 @@ interface MirrorFile {
 
 /**
  * Assembles an image that holds a mirror of these packages, with public keys and an index, for people to install from:
- * a layer for each package, so that the next image shares those that are the same, and one for the index.
+ * a layer for each package, so that the next image shares those that are the same, and one for the index. The keys are
+ * in `public.key` beside the mirror's folders, too.
  * @throws ImageError naming every package that the mirror lacks, or the mirror's and registry's own errors
  */
 export async function assembleMirrorImage(options: MirrorImageOptions): Promise<AssembledImage> {
@@ -52,6 +53,8 @@ export async function assembleMirrorImage(options: MirrorImageOptions): Promise<
   try {
     const copy = await openV3Mirror(temporary, { signal });
     const manifests = await fillMirror(packages, copy, signal);
+    const keys = await armoredKeys(copy, signal);
+    if (keys !== '') await writeFile(join(temporary, publicKeys), keys);
     const baseLayers = base ? await stageBase(base, staging, signal) : [];
     const room = Math.max((options.mostLayers ?? 120) - baseLayers.length, 3);
     const files = options.own && (await ownLayer(options.own, base, staging, signal));
@@ -72,11 +75,20 @@ export async function assembleMirrorImage(options: MirrorImageOptions): Promise<
       bill: manifests.map(({ node, manifest }) => ({
         node,
         digest: manifest.tarball.digest,
+        spec: manifest.spec.digest,
       })),
     };
   } finally {
     await rm(temporary, { recursive: true, force: true });
   }
+}
+
+/** Beside the mirror's own files, for `spack gpg trust`: the public keys of the mirror, armored. */
+const publicKeys = 'public.key';
+
+async function armoredKeys(mirror: MirrorReader, signal: AbortSignal | undefined): Promise<string> {
+  const keys = await mirror.publishedKeys(signal);
+  return keys.map((key) => key.armor().replaceAll('\r\n', '\n')).join('');
 }
 
 interface Copied {

@@ -4,7 +4,14 @@ import { keyOf } from './layer.js';
 /** A package of the image with the blob that it came from. */
 export interface SbomPackage {
   readonly node: ConcreteNode;
+  /** Of the tarball. */
   readonly digest: string;
+  /** The digest of the spec that its manifest names. */
+  readonly spec?: string;
+  /** The fingerprint of the trusted key that signed the manifest. */
+  readonly signedBy?: string;
+  /** SPDX expression, as the recipe states it. */
+  readonly licence?: string;
 }
 
 /** What a bill of materials says of the image itself. */
@@ -39,21 +46,21 @@ export function spdx(
     creationInfo: { created, creators: ['Tool: stackwright'] },
     packages: [
       ...images.map(([, one]) => one),
-      ...packages.map(({ node, digest }) => ({
+      ...packages.map(({ node, digest, licence }) => ({
         SPDXID: id(node),
         name: node.name,
         versionInfo: node.version,
         downloadLocation: 'NOASSERTION',
         filesAnalyzed: false,
         licenseConcluded: 'NOASSERTION',
-        licenseDeclared: 'NOASSERTION',
+        licenseDeclared: licence ?? 'NOASSERTION',
         copyrightText: 'NOASSERTION',
         checksums: [{ algorithm: 'SHA256', checksumValue: digest.replace('sha256:', '') }],
         externalRefs: [
           {
             referenceCategory: 'PACKAGE-MANAGER',
             referenceType: 'purl',
-            referenceLocator: `pkg:generic/${encodeURIComponent(node.name)}@${encodeURIComponent(node.version)}?spack_hash=${node.hash}${node.namespace ? `&spack_namespace=${encodeURIComponent(node.namespace)}` : ''}`,
+            referenceLocator: purlOf(node),
           },
         ],
       })),
@@ -76,6 +83,12 @@ export function spdx(
     ],
   };
   return `${JSON.stringify(document, null, 2)}\n`;
+}
+
+/** The package URL of a package of Spack; there is no type for Spack's. */
+export function purlOf({ name, version, hash, namespace }: ConcreteNode): string {
+  const recipes = namespace ? `&spack_namespace=${encodeURIComponent(namespace)}` : '';
+  return `pkg:generic/${encodeURIComponent(name)}@${encodeURIComponent(version)}?spack_hash=${hash}${recipes}`;
 }
 
 const imageId = 'SPDXRef-Image';

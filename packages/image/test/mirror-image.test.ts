@@ -69,7 +69,12 @@ describe('an image that holds a mirror', () => {
     const mirror = await openV3Mirror(join(rootfs, 'srv/mirror'), { policy: await policy() });
     expect((await verifyMirror(mirror)).findings).toEqual([]);
     expect([...(await mirror.index()).hashes].sort()).toEqual(nodes.map((node) => node.hash).sort());
-    expect(await mirror.publishedKeys()).toHaveLength(1);
+    const published = await mirror.publishedKeys();
+    expect(published).toHaveLength(1);
+    const beside = await trustOf({ keys: await readKeyFiles([join(rootfs, 'srv/mirror/public.key')]) });
+    expect(beside.keys.map((key) => key.getFingerprint())).toEqual(
+      published.map((key) => key.getFingerprint()),
+    );
   });
 
   it('is the same each time, and shares the layers of packages that stay', async () => {

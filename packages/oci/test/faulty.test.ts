@@ -5,6 +5,7 @@ import { Readable } from 'node:stream';
 import { has, inParallel, startFaultyProxy, startRegistry } from '@stackwright/testing';
 import { afterEach, describe, expect, it } from 'vitest';
 import { digestOf, mediaTypes, OciError, RegistryRepository, readAll } from '../src/index.js';
+import { uploadPatience } from '../src/registry.js';
 
 const reason = has('docker-registry')
   ? ''
@@ -123,6 +124,24 @@ describe('a registry that does not do what it should', () => {
       message: expect.stringMatching(/could not upload sha256:.*Tried 3 times/),
     });
     expect(uploads).toBe(3);
+    // With the limits that it has by itself, less than a minute; a large blob has more time for each attempt.
+    expect(uploads * uploadPatience(descriptor.size)).toBeLessThan(60_000);
+    expect(uploadPatience(1e9)).toBeGreaterThan(60_000);
+  });
+
+  it('is not sent a blob again that arrived while its answer was waited for', async () => {
+    let uploads = 0;
+    await serve((request, response) => {
+      request.resume();
+      if (request.method === 'HEAD') return response.writeHead(uploads > 0 ? 200 : 404).end();
+      if (request.method === 'POST')
+        return response.writeHead(202, { location: '/v2/x/blobs/uploads/1' }).end();
+      uploads += 1;
+    });
+    const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const repository = new RegistryRepository(host, 'x', { limits: { answer: 50 } });
+    expect(await repository.putBlob(descriptor, () => Readable.from([bytes]))).toBe(true);
+    expect(uploads).toBe(1);
   });
 
   it.each([401, 403])('says in its own words why it refuses an upload with %i', async (status) => {

@@ -15,7 +15,6 @@ import {
   runtimeClosure,
   Staging,
   searchOrder,
-  spdx,
 } from '@stackwright/image';
 import type { ConcreteNode, Lock, StackSettings } from '@stackwright/spack-env';
 import type { Caller } from './caller.js';
@@ -63,7 +62,11 @@ export function packagesOfImage(stack: Stack, lock: Lock, options: ImageOptions)
     : runtimeClosure(lock);
 }
 
-function kindOfImage({ settings }: Stack, { kind }: ImageOptions): 'software' | 'mirror' {
+/** What an image of a stack holds. */
+export function kindOfImage(
+  { settings }: Stack,
+  { kind }: Pick<ImageOptions, 'kind'>,
+): 'software' | 'mirror' {
   return kind ?? settings.image.kind ?? 'software';
 }
 
@@ -214,15 +217,6 @@ export async function openStackImage(
   } finally {
     await mirrors.close();
   }
-}
-
-/** The bill of materials (SPDX) of an image of a stack. */
-export function billOf(stack: Stack, image: AssembledImage): string {
-  const { created } = JSON.parse(image.config.bytes.toString()) as { created: string };
-  return spdx(stack.name, image.bill, created, {
-    digest: image.manifest.descriptor.digest,
-    base: image.base,
-  });
 }
 
 /**

@@ -56,6 +56,15 @@ export function binaryMirrors({ mirrors }: Environment): MirrorPlace[] {
     }));
 }
 
+/** What `REMOTE_BUILDCACHE_URL` names: a URL, or a name and a URL, as `spack mirror add` takes them. */
+export function remoteBuildcache({
+  REMOTE_BUILDCACHE_URL: text = '',
+}: NodeJS.ProcessEnv): { readonly name?: string; readonly url: string } | undefined {
+  const words = text.trim().split(/\s+/);
+  const [name, url] = words.length === 2 && words[1]?.includes('://') ? words : [undefined, text.trim()];
+  return url ? { name, url } : undefined;
+}
+
 /**
  * The one rule for which mirrors serve a stack and which of them is written to: the one given (an option, else
  * `REMOTE_BUILDCACHE_URL`) and no other; else all that the stack has for binaries are read, and the one named
@@ -68,7 +77,7 @@ export async function chooseMirrors(
 ): Promise<MirrorChoice> {
   const configured = binaryMirrors(await stack.environment());
   const asked = (place: MirrorPlace) => ({ ...place, unsigned: unsigned || place.unsigned });
-  const given = mirror ?? (env.REMOTE_BUILDCACHE_URL || undefined);
+  const given = mirror ?? remoteBuildcache(env)?.url;
   if (given !== undefined) {
     const url = mirrorUrl(given, cwd);
     // A mirror given by its address may be one of the stack's all the same.

@@ -1,4 +1,5 @@
 export { fillSourceMirror } from './debian-sources.js';
+export type { RegistryServer } from './docker-registry.js';
 export { has, htpasswd, startRegistry } from './docker-registry.js';
 export { madeHash, madePackage } from './made-package.js';
 export { nginxMissing, startNginx } from './nginx.js';

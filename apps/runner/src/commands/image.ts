@@ -4,17 +4,32 @@ import {
   type AssembledImage,
   type BaseImage,
   type ImageSettings,
+  indexOf,
   missingPartsOf,
   openBase,
+  type PlatformIndex,
   parseLayoutName,
   pushImage,
+  pushIndex,
   refuseIncomplete,
   Staging,
   writeDockerArchive,
+  writeIndex,
   writeLayout,
 } from '@stackwright/image';
 import { openRepository, parseAddress } from '@stackwright/oci';
-import { billOf, inGroups, openStack, openStackImage, openWork } from '@stackwright/stack';
+import {
+  billOf,
+  inGroups,
+  kindOfImage,
+  openProver,
+  openStack,
+  openStackImage,
+  openWork,
+  type Prover,
+  type Stack,
+  verifyImage,
+} from '@stackwright/stack';
 import { Option } from 'commander';
 import prettyBytes from 'pretty-bytes';
 import { callerOf } from '../caller.js';
@@ -47,6 +62,9 @@ interface BuildOptions extends AllowOptions {
   readonly unsigned?: boolean;
   readonly check?: boolean;
   readonly sbom?: string;
+  readonly recipes: readonly string[];
+  readonly sign?: boolean;
+  readonly key?: string;
   readonly work?: string;
   readonly json?: boolean;
 }
@@ -82,6 +100,8 @@ export const define: Define = (command, context) => {
     .action((image: string, options: { json?: boolean }) => inspect(context, image, options));
 
   test(command, context);
+  verify(command, context);
+  index(command, context);
 };
 
 function test(command: ReturnType<Parameters<Define>[0]['command']>, context: Context): void {
@@ -105,6 +125,69 @@ function test(command: ReturnType<Parameters<Define>[0]['command']>, context: Co
       refuseIncomplete(missing);
       if (!options.json)
         print(context, `${image}: ${read.manifest.layers.length} layers, nothing is missing`);
+    });
+}
+
+function index(command: ReturnType<Parameters<Define>[0]['command']>, context: Context): void {
+  command
+    .command('index')
+    .description('Put images of several platforms under one name.')
+    .argument('<image...>', 'oci:FOLDER[:TAG], docker-archive:FILE[:NAME:TAG] or REGISTRY/REPOSITORY:TAG')
+    .requiredOption('-o, --output <where>', 'oci:FOLDER[:TAG] or REGISTRY/REPOSITORY:TAG')
+    .option('--json', 'print digest and platforms as JSON')
+    .action(async (images: string[], { output, json }: { output: string; json?: boolean }) => {
+      const write = indexWriter(context, output);
+      const made = indexOf(await Promise.all(images.map((image) => openImage(context, image))));
+      const { digest } = await write(made);
+      if (!json) return print(context, digest);
+      const platforms = made.images.map(({ image: { config, descriptor } }) => ({
+        platform: `${config.os}/${config.architecture}`,
+        digest: descriptor.digest,
+      }));
+      printJson(context, { digest, images: platforms });
+    });
+}
+
+/** The output is understood before any work is done. */
+function indexWriter({ cwd, env, signal }: Context, output: string) {
+  if (/^oci:(?!\/\/)/.test(output)) {
+    const { folder, tag } = parseLayoutName(output);
+    return (made: PlatformIndex) => writeIndex(made, resolve(cwd, folder), tag, signal);
+  }
+  const address = taggedAddress(output);
+  return (made: PlatformIndex) => pushIndex(made, openRepository(address, env), address.tag, signal);
+}
+
+/** An address that something can be pushed to. @throws RunnerError */
+function taggedAddress(text: string) {
+  const address = parseAddress(text);
+  if (address.digest)
+    throw new RunnerError('usage', `"${text}" names a digest; an image is pushed under a tag.`);
+  return { ...address, tag: address.tag ?? 'latest' };
+}
+
+function verify(command: ReturnType<Parameters<Define>[0]['command']>, context: Context): void {
+  command
+    .command('verify')
+    .description('Check who signed an image in a registry, and show what it was made from.')
+    .argument('<image>', 'REGISTRY/REPOSITORY:TAG, or @DIGEST')
+    .option('--trust <file>', 'public key whose signatures count (repeatable)', collect, [])
+    .option('--json', 'print digest and signed statements as JSON')
+    .action(async (text: string, options: { trust: readonly string[]; json?: boolean }) => {
+      const address = parseAddress(text);
+      const source = openRepository(address, context.env);
+      const descriptor = await source.head(address.digest ?? address.tag ?? 'latest', context.signal);
+      if (!descriptor)
+        throw new RunnerError('no-image', `${text} is not there.`, {
+          hint: 'Look at its tags with skopeo list-tags.',
+        });
+      const caller = callerOf(context, { quiet: options.json });
+      const statements = await verifyImage(caller, source, descriptor, options.trust);
+      const { digest } = descriptor;
+      if (options.json) return printJson(context, { digest, statements });
+      print(context, `digest   ${digest}`);
+      for (const { predicateType, signedBy } of statements)
+        print(context, `signed   ${predicateType} by ${signedBy}`);
     });
 }
 
@@ -147,6 +230,17 @@ function shared(command: ReturnType<Parameters<Define>[0]['command']>) {
     .option('--check', 'read every binary, also those whose signed manifests say what is in them')
     .option('--no-check', 'make the image even if its programs could not start in it')
     .option('--sbom <file>', 'write the bill of materials (SPDX) here')
+    .option(
+      '--recipes <folder>',
+      "repository of recipes to take licences from, besides the stack's own (repeatable)",
+      collect,
+      [],
+    )
+    .option(
+      '--sign',
+      'sign the image in the registry, with provenance and bills of materials (default key: $SPACK_SIGNING_KEY)',
+    )
+    .option('--key <file>', 'secret key to sign with')
     .option('--work <folder>', 'folder that remembers checked blobs (default: .stackwright/STACK)')
     .option('--json', 'print digest, layers and outputs as JSON');
 }
@@ -161,6 +255,8 @@ async function run(context: Context, argument: string, options: BuildOptions): P
   const outputs = (options.output.length > 0 ? options.output : ['oci:image']).map((text) =>
     parseOutput(text, context),
   );
+  const recipes = options.recipes.map((folder) => resolve(context.cwd, folder));
+  const prover = options.sign ? await proverFor(caller, stack, outputs, { ...options, recipes }) : undefined;
   const work = await openWork(caller, stack, options.work);
   const image = await progress.phase('Assemble the image', async (report) => {
     const assembled = await openStackImage(caller, stack, {
@@ -174,9 +270,12 @@ async function run(context: Context, argument: string, options: BuildOptions): P
     return assembled;
   });
   for (const output of outputs) {
-    await progress.phase(`Write ${output.name}`, async ({ result }) => result(await output.write(image)));
+    await progress.phase(`Write ${output.name}`, async ({ result }) =>
+      result(await output.write(image, prover)),
+    );
   }
-  if (options.sbom) await writeFile(resolve(context.cwd, options.sbom), billOf(stack, image));
+  if (options.sbom)
+    await writeFile(resolve(context.cwd, options.sbom), await billOf(stack, image, { recipes }));
   const { digest } = image.manifest.descriptor;
   if (options.json) {
     printJson(context, {
@@ -199,7 +298,25 @@ function settingsOf(options: BuildOptions): ImageSettings {
 interface Output {
   readonly name: string;
   /** Returns what to tell. */
-  write(image: AssembledImage): Promise<string>;
+  write(image: AssembledImage, prover?: Prover): Promise<string>;
+  /** Whether a signature can be kept beside it. */
+  readonly signable?: boolean;
+}
+
+/** @throws RunnerError where an output has no place for signatures */
+async function proverFor(
+  caller: ReturnType<typeof callerOf>,
+  stack: Stack,
+  outputs: readonly Output[],
+  options: Pick<BuildOptions, 'kind' | 'key' | 'recipes'>,
+): Promise<Prover> {
+  const plain = outputs.find(({ signable }) => !signable);
+  if (plain)
+    throw new RunnerError('usage', `${plain.name} cannot be signed: signatures are kept in registries.`, {
+      hint: 'Sign what is pushed: stackwright image push STACK REFERENCE --sign',
+    });
+  const { key, recipes } = options;
+  return openProver(caller, stack, { key, recipes, kind: kindOfImage(stack, options) });
 }
 
 /** Every output is understood before any work is done. */
@@ -225,13 +342,14 @@ function parseOutput(text: string, context: Context): Output {
       },
     };
   }
-  const address = parseAddress(text);
-  const { tag = 'latest', digest } = address;
-  if (digest) throw new RunnerError('usage', `"${text}" names a digest; an image is pushed under a tag.`);
+  const address = taggedAddress(text);
+  const { tag } = address;
   return {
     name: text,
-    write: async (image) => {
+    signable: true,
+    write: async (image, prover) => {
       const target = openRepository(address, context.env);
+      await prover?.attach(image, target, tag);
       const { sent } = await pushImage(image, target, [tag], { signal: context.signal });
       return `${sent.layers} of ${image.layers.length} layers sent, ${prettyBytes(sent.bytes)}`;
     },

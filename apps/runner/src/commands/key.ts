@@ -6,6 +6,7 @@ import {
   formatPublicKey,
   formatSigningKey,
   type KeyInfo,
+  pemOf,
   readPublicKeys,
 } from '@stackwright/buildcache';
 import { readSigningKey } from '@stackwright/stack';
@@ -59,24 +60,28 @@ export const define: Define = (command, context) => {
   subcommand('export', 'print the public key of a signing key, or the value for SPACK_SIGNING_KEY')
     .argument('[file]', 'secret key: armored, or as SPACK_SIGNING_KEY takes it (else SPACK_SIGNING_KEY)')
     .option('--secret', 'print the base64 value for SPACK_SIGNING_KEY instead')
+    .option('--pem', 'print the public key as PEM instead, as "cosign verify --key" takes it')
     .option('--json', 'print {"fingerprint",…,"publicKey"} and with --secret "signingKey"')
-    .action(async (file: string | undefined, options: { secret?: boolean; json?: boolean }) => {
-      const key = await secretKey(context, file);
-      const text = options.secret ? formatSigningKey(key) : formatPublicKey(key);
-      if (!options.json) return printSecret(context, text);
-      printSecret(
-        context,
-        JSON.stringify(
-          {
-            ...plain(await describeKey(key)),
-            publicKey: formatPublicKey(key),
-            ...(options.secret ? { signingKey: formatSigningKey(key) } : {}),
-          },
-          null,
-          2,
-        ),
-      );
-    });
+    .action(
+      async (file: string | undefined, options: { secret?: boolean; pem?: boolean; json?: boolean }) => {
+        const key = await secretKey(context, file);
+        if (options.pem) return print(context, pemOf(key).trimEnd());
+        const text = options.secret ? formatSigningKey(key) : formatPublicKey(key);
+        if (!options.json) return printSecret(context, text);
+        printSecret(
+          context,
+          JSON.stringify(
+            {
+              ...plain(await describeKey(key)),
+              publicKey: formatPublicKey(key),
+              ...(options.secret ? { signingKey: formatSigningKey(key) } : {}),
+            },
+            null,
+            2,
+          ),
+        );
+      },
+    );
 
   storeOptions(subcommand('import', 'publish public keys in a mirror'))
     .argument('<mirror>', 'path or URL of the mirror')

@@ -20,10 +20,11 @@ import { writeLock } from '../concretize.js';
 import { installRootOf } from '../configuration.js';
 import { describeError, failureIn, StackError } from '../error.js';
 import { shipped } from '../groups.js';
-import { billOf, type ImageOptions, packagesOfImage, stackImage } from '../image.js';
+import { type ImageOptions, packagesOfImage, stackImage } from '../image.js';
 import type { MirrorPlace, StackMirrors } from '../mirrors.js';
 import { runPage } from '../page.js';
 import { planPipeline, writeFiles } from '../pipeline.js';
+import { billOf } from '../proof.js';
 import { readRecords } from '../record.js';
 import { withReasons } from '../run-record.js';
 import { childEnvironment, referredVariables, secretsOf, withoutSecrets } from '../secrets.js';
@@ -334,7 +335,7 @@ async function makeImage(
     },
   });
   await writeLayout(image, work.image, tag);
-  await writeFile(work.bill, billOf(stack, image));
+  await writeFile(work.bill, await billOf(stack, image));
   const reused = image.packages.filter(({ origin }) => origin === 'mirror').length;
   const size = image.layers.reduce((sum, layer) => sum + layer.descriptor.size, 0);
   const blobs = image.packages.length > 0 ? `, ${reused} of ${image.packages.length} blobs reused` : '';
