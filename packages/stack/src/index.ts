@@ -41,5 +41,8 @@ export type { Refused, Survey, SurveyOptions, Usable } from './survey.js';
 export { survey } from './survey.js';
 export type { StackTrust, TrustOptions } from './trust.js';
 export { mirrorPolicy, stackTrust } from './trust.js';
+export type { Difference } from './why/changes.js';
+export type { ExplainedCause, ExplainedPackage, Explanation, NamedPackage, WhyOptions } from './why/why.js';
+export { causeText, differenceText, explainStack } from './why/why.js';
 export type { WorkFolder } from './work.js';
 export { openWork } from './work.js';

@@ -48,6 +48,11 @@ export const commands: readonly CommandEntry[] = [
     load: () => import('./graph.js'),
   },
   {
+    name: 'why',
+    summary: 'explain why packages have to be built: what differs from the mirrors or an earlier lock',
+    load: () => import('./why.js'),
+  },
+  {
     name: 'generate',
     summary: 'write a pipeline for GitLab, GitHub or Slurm; accepts the flags of spack ci generate',
     load: () => import('./generate.js'),
