@@ -7,9 +7,8 @@ export function failureLine({ kind, attempts, message }: FailedBuild): string {
 
 /**
  * The first error of a failed build's log with the lines around it, where the log is, and how to repeat the build.
- * @param repeat a command
  */
-export function failureDetails({ first, log }: FailedBuild, repeat?: string): string {
+export function failureDetails({ first, log, repeat }: FailedBuild): string {
   const around = first
     ? [
         `    line ${first.line}:`,

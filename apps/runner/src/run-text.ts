@@ -14,11 +14,9 @@ export function runText({ jobs, seconds }: RunSummary): string {
     ['not started', count('cancelled')],
     ['time', duration(seconds)],
   ].filter(([name, value]) => name !== 'not started' || value !== '0');
-  const failures = jobs.flatMap(({ name, version, hash, failure, repeat }) =>
+  const failures = jobs.flatMap(({ name, version, hash, failure }) =>
     failure
-      ? [
-          `✗ ${name}@${version}/${hash.slice(0, 7)} ${failureLine(failure)}\n${failureDetails(failure, repeat)}`,
-        ]
+      ? [`✗ ${name}@${version}/${hash.slice(0, 7)} ${failureLine(failure)}\n${failureDetails(failure)}`]
       : [],
   );
   return [...failures, rows.map(([name = '', value]) => `${name.padEnd(12)}${value}`).join('\n')].join(

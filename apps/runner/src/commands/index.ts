@@ -73,6 +73,11 @@ export const commands: readonly CommandEntry[] = [
     load: () => import('./rebuild.js'),
   },
   {
+    name: 'reproduce',
+    summary: 'repeat a failed build from what its job left',
+    load: () => import('./reproduce.js'),
+  },
+  {
     name: 'report',
     summary: 'report the builds of a run to CDash and set the commit status',
     load: () => import('./report.js'),

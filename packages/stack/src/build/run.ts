@@ -9,7 +9,6 @@ import {
   type JobState,
   type Pruned,
   prune,
-  shellWord,
   upToDate,
 } from '@stackwright/job-graph';
 import { type SandboxChoice, Spack } from '@stackwright/spack';
@@ -75,8 +74,6 @@ export interface RunSummary {
     readonly log?: string;
     /** What is known of it, where it failed. */
     readonly failure?: FailedBuild;
-    /** The command that builds it again, where it failed. */
-    readonly repeat?: string;
   }[];
   /** How long the run took. */
   readonly seconds: number;
@@ -155,7 +152,6 @@ async function runIn(
         built,
         image,
         seconds,
-        mirror: options.mirror,
       });
       await writeFile(work.result, `${JSON.stringify(summary, null, 2)}\n`);
       await writeFile(
@@ -428,24 +424,13 @@ function summarize(
     readonly built: BuildResult;
     readonly image: AssembledImage | undefined;
     readonly seconds: number;
-    /** The mirror that the user named. */
-    readonly mirror: string | undefined;
   },
 ): RunSummary {
   const secrets = secretsOf(env);
   const failureOfJob = (hash: string) => {
     const failure = failureIn(run.built.errors.get(hash));
-    return failure && { failure: maskFailure(failure, secrets), repeat: repeating(hash) };
+    return failure && maskFailure(failure, secrets);
   };
-  const repeating = (hash: string) =>
-    [
-      ...['stackwright', 'rebuild', work.show(stack.folder), '--hash', hash.slice(0, 7)],
-      ...(run.mirror === undefined ? [] : ['--mirror', run.mirror]),
-      ...(target.unsigned ? ['--unsigned'] : []),
-      ...['--work', work.show(work.root)],
-    ]
-      .map(shellWord)
-      .join(' ');
   return {
     stack: stack.name,
     state: run.state,
