@@ -446,7 +446,7 @@ function summarize(
         seconds,
         reason: note,
         log,
-        ...failureOfJob(hash),
+        failure: failureOfJob(hash),
       };
     }),
     image: run.image && describeImage(run.image, work),
