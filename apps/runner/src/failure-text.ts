@@ -7,7 +7,6 @@ export function failureLine({ kind = 'build', attempts = 1, message, text }: Job
 
 /**
  * The first error of a failed build's log with the lines around it, where the log is, and how to repeat the build.
- * @param repeat a command
  */
 export function failureDetails(
   { line, text, before = [], after = [] }: JobFailure,

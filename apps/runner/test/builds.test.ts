@@ -262,14 +262,12 @@ describe.skipIf(!spack)('builds that are left alone, with real Spack (skipped wi
       ].join('\n'),
     );
     const failed = result.jobs.find((job: { name: string }) => job.name === 'libgreet');
-    const work = 'work-compile';
-    expect(end).toContain(
-      `    repeat: stackwright rebuild compile --hash ${failed.hash.slice(0, 7)} --mirror ${join(folder, 'mirror-compile')} --work ${work}\n`,
-    );
+    const repeat = `stackwright reproduce work-compile/reproduction/libgreet-${failed.hash} --run`;
+    expect(end).toContain(`    repeat: ${repeat}\n`);
     expect(failed.failure).toMatchObject({ kind: 'compiler', attempts: 1, line });
     expect(end).toMatch(/^built +\d+\nreused +0\nfailed +1\nblocked +\d+\ntime +\d/m);
     // The command that it names repeats the failure.
-    const again = await call(failed.repeat.split(' ').slice(1), { env, cwd: folder });
+    const again = await call(repeat.split(' ').slice(1), { env, cwd: folder });
     expect([again.code, again.stderr]).toEqual([1, expect.stringContaining("unknown type name 'wrong'")]);
   });
 

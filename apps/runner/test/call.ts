@@ -1,4 +1,5 @@
 import { PassThrough } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { main } from '../src/index.js';
 
 /** Calls the command in this process, as a shell would: exit code and what it printed. */
@@ -7,6 +8,8 @@ export async function call(
   options: { env?: NodeJS.ProcessEnv; cwd?: string; stdin?: string; signal?: AbortSignal } = {},
 ): Promise<{ code: number; stdout: string; stderr: string }> {
   const streams = { stdout: new PassThrough(), stderr: new PassThrough() };
+  // Read from the start: a stream holds back what nobody reads.
+  const printed = Promise.all([text(streams.stdout), text(streams.stderr)]);
   const stdin = new PassThrough();
   stdin.end(options.stdin ?? '');
   const code = await main(args, {
@@ -16,6 +19,8 @@ export async function call(
     cwd: options.cwd ?? process.cwd(),
     ...(options.signal ? { signal: options.signal } : {}),
   });
-  const text = (stream: PassThrough) => (stream.read() ?? '').toString() as string;
-  return { code, stdout: text(streams.stdout), stderr: text(streams.stderr) };
+  streams.stdout.end();
+  streams.stderr.end();
+  const [stdout, stderr] = await printed;
+  return { code, stdout, stderr };
 }

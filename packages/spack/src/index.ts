@@ -8,7 +8,7 @@ export { SpackError } from './error.js';
 export type { Sandbox, SandboxChoice } from './sandbox.js';
 export { findSandbox } from './sandbox.js';
 export type { CommandOptions, InstallOptions, Limits, SessionOptions, Usage } from './session.js';
-export { SpackSession } from './session.js';
+export { installArguments, SpackSession } from './session.js';
 export type { RunOptions, RunResult, SpackOptions } from './spack.js';
 export { findSpackPrefix, Spack } from './spack.js';
 export { paddedRoot, withoutPadding } from './tree.js';

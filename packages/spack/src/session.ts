@@ -93,6 +93,24 @@ export interface InstallOptions extends CommandOptions {
 /** Spack's words for where dependencies come from. */
 const dependencyRules = { mirrors: 'only', anywhere: 'auto', sources: 'never' } as const;
 
+/** How `spack install` is told to build one package of an environment from source. */
+export function installArguments(
+  hash: string,
+  options: Pick<InstallOptions, 'dependencies' | 'overwrite' | 'tests' | 'jobs'>,
+): string[] {
+  return [
+    '--only-concrete',
+    `--use-buildcache=package:never,dependencies:${dependencyRules[options.dependencies ?? 'anywhere']}`,
+    '--fail-fast',
+    // What the build says is the log.
+    '--verbose',
+    ...(options.overwrite ? ['--overwrite', '--yes-to-all'] : []),
+    ...(options.tests ? ['--test=root'] : []),
+    ...(options.jobs ? [`--jobs=${options.jobs}`] : []),
+    `/${hash}`,
+  ];
+}
+
 /**
  * A Spack that works on one environment until it is closed. Everything that it starts ends with this process, however
  * that ends.
@@ -144,18 +162,7 @@ export class SpackSession {
    * @throws SpackError `command-failed`, `timed-out`, `silent`; AbortError when `signal` says so
    */
   install(hash: string, options: InstallOptions): Promise<Usage> {
-    const args = [
-      '--only-concrete',
-      `--use-buildcache=package:never,dependencies:${dependencyRules[options.dependencies ?? 'anywhere']}`,
-      '--fail-fast',
-      // What the build says is the log.
-      '--verbose',
-      ...(options.overwrite ? ['--overwrite', '--yes-to-all'] : []),
-      ...(options.tests ? ['--test=root'] : []),
-      ...(options.jobs ? [`--jobs=${options.jobs}`] : []),
-      `/${hash}`,
-    ];
-    return this.run('install', args, options);
+    return this.run('install', installArguments(hash, options), options);
   }
 
   /**

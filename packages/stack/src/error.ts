@@ -98,6 +98,8 @@ export interface FailedBuild {
   /** File with what it printed. */
   readonly log: string;
   readonly first: FirstError | undefined;
+  /** The command that builds it again; absent where what it needs could not be kept. */
+  readonly repeat?: string;
 }
 
 /** The error of this package. Other packages' errors pass through it as they are. */

@@ -22,6 +22,7 @@ import { childEnvironment } from './secrets.js';
 import type { Stack } from './stack.js';
 import { tellStale } from './stale/staleness.js';
 import { stackTrust } from './trust.js';
+import { type ExplainedCause, explainBuilds } from './why/why.js';
 
 export interface GenerateOptions {
   readonly flags: Flags;
@@ -48,13 +49,13 @@ export interface Generated {
 /**
  * Writes the pipeline of a stack, with the environment that its jobs need; with `DOWNSTREAM_CI_REPO`, into a branch of
  * that repository.
- * @param onPlanned called with the decisions and warnings before anything is written
+ * @param onPlanned called with the decisions, warnings and first causes of builds before anything is written
  */
 export async function generatePipeline(
   caller: Caller,
   stack: Stack,
   options: GenerateOptions,
-  onPlanned: (pruned: Pruned, warnings: readonly string[]) => void,
+  onPlanned: (pruned: Pruned, warnings: readonly string[], causes: readonly ExplainedCause[]) => void,
 ): Promise<Generated> {
   await tellStale(caller, stack, { refuse: true, stale: options.stale });
   const choice = await chooseMirrors(caller, stack, {});
@@ -65,7 +66,8 @@ export async function generatePipeline(
     if (ci.brokenSpecsUrl) await refuseBroken(caller, ci.brokenSpecsUrl, pruned, settings);
     const engine = engineNamed(options.engine ?? ci.target);
     const place = { stack: stack.folder, from: caller.cwd, output: options.output };
-    onPlanned(pruned, engine.warnings(input, place));
+    const causes = await explainBuilds(mirrors, pruned.full, (hash) => pruned.graph.jobs.has(hash));
+    onPlanned(pruned, engine.warnings(input, place), causes);
     const files = engine.files(input, place);
     const repository = caller.env.DOWNSTREAM_CI_REPO;
     if (engine.name === 'gitlab' && repository) {

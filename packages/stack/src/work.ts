@@ -22,6 +22,8 @@ export interface WorkFolder {
   readonly logs: string;
   /** Where stand-alone tests run, and what they leave. */
   readonly tests: string;
+  /** What repeats failed builds, a folder each. */
+  readonly reproductions: string;
   /** What became of each build, for reports. */
   readonly builds: string;
   /** What runs did with each package, JSON lines. */
@@ -69,6 +71,7 @@ export async function openWork({ cwd }: Caller, stack: Stack, option?: string): 
     tree: join(root, 'opt'),
     logs: join(root, 'logs'),
     tests: join(root, 'tests'),
+    reproductions: join(root, 'reproduction'),
     builds: join(root, 'builds'),
     journal: join(root, 'journal.jsonl'),
     pipeline: join(root, 'pipeline.gitlab-ci.yml'),

@@ -1,5 +1,5 @@
 import { engines, type Flags, type Pruned } from '@stackwright/job-graph';
-import { generatePipeline, inGroups, openStack } from '@stackwright/stack';
+import { causeText, generatePipeline, inGroups, openStack } from '@stackwright/stack';
 import { Option } from 'commander';
 import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
@@ -15,6 +15,9 @@ import {
   withAllowed,
 } from '../options.js';
 import { loadOptions, type SpackOptions, spackOptions, withSpack } from '../stack-options.js';
+
+/** First causes that are told; `why` tells them all. */
+const shownCauses = 5;
 
 interface Options extends Omit<Flags, 'forwardVariables'>, SpackOptions, AllowOptions {
   readonly platform?: string;
@@ -87,9 +90,12 @@ async function run(context: Context, argument: string, options: Options): Promis
       output: options.output,
       stale: options.stale,
     },
-    (pruned, warnings) => {
+    (pruned, warnings, causes) => {
       for (const warning of warnings) note(context, `Warning: ${warning}`);
       note(context, decisionsOf(pruned));
+      for (const cause of causes.slice(0, shownCauses)) note(context, causeText(cause));
+      if (causes.length > shownCauses)
+        note(context, `and ${causes.length - shownCauses} more: stackwright why`);
     },
   );
   const { engine, files, pruned, copies, downstream } = done;

@@ -53,6 +53,11 @@ export const commands: readonly CommandEntry[] = [
     load: () => import('./graph.js'),
   },
   {
+    name: 'why',
+    summary: 'explain why packages have to be built: what differs from the mirrors or an earlier lock',
+    load: () => import('./why.js'),
+  },
+  {
     name: 'generate',
     summary: 'write a pipeline for GitLab, GitHub or Slurm; accepts the flags of spack ci generate',
     load: () => import('./generate.js'),
@@ -76,6 +81,11 @@ export const commands: readonly CommandEntry[] = [
     name: 'rebuild',
     summary: 'build, sign and push one package unless the mirror has it (one CI job)',
     load: () => import('./rebuild.js'),
+  },
+  {
+    name: 'reproduce',
+    summary: 'repeat a failed build from what its job left',
+    load: () => import('./reproduce.js'),
   },
   {
     name: 'report',

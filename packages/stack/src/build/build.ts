@@ -5,9 +5,10 @@ import { duration, type Job, type Pruned, remember, runPlan, writeHistory } from
 import type { SandboxChoice } from '@stackwright/spack';
 import type { ConcreteNode, StackSettings } from '@stackwright/spack-env';
 import type { Caller, PhaseReport } from '../caller.js';
-import { describeError, failureIn, StackError } from '../error.js';
+import { describeError, type FailedBuild, failureIn, StackError } from '../error.js';
 import { readHistory } from '../history.js';
 import { type BuildRecord, forgetBuilds, phaseTimes, recordBuild } from '../record.js';
+import { keepReproduction } from '../reproduce/reproduction.js';
 import { secretsOf, withoutSecrets } from '../secrets.js';
 import type { Stack } from '../stack.js';
 import type { WorkFolder } from '../work.js';
@@ -115,6 +116,14 @@ export async function buildMissing(
         tests: isTested(node),
         journal,
         onPhase: (phase) => running.phase(node, phase),
+        keep: (failure) =>
+          keepReproduction(caller, stack, work, {
+            node,
+            failure,
+            tests: isTested(node),
+            mirror: { url: mirror.url, signed: signer !== undefined },
+            trusted: options.trusted,
+          }),
         limits: options.limits,
         failures: stack.settings.failures,
         onRetry: (text) => report.line(`↻ ${describe(node)}: ${withoutSecrets(text, secrets)}`),
@@ -202,6 +211,8 @@ export interface BuildOneOptions {
   /** Told before another attempt, with the reason. */
   readonly onRetry: (text: string) => void;
   readonly journal?: Journal;
+  /** Keeps what is needed to repeat a failed build. @returns the command that does */
+  readonly keep?: (failure: FailedBuild) => Promise<string | undefined>;
   /** Told of the phases of the build: see `RunningBuild`. */
   readonly onPhase?: (phase: string) => void;
   /** Told what the build prints, as it comes. */
@@ -293,6 +304,12 @@ export async function buildAndRecord(
         outcome: 'failed',
         failure: withoutSecrets(describeError(error), secretsOf(caller.env)),
       });
+      const failure = failureIn(error);
+      const repeat = failure && (await options.keep?.(failure));
+      if (failure && repeat) {
+        const details = { hint: error.hint, failure: { ...failure, repeat } };
+        throw new StackError('build-failed', error.message, details, { cause: error });
+      }
     }
     throw error;
   });

@@ -8,7 +8,6 @@ import {
   JobGraphError,
   type Pruned,
   prune,
-  shellWord,
   upToDate,
 } from '@stackwright/job-graph';
 import type { JobState, RunRecord } from '@stackwright/report';
@@ -134,7 +133,6 @@ async function runIn(
         built,
         image,
         seconds,
-        mirror: options.mirror,
       });
       const run = await withReasons(self, graph, await readRecords(work), summary);
       await writeFile(work.result, `${JSON.stringify(run, null, 2)}\n`);
@@ -409,24 +407,13 @@ function summarize(
     readonly built: BuildResult;
     readonly image: AssembledImage | undefined;
     readonly seconds: number;
-    /** The mirror that the user named. */
-    readonly mirror: string | undefined;
   },
 ): RunSummary {
   const secrets = secretsOf(env);
   const failureOfJob = (hash: string) => {
     const failure = failureIn(run.built.errors.get(hash));
-    return failure && { failure: recordFailure(failure, secrets), repeat: repeating(hash) };
+    return failure && { failure: recordFailure(failure, secrets), repeat: failure.repeat };
   };
-  const repeating = (hash: string) =>
-    [
-      ...['stackwright', 'rebuild', work.show(stack.folder), '--hash', hash.slice(0, 7)],
-      ...(run.mirror === undefined ? [] : ['--mirror', run.mirror]),
-      ...(target.unsigned ? ['--unsigned'] : []),
-      ...['--work', work.show(work.root)],
-    ]
-      .map(shellWord)
-      .join(' ');
   return {
     stack: stack.name,
     state: run.state,
