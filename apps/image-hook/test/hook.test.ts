@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { RegistryRepository, readImage } from '@stackwright/oci';
 import { openStack, openStackImage, silent } from '@stackwright/stack';
 import { has, startRegistry } from '@stackwright/testing';
@@ -31,6 +31,19 @@ describe('the hook', () => {
     });
     expect(digest).toMatch(/^sha256:/);
     expect(told.at(-1)).toMatch(/Built and checked, not published: the branch try publishes nothing/);
+  });
+
+  it('reads the mirror of REMOTE_BUILDCACHE_URL, also with a name in front of it', async () => {
+    const url = pathToFileURL(join(stack, 'mirror')).href;
+    const ci = { GITLAB_CI: 'true', CI_REGISTRY_IMAGE: 'r.example.org/p', CI_COMMIT_BRANCH: 'try' };
+    const [plain, named] = [
+      await hook({ ...ci, REMOTE_BUILDCACHE_URL: url }),
+      await hook({ ...ci, REMOTE_BUILDCACHE_URL: `quickstart ${url}` }),
+    ];
+    expect(named.digest).toBe(plain.digest);
+    await expect(hook({ ...ci, REMOTE_BUILDCACHE_URL: `quickstart ${url}-none` })).rejects.toThrow(
+      'mirror-none',
+    );
   });
 
   it('refuses an image whose programs could not start, on any branch', async () => {

@@ -54,8 +54,9 @@ describe.skipIf(!has('docker-registry'))(
 
     it('knows the repository of a mirror that is one', () => {
       const mirror = OciMirror.open(`oci+http://${registry.host}/site/cache`);
-      const { node } = packages[0]!;
-      const manifest = { tarball: packages[0]!.descriptor } as unknown as Parameters<typeof packageBlob>[2];
+      const { node, descriptor } = packages[0]!;
+      const said = { signed: false, signedBy: undefined, statement: undefined };
+      const manifest = { ...node, ...said, tarball: descriptor, spec: descriptor };
       expect(packageBlob(mirror, node, manifest).repository).toEqual({
         registry: registry.host,
         repository: 'site/cache',
