@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { holdLock } from '@stackwright/storage';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { call } from './call.js';
 
@@ -329,6 +330,12 @@ describe('stackwright report --collect', () => {
 describe('stackwright status', () => {
   const status = (...args: string[]) =>
     call(['status', join(folder, 'stack'), '--work', work, ...args], { env: {}, cwd: folder });
+  /** Works in the work folder, as a run does. */
+  const holdWork = async () => {
+    const lock = await holdLock(join(work, 'run'));
+    if (!('release' in lock)) throw new Error('in use');
+    return lock.release;
+  };
 
   it('shows a run that goes on with what its builds left, and why one failed', async () => {
     const jobs = [
@@ -337,6 +344,7 @@ describe('stackwright status', () => {
     ];
     const run = { stack: 'stack', state: 'running', started: '2026-11-24T08:01:00.000Z', jobs };
     writeFileSync(join(work, 'run.json'), JSON.stringify(run));
+    const release = await holdWork();
     // Of an earlier run in the same folder.
     record('libgreet', libgreet, 'passed', '');
     record('hello', hello, 'failed', 'cc\nhello.c:7:1: error: no\n');
@@ -346,12 +354,14 @@ describe('stackwright status', () => {
       'stack: running, 1 failed (hello), 1 to build\n  ✗ hello@2.0/hocoygz: hello.c:7:1: error: no\n    log: work/logs/hello.txt\n',
     );
     expect(JSON.parse((await status('--json')).stdout)).toMatchObject({ state: 'running', stack: 'stack' });
+    await release();
   });
 
   it('watches until the run ends', async () => {
     const jobs = [{ hash: hello, name: 'hello', version: '2.0', state: 'waiting' }];
     const file = join(work, 'run.json');
     writeFileSync(file, JSON.stringify({ stack: 'stack', state: 'running', jobs }));
+    const release = await holdWork();
     const watching = status('--watch');
     await new Promise((resolve) => setTimeout(resolve, 1500));
     writeFileSync(
@@ -363,6 +373,22 @@ describe('stackwright status', () => {
       code: 0,
       last: 'stack: done, 1 built in 2.0 s',
     });
+    await release();
+  });
+
+  it('stops watching when the run was killed, and says that it was interrupted', async () => {
+    const jobs = [{ hash: hello, name: 'hello', version: '2.0', state: 'waiting' }];
+    writeFileSync(join(work, 'run.json'), JSON.stringify({ stack: 'stack', state: 'running', jobs }));
+    const release = await holdWork();
+    const watching = status('--watch');
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    // The lock of a killed process counts as given back; packages/storage/src/lock.test.ts kills one.
+    await release();
+    expect(await watching).toMatchObject({
+      code: 0,
+      stdout: 'stack: running, 1 to build\nstack: interrupted, 1 to build\n',
+    });
+    expect(JSON.parse((await status('--json')).stdout)).toMatchObject({ state: 'interrupted' });
   });
 
   it('says that there is no run', async () => {
