@@ -1,4 +1,13 @@
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -325,6 +334,29 @@ describe('stackwright report --collect', () => {
     expect(readFileSync(join(folder, 'junit.xml'), 'utf8')).toContain('failures="1"');
     expect((await report(['--collect', 'nowhere'])).code).toBe(2);
   });
+
+  it.each(['a path of its own', 'a symbolic link'])(
+    'reads no file of this machine that the record of a job names by %s',
+    async (how) => {
+      manifest('');
+      const own = join(folder, 'artifacts/libgreet');
+      mkdirSync(join(own, 'builds'), { recursive: true });
+      mkdirSync(join(own, 'logs'));
+      const secret = join(folder, 'environ.txt');
+      writeFileSync(secret, 'error: t0ps3cret\n');
+      if (how === 'a symbolic link') symlinkSync(secret, join(own, 'logs/environ.txt'));
+      const build = { hash: libgreet, outcome: 'failed', started: '2026-11-24T08:00:00.000Z', seconds: 4 };
+      writeFileSync(join(own, 'builds/a.json'), JSON.stringify({ ...build, log: secret }));
+      const { code, stdout, stderr } = await report(['--collect', 'artifacts', '--junit', 'junit.xml']);
+      const junit = existsSync(join(folder, 'junit.xml'))
+        ? readFileSync(join(folder, 'junit.xml'), 'utf8')
+        : '';
+      expect(stdout + stderr + junit).not.toContain('t0ps3cret');
+      if (how === 'a symbolic link')
+        expect({ code, stderr }).toMatchObject({ code: 2, stderr: expect.stringMatching(/symbolic link/) });
+      else expect(junit).toContain('cannot be read');
+    },
+  );
 });
 
 describe('stackwright status', () => {
