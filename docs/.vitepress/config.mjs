@@ -23,8 +23,11 @@ export default {
         items: [
           { text: 'Why Stackwright', link: '/why' },
           { text: 'Stacks', link: '/guide/stack' },
+          { text: 'Move from spack ci', link: '/guide/adopt' },
           { text: 'Mirrors', link: '/guide/mirror' },
+          { text: 'Keys', link: '/guide/keys' },
           { text: 'CI', link: '/guide/ci' },
+          { text: 'Reports', link: '/guide/report' },
           { text: "Leave DockerHub's builds", link: '/guide/dockerhub' },
         ],
       },

@@ -11,6 +11,8 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { homedir, tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -137,7 +139,7 @@ describe('stackwright init', () => {
     if: string;
     environment?: string;
     permissions: Record<string, string>;
-    steps: { uses?: string; with?: object; env?: Record<string, string> }[];
+    steps: { uses?: string; run?: string; with?: object; env?: Record<string, string> }[];
   };
   const workflowOf = (text: string) =>
     parse(text) as { permissions: object; concurrency: object; jobs: Record<string, Job> };
@@ -149,7 +151,12 @@ describe('stackwright init', () => {
       const { permissions, concurrency, jobs } = workflowOf(read('site/.github/workflows/stack.yml'));
       expect(permissions).toEqual({});
       expect(concurrency).toHaveProperty('group');
-      const { check, ...others } = jobs;
+      const { check, start, tell, ...others } = jobs;
+      // What may write to a pull request builds nothing, and is not for forks.
+      for (const job of [start, tell]) {
+        expect(job?.if).toContain('github.event.pull_request.head.repo.full_name == github.repository');
+        expect(JSON.stringify(job)).not.toMatch(/stackwright@\S+ (?!report )|secrets\.(?!GITHUB_TOKEN)/);
+      }
       expect(check).toMatchObject({
         if: "github.event_name == 'pull_request'",
         permissions: { contents: 'read' },
@@ -174,6 +181,130 @@ describe('stackwright init', () => {
     },
   );
 
+  describe('tells the forge', () => {
+    let server: Server;
+    let got: { readonly path: string; readonly body: Record<string, unknown> }[];
+    let url: string;
+    let at: string;
+    beforeEach(async () => {
+      got = [];
+      server = createServer(async (request, response) => {
+        let text = '';
+        for await (const chunk of request) text += chunk;
+        const isRead = request.method === 'GET';
+        if (!isRead) got.push({ path: request.url ?? '', body: JSON.parse(text) });
+        const found = request.url?.includes('check-runs?') ? '{"check_runs":[]}' : '[]';
+        response.writeHead(isRead ? 200 : 201).end(isRead ? found : '{"id":1}');
+      });
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+      url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+      at = join(folder, 'site');
+      await run('init', 'site', '--mirror', join(folder, 'mirror'));
+      cpSync(join(quickstart, 'spack.lock'), join(at, 'spack.lock'));
+    });
+    afterEach(() => {
+      server.closeAllConnections();
+      server.close();
+    });
+    /** The calls of `report` in a script, without the program that fetches the command. */
+    const reports = (script: readonly string[]) =>
+      script.flatMap((text) =>
+        [...text.matchAll(/stackwright@\S+ (report [^;|\n]+)/g)].map((found) => found[1] ?? ''),
+      );
+    const tell = async (script: readonly string[], env: NodeJS.ProcessEnv) => {
+      const calls = reports(script);
+      expect(calls).toHaveLength(1);
+      for (const args of calls) {
+        const { code, stderr } = await call(args.trim().split(' '), {
+          cwd: at,
+          env: { HOME: folder, ...env },
+        });
+        expect({ code, stderr }).toMatchObject({ code: 0 });
+      }
+    };
+    const record = (artifacts: string) => {
+      const hash = 'lxymk2z6d2wwfnlqcpxtqd2vynx2ohhv';
+      const started = '2026-11-24T08:00:00.000Z';
+      mkdirSync(join(at, artifacts, 'builds'), { recursive: true });
+      writeFileSync(
+        join(at, artifacts, `builds/${hash}.json`),
+        JSON.stringify({ hash, outcome: 'failed', failure: 'no', started, seconds: 1, log: 'none' }),
+      );
+    };
+    const told = (path: RegExp, key: string) =>
+      got.filter((one) => path.test(one.path)).map(({ body }) => body[key]);
+
+    it('at GitHub, in a pull request and on the main branch', async () => {
+      const { jobs } = workflowOf(read('site/.github/workflows/stack.yml'));
+      const event = join(folder, 'event.json');
+      writeFileSync(event, JSON.stringify({ pull_request: { number: 4, head: { sha: 'ab'.repeat(20) } } }));
+      const env = {
+        GITHUB_API_URL: url,
+        GITHUB_REPOSITORY: 'me/site',
+        GITHUB_SHA: 'cd'.repeat(20),
+        GITHUB_TOKEN: 'token',
+      };
+      const scripts = (job: string) => (jobs[job]?.steps ?? []).flatMap(({ run: text }) => text ?? []);
+      await tell(scripts('start'), { ...env, GITHUB_EVENT_PATH: event });
+      record('builds/site');
+      await tell(scripts('tell'), { ...env, GITHUB_EVENT_PATH: event });
+      expect(told(/statuses\/abab/, 'state')).toEqual(['pending', 'failure']);
+      expect(told(/check-runs/, 'status')).toEqual(['in_progress', 'completed']);
+      expect(told(/issues\/4\/comments/, 'body')).toHaveLength(2);
+      expect(read('site/junit.xml')).toContain('failures="1"');
+      // Nothing was to be built: the job of before left nothing.
+      rmSync(join(at, 'builds'), { recursive: true });
+      mkdirSync(join(at, 'builds'));
+      await tell(scripts('tell'), { ...env, GITHUB_EVENT_PATH: event });
+      expect(told(/statuses\/abab/, 'state').at(-1)).toBe('success');
+      record('.stackwright/site');
+      const [before = '', after = ''] = scripts('build').filter((text) => text.includes(' report '));
+      for (const text of [before, after]) await tell([text], env);
+      expect(told(/statuses\/cdcd/, 'state')).toEqual(['pending', 'failure']);
+    });
+
+    it('at GitLab, of one pipeline from its start to the end of its child', async () => {
+      const { generate, build, 'merge-request': proposed } = parse(read('site/.gitlab-ci.yml'));
+      const { ci } = parse(read('site/spack.yaml')).spack;
+      const reindex = ci['pipeline-gen'].find((one: object) => 'reindex-job' in one)['reindex-job'];
+      const env = {
+        CI_API_V4_URL: `${url}/api/v4`,
+        CI_PROJECT_ID: '12',
+        CI_COMMIT_SHA: 'ef'.repeat(20),
+        CI_PIPELINE_ID: '7',
+        GITLAB_TOKEN: 'token',
+      };
+      await tell(generate.script, env);
+      record('jobs_scratch_dir/logs');
+      // The child reports as its parent.
+      expect(build.variables).toEqual({ PARENT_PIPELINE_ID: '$CI_PIPELINE_ID' });
+      expect(reindex.after_script.join()).toContain(
+        'CI_PIPELINE_ID="${PARENT_PIPELINE_ID:-$CI_PIPELINE_ID}" ',
+      );
+      await tell(reindex.after_script, env);
+      expect(told(/statuses/, 'state')).toEqual(['pending', 'failed']);
+      expect(told(/statuses/, 'pipeline_id')).toEqual([7, 7]);
+      // A merge request has no token: its result is a file.
+      rmSync(join(at, 'junit.xml'));
+      record('.stackwright/site');
+      await tell(proposed.after_script, {});
+      expect(read(`site/${proposed.artifacts.reports.junit}`)).toContain('failures="1"');
+      expect(generate.environment.name).toBe(reindex.environment.name);
+    });
+
+    it('after all builds of a pipeline that is generated, also failed ones', async () => {
+      expect(
+        await call(['generate', at, '--no-prune-dag', '--stale', '--output', 'p.yml'], { cwd: at }),
+      ).toMatchObject({ code: 0 });
+      expect(parse(read('site/p.yml'))['rebuild-index']).toMatchObject({
+        when: 'always',
+        environment: { name: 'report' },
+        after_script: [expect.stringContaining('report . --collect jobs_scratch_dir')],
+        artifacts: { reports: { junit: 'junit.xml' } },
+      });
+    });
+  });
+
   it('writes a pipeline for GitLab whose merge requests use no variable of the project', async () => {
     await run('init', 'site', '--mirror', 's3://b/site');
     const text = read('site/.gitlab-ci.yml');
@@ -183,8 +314,13 @@ describe('stackwright init', () => {
     for (const job of ['generate', 'build', 'sign', 'publish-image']) {
       expect(JSON.stringify(pipeline[job].rules)).not.toContain('merge_request');
     }
-    const withScope = Object.entries<{ environment?: string }>(pipeline).filter(([, job]) => job.environment);
-    expect(withScope.map(([name]) => name)).toEqual(['sign']);
+    const scopes = Object.entries<{ environment?: unknown }>(pipeline).flatMap(([name, job]) =>
+      job.environment ? [[name, job.environment]] : [],
+    );
+    expect(scopes).toEqual([
+      ['generate', { name: 'report', action: 'access' }],
+      ['sign', 'release'],
+    ]);
     expect(text).toMatch(/SPACK_SIGNING_KEY: masked, protected, environment scope "release"/);
   });
 

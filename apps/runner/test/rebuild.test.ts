@@ -100,6 +100,12 @@ describe.skipIf(!spack)('stackwright rebuild with real Spack (skipped without sp
     expect(stderr).toMatch(/^==> .*hello: Executing phase: 'install'$/m);
     const log = readFileSync(join(folder, 'logs/stackwright-build-out.txt'), 'utf8');
     expect(log).toMatch(/libgreet.*from binary cache/);
+    // And what `report --collect` reads.
+    expect(readFileSync(join(folder, `logs/logs/hello-${hello}.txt`), 'utf8')).toBe(log);
+    expect(JSON.parse(readFileSync(join(folder, `logs/builds/${hello}.json`), 'utf8'))).toMatchObject({
+      hash: hello,
+      outcome: 'passed',
+    });
     expect(log + stderr).not.toContain(env.SPACK_SIGNING_KEY);
     const keys = [{ text: readFileSync(join(stack, 'keys/ci.pub'), 'utf8'), from: 'ci.pub' }];
     const mirror = await openV3Mirror(join(stack, 'mirror'), {

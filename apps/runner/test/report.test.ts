@@ -1,9 +1,19 @@
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { holdLock } from '@stackwright/storage';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { call } from './call.js';
 
@@ -324,11 +334,40 @@ describe('stackwright report --collect', () => {
     expect(readFileSync(join(folder, 'junit.xml'), 'utf8')).toContain('failures="1"');
     expect((await report(['--collect', 'nowhere'])).code).toBe(2);
   });
+
+  it.each(['a path of its own', 'a symbolic link'])(
+    'reads no file of this machine that the record of a job names by %s',
+    async (how) => {
+      manifest('');
+      const own = join(folder, 'artifacts/libgreet');
+      mkdirSync(join(own, 'builds'), { recursive: true });
+      mkdirSync(join(own, 'logs'));
+      const secret = join(folder, 'environ.txt');
+      writeFileSync(secret, 'error: t0ps3cret\n');
+      if (how === 'a symbolic link') symlinkSync(secret, join(own, 'logs/environ.txt'));
+      const build = { hash: libgreet, outcome: 'failed', started: '2026-11-24T08:00:00.000Z', seconds: 4 };
+      writeFileSync(join(own, 'builds/a.json'), JSON.stringify({ ...build, log: secret }));
+      const { code, stdout, stderr } = await report(['--collect', 'artifacts', '--junit', 'junit.xml']);
+      const junit = existsSync(join(folder, 'junit.xml'))
+        ? readFileSync(join(folder, 'junit.xml'), 'utf8')
+        : '';
+      expect(stdout + stderr + junit).not.toContain('t0ps3cret');
+      if (how === 'a symbolic link')
+        expect({ code, stderr }).toMatchObject({ code: 2, stderr: expect.stringMatching(/symbolic link/) });
+      else expect(junit).toContain('cannot be read');
+    },
+  );
 });
 
 describe('stackwright status', () => {
   const status = (...args: string[]) =>
     call(['status', join(folder, 'stack'), '--work', work, ...args], { env: {}, cwd: folder });
+  /** Works in the work folder, as a run does. */
+  const holdWork = async () => {
+    const lock = await holdLock(join(work, 'run'));
+    if (!('release' in lock)) throw new Error('in use');
+    return lock.release;
+  };
 
   it('shows a run that goes on with what its builds left, and why one failed', async () => {
     const jobs = [
@@ -337,6 +376,7 @@ describe('stackwright status', () => {
     ];
     const run = { stack: 'stack', state: 'running', started: '2026-11-24T08:01:00.000Z', jobs };
     writeFileSync(join(work, 'run.json'), JSON.stringify(run));
+    const release = await holdWork();
     // Of an earlier run in the same folder.
     record('libgreet', libgreet, 'passed', '');
     record('hello', hello, 'failed', 'cc\nhello.c:7:1: error: no\n');
@@ -346,12 +386,14 @@ describe('stackwright status', () => {
       'stack: running, 1 failed (hello), 1 to build\n  ✗ hello@2.0/hocoygz: hello.c:7:1: error: no\n    log: work/logs/hello.txt\n',
     );
     expect(JSON.parse((await status('--json')).stdout)).toMatchObject({ state: 'running', stack: 'stack' });
+    await release();
   });
 
   it('watches until the run ends', async () => {
     const jobs = [{ hash: hello, name: 'hello', version: '2.0', state: 'waiting' }];
     const file = join(work, 'run.json');
     writeFileSync(file, JSON.stringify({ stack: 'stack', state: 'running', jobs }));
+    const release = await holdWork();
     const watching = status('--watch');
     await new Promise((resolve) => setTimeout(resolve, 1500));
     writeFileSync(
@@ -363,6 +405,22 @@ describe('stackwright status', () => {
       code: 0,
       last: 'stack: done, 1 built in 2.0 s',
     });
+    await release();
+  });
+
+  it('stops watching when the run was killed, and says that it was interrupted', async () => {
+    const jobs = [{ hash: hello, name: 'hello', version: '2.0', state: 'waiting' }];
+    writeFileSync(join(work, 'run.json'), JSON.stringify({ stack: 'stack', state: 'running', jobs }));
+    const release = await holdWork();
+    const watching = status('--watch');
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    // The lock of a killed process counts as given back; packages/storage/src/lock.test.ts kills one.
+    await release();
+    expect(await watching).toMatchObject({
+      code: 0,
+      stdout: 'stack: running, 1 to build\nstack: interrupted, 1 to build\n',
+    });
+    expect(JSON.parse((await status('--json')).stdout)).toMatchObject({ state: 'interrupted' });
   });
 
   it('says that there is no run', async () => {

@@ -1,5 +1,4 @@
-import { existsSync } from 'node:fs';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { lstat, readdir, readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { Caller } from './caller.js';
 import { StackError } from './error.js';
@@ -44,9 +43,11 @@ async function readRecord(file: string): Promise<BuildRecord> {
     const record = JSON.parse(await readFile(file, 'utf8')) as BuildRecord;
     if (typeof record.hash !== 'string' || typeof record.started !== 'string')
       throw new Error('it is no record of a build');
-    // The path is of the machine that built; what came along lies beside the record.
-    const beside = join(dirname(dirname(file)), 'logs', basename(record.log));
-    return existsSync(beside) ? { ...record, log: beside } : record;
+    // The path is of the machine that built, and a job may write any: only the log that came along is read.
+    const beside = join(dirname(dirname(file)), 'logs', basename(String(record.log)));
+    const found = await lstat(beside).catch(() => undefined);
+    if (found?.isSymbolicLink()) throw new Error(`its log ${beside} is a symbolic link`);
+    return { ...record, log: beside };
   } catch (error) {
     throw new StackError('work-folder', `${file} is broken: ${(error as Error).message}.`, {
       hint: 'Delete it.',

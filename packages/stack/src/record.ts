@@ -22,7 +22,12 @@ export interface BuildRecord {
 /** Writes down what became of a build. */
 export async function recordBuild(work: WorkFolder, record: BuildRecord): Promise<void> {
   await mkdir(work.builds, { recursive: true });
-  await writeFile(join(work.builds, `${record.hash}.json`), `${JSON.stringify(record, null, 2)}\n`);
+  await writeFile(recordFile(work, record.hash), `${JSON.stringify(record, null, 2)}\n`);
+}
+
+/** Where the record of a package's build is kept. */
+export function recordFile(work: WorkFolder, hash: string): string {
+  return join(work.builds, `${hash}.json`);
 }
 
 /** Forgets the builds of an earlier run. */

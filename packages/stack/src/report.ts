@@ -70,8 +70,8 @@ export async function reportStack(
   const graph = await stack.graph();
   const collected = options.collect?.length ? await collectRecords(caller, options.collect) : undefined;
   const records = (collected ?? (await readRecords(work))).filter(({ hash }) => graph.jobs.has(hash));
-  // A run leaves its page also when all was up to date.
-  if (records.length === 0 && !existsSync(work.report)) {
+  // A run leaves its page also when all was up to date; the jobs of a pipeline then leave nothing.
+  if (!collected && records.length === 0 && !existsSync(work.report)) {
     throw new StackError('work-folder', `${work.show(work.root)} has no builds to report.`, {
       hint: 'stackwright run and stackwright rebuild leave them there (--work).',
     });

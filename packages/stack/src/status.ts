@@ -5,7 +5,7 @@ import type { Caller } from './caller.js';
 import { StackError } from './error.js';
 import { lastRun } from './run-record.js';
 import type { Stack } from './stack.js';
-import { openWork, type WorkFolder } from './work.js';
+import { isRunning, openWork, type WorkFolder } from './work.js';
 
 export interface StatusOptions {
   readonly work?: string;
@@ -25,13 +25,22 @@ export interface RunStatus {
  */
 export async function runStatus(caller: Caller, stack: Stack, options: StatusOptions): Promise<RunStatus> {
   const work = await openWork(caller, stack, options.work);
-  const run = await lastRun(caller, stack, work);
+  const run = await currentRun(caller, stack, work);
   if (run.jobs.length === 0) {
     throw new StackError('work-folder', `${work.show(work.root)} has no run of ${stack.name}.`, {
       hint: 'stackwright run and stackwright rebuild leave their records there (--work).',
     });
   }
   return { run, text: describeRun(run, work), folder: work.root };
+}
+
+/** A killed run cannot write down that it ended: its record says `running` for ever. */
+async function currentRun(caller: Caller, stack: Stack, work: WorkFolder): Promise<RunRecord> {
+  const run = await lastRun(caller, stack, work);
+  if (run.state !== 'running' || (await isRunning(work))) return run;
+  // It may have ended, and written that down, since its record was read.
+  const ended = await lastRun(caller, stack, work);
+  return ended.state === 'running' ? { ...ended, state: 'interrupted' } : ended;
 }
 
 /** Writes down that a run starts to build, for those who look before it ends. */

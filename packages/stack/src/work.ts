@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
-import { holdLock } from '@stackwright/storage';
+import { holdLock, lockHolder } from '@stackwright/storage';
 import type { Caller } from './caller.js';
 import { StackError } from './error.js';
 import { privateFolder } from './private-folder.js';
@@ -47,13 +47,22 @@ export interface WorkFolder {
  * @throws StackError `in-use` naming the process that has it
  */
 export async function lockWork({ signal }: Caller, work: WorkFolder): Promise<() => Promise<void>> {
-  const taken = await holdLock(join(work.root, 'run'), signal);
+  const taken = await holdLock(lockPath(work), signal);
   if ('release' in taken) return taken.release;
   const { pid, host } = taken.holder;
   throw new StackError('in-use', `${work.root} is in use by another run: process ${pid} on ${host}.`, {
     hint: 'Wait for it to end, or give this run a folder of its own with --work.',
     file: work.root,
   });
+}
+
+/** Whether a run works in a work folder; not one that was killed. */
+export async function isRunning(work: WorkFolder): Promise<boolean> {
+  return (await lockHolder(lockPath(work))) !== undefined;
+}
+
+function lockPath(work: WorkFolder): string {
+  return join(work.root, 'run');
 }
 
 /** Opens the folder of a stack's runs: `--work`, or `.stackwright/NAME` where the command was called. */

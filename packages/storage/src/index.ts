@@ -2,7 +2,7 @@ export { isNotFound, isPreconditionFailed, StorageError, type StorageErrorCode }
 export { FolderStore } from './folder.js';
 export { type HttpOptions, HttpStore } from './http.js';
 export type { LockHolder } from './lock.js';
-export { holdLock, locked } from './lock.js';
+export { holdLock, locked, lockHolder } from './lock.js';
 export { type OpenOptions, openStore } from './open.js';
 export type {
   Content,

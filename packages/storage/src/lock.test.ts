@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { holdLock } from './lock.js';
+import { holdLock, lockHolder } from './lock.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'lock-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -19,8 +19,11 @@ describe('a lock that is held', () => {
   it('refuses others at once, names its holder, and can be taken when it was given back', async () => {
     const path = join(folder, 'work');
     const first = await taken(path);
-    expect(await holdLock(path)).toEqual({ holder: { pid: process.pid, host: hostname() } });
+    const holder = { pid: process.pid, host: hostname() };
+    expect(await holdLock(path)).toEqual({ holder });
+    expect(await lockHolder(path)).toEqual(holder);
     await first.release();
+    expect(await lockHolder(path)).toBeUndefined();
     await (await taken(path)).release();
     expect(readdirSync(folder)).toEqual([]);
   });
@@ -38,6 +41,7 @@ setInterval(() => {}, 1000);`;
     expect(await holdLock(path)).toMatchObject({ holder: { pid: child.pid } });
     child.kill('SIGKILL');
     await once(child, 'exit');
+    expect(await lockHolder(path)).toBeUndefined();
     const all = await Promise.all(Array.from({ length: 8 }, () => holdLock(path)));
     const got = all.filter((one) => 'release' in one);
     expect(got.length).toBe(1);

@@ -17,7 +17,7 @@ export async function locked(
   signal: AbortSignal | undefined,
   work: () => Promise<void>,
 ): Promise<void> {
-  const release = await acquire(join(dirname(path), `.${basename(path).slice(0, 180)}`), signal);
+  const release = await acquire(stemOf(path), signal);
   try {
     await work();
   } finally {
@@ -39,13 +39,9 @@ export async function holdLock(
   path: string,
   signal?: AbortSignal,
 ): Promise<{ readonly release: () => Promise<void> } | { readonly holder: LockHolder }> {
-  const stem = join(dirname(path), `.${basename(path).slice(0, 180)}`);
+  const stem = stemOf(path);
   const release = await acquire(stem, signal, 'once');
-  if (!release) {
-    const text = await readFile(`${stem}.lock`, 'utf8').catch(() => '');
-    const [process_ = '', where = ''] = text.split(' ');
-    return { holder: { pid: Number.parseInt(process_, 10), host: where.split('/')[0] ?? '' } };
-  }
+  if (!release) return { holder: holderOf(await readFile(`${stem}.lock`, 'utf8').catch(() => '')) };
   // Others on this machine ask whether the holder lives; those elsewhere can only see that it was here.
   const beat = setInterval(() => {
     const now = new Date();
@@ -57,6 +53,23 @@ export async function holdLock(
       await release();
     },
   };
+}
+
+/** Who holds the lock of a path; undefined where nobody does, or where the holder is gone. */
+export async function lockHolder(path: string): Promise<LockHolder | undefined> {
+  const lock = `${stemOf(path)}.lock`;
+  const text = await readFile(lock, 'utf8').catch(() => undefined);
+  return text === undefined || (await deadHolder(lock)) === text ? undefined : holderOf(text);
+}
+
+/** The path of a lock without `.lock`. */
+function stemOf(path: string): string {
+  return join(dirname(path), `.${basename(path).slice(0, 180)}`);
+}
+
+function holderOf(text: string): LockHolder {
+  const [process_ = '', where = ''] = text.split(' ');
+  return { pid: Number.parseInt(process_, 10), host: where.split('/')[0] ?? '' };
 }
 
 async function acquire(stem: string, signal: AbortSignal | undefined): Promise<() => Promise<void>>;

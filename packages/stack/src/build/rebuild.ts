@@ -1,11 +1,12 @@
-import { mkdir, stat } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { copyFile, mkdir, stat } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
 import { describe } from '@stackwright/buildcache';
 import type { Job, JobGraph } from '@stackwright/job-graph';
 import type { SandboxChoice } from '@stackwright/spack';
 import type { Caller } from '../caller.js';
 import { installRootOf } from '../configuration.js';
 import { failureIn, StackError } from '../error.js';
+import { recordFile } from '../record.js';
 import { reportBuild } from '../report.js';
 import { keepReproduction } from '../reproduce/reproduction.js';
 import { copyMasked, Masking, secretsOf } from '../secrets.js';
@@ -13,7 +14,7 @@ import { requireSigner } from '../signer.js';
 import { refuseChanged, type Stack } from '../stack.js';
 import { tellStale } from '../stale/staleness.js';
 import { survey } from '../survey.js';
-import { openWork } from '../work.js';
+import { openWork, type WorkFolder } from '../work.js';
 import { type AccessOptions, openAccess, openTarget } from './access.js';
 import type { BuildLimits } from './attempts.js';
 import { buildAndRecord, notResident } from './build.js';
@@ -130,7 +131,7 @@ export async function rebuild(caller: Caller, stack: Stack, options: RebuildOpti
       const text = `${describe(node)} failed (${failure.kind}): ${failure.message}`;
       throw new StackError('build-failed', text, { failure }, { cause: error });
     } finally {
-      await keepLog(caller, log);
+      await keepArtifacts(caller, work, hash, log);
       if (options.cdash) await reportBuild(caller, stack, work, hash);
     }
     return ended('pushed');
@@ -158,12 +159,28 @@ function findJob(graph: JobGraph, text: string | undefined): Job {
   return only;
 }
 
-/** The log goes to the job's artifacts too. */
-async function keepLog({ env, cwd }: Caller, log: string): Promise<void> {
+/**
+ * Log and record of the build go to the job's artifacts, too: `stackwright-build-out.txt` for people, and `builds/` and
+ * `logs/` as in a work folder for `report --collect`, where the artifacts of many jobs may lie in one folder.
+ */
+async function keepArtifacts(
+  { env, cwd }: Caller,
+  work: WorkFolder,
+  hash: string,
+  log: string,
+): Promise<void> {
   const folder = env.SPACK_JOB_LOG_DIR;
   if (!folder || !(await stat(log).catch(() => undefined))) return;
   const target = resolve(env.CI_PROJECT_DIR ?? cwd, folder);
-  await mkdir(target, { recursive: true });
+  const [builds, logs] = [join(target, 'builds'), join(target, 'logs')];
+  await mkdir(builds, { recursive: true });
+  await mkdir(logs, { recursive: true });
   // A build may print what it finds in its surroundings.
-  await copyMasked(log, join(target, 'stackwright-build-out.txt'), secretsOf(env));
+  const secrets = secretsOf(env);
+  const kept = join(target, 'stackwright-build-out.txt');
+  await copyMasked(log, kept, secrets);
+  await copyFile(kept, join(logs, basename(log)));
+  const record = recordFile(work, hash);
+  if (await stat(record).catch(() => undefined))
+    await copyMasked(record, join(builds, `${hash}.json`), secrets);
 }

@@ -143,7 +143,28 @@ ${mirrorSection(stack)}
             when: [runner_system_failure, stuck_or_timeout_failure]
       - reindex-job:
           image: ${jobImage}
+          # After all builds, also failed ones: it tells the commit what became of them.
+          when: always
+          environment: { name: report, action: access }
+          after_script:
+            - ${yamlText(reportPipeline())}
+          artifacts:
+            when: always
+            reports: { junit: junit.xml }
 `;
+}
+
+/**
+ * Reports what the jobs of a generated pipeline left in their artifacts. The status is of the parent's pipeline, in which
+ * it became pending: a status of the child's would leave that one pending for ever.
+ */
+function reportPipeline(): string {
+  return `mkdir -p jobs_scratch_dir && CI_PIPELINE_ID="\${PARENT_PIPELINE_ID:-$CI_PIPELINE_ID}" ${command()} report . --collect jobs_scratch_dir --comment --junit junit.xml`;
+}
+
+/** The command in this version. */
+function command(): string {
+  return `npx --yes stackwright@${version()}`;
 }
 
 function settings({ base }: NewStack): string {
@@ -161,26 +182,25 @@ image:
 function signing(): string[] {
   return [
     // A lock that was edited by hand is refused.
-    `npx --yes stackwright@${version()} check .`,
+    `${command()} check .`,
     // Place, name and hash of each package are checked, and only what the lock names is signed.
-    `npx --yes stackwright@${version()} mirror copy --unsigned --sign --stack . "$STACK_STAGING" "$STACK_RELEASE"`,
-    `npx --yes stackwright@${version()} mirror verify --stack . --trust ${publicKey} "$STACK_RELEASE"`,
+    `${command()} mirror copy --unsigned --sign --stack . "$STACK_STAGING" "$STACK_RELEASE"`,
+    `${command()} mirror verify --stack . --trust ${publicKey} "$STACK_RELEASE"`,
   ];
 }
 
 /** Commands that build a proposed change without any secret. @param own the mirror of this job alone */
 function proposed(stack: NewStack, own: string): { readonly title: string; readonly run: string }[] {
-  const command = `npx --yes stackwright@${version()}`;
   const seed = {
     title: 'Take over what the main branch has built',
-    run: `${command} mirror copy --anonymous --trust ${publicKey} --stack . "$STACK_RELEASE" ${own} || echo "Nothing was taken over."`,
+    run: `${command()} mirror copy --anonymous --trust ${publicKey} --stack . "$STACK_RELEASE" ${own} || echo "Nothing was taken over."`,
   };
   return [
-    { title: 'Check the stack', run: `${command} check .` },
+    { title: 'Check the stack', run: `${command()} check .` },
     ...(zonesOf(stack) ? [seed] : []),
     {
       title: 'Build what is missing, into a mirror of this job alone',
-      run: `${command} run . --mirror ${own}`,
+      run: `${command()} run . --mirror ${own}`,
     },
   ];
 }
@@ -204,7 +224,9 @@ function gitlab(stack: NewStack): string {
 # users get.
 #
 # Variables to set in the project's settings (Settings, CI/CD, Variables):
-${zones ? keyNote : "# The registry's credentials: masked and protected.\n"}# Protect the main branch and the tags, so that nobody else's jobs get protected variables.
+${zones ? keyNote : "# The registry's credentials: masked and protected.\n"}# GITLAB_TOKEN (optional): a project access token with the scope "api", masked, protected, environment scope "report". It
+# lets the pipeline set the status of the commit.
+# Protect the main branch and the tags, so that nobody else's jobs get protected variables.
 stages: [check, generate, build, ${zones ? 'sign, ' : ''}publish]
 
 workflow:
@@ -222,21 +244,30 @@ ${zones ? `  STACK_STAGING: ${yamlText(zones.staging)}\n  STACK_RELEASE: ${yamlT
 merge-request:
   stage: check
   script:
-${list(proposed(stack, own).map(({ run }) => run))}  artifacts:
+${list(proposed(stack, own).map(({ run }) => run))}  after_script:
+    - ${command()} report . --no-status --junit junit.xml
+  artifacts:
+    when: always
     paths: [${own}]
+    reports: { junit: junit.xml }
     expire_in: 1 week
   rules:
     - if: $CI_PIPELINE_SOURCE == "merge_request_event"
 
 generate:
   stage: generate
+  environment: { name: report, action: access }
   script:
-    - npx --yes stackwright@${version()} generate . --output pipeline.yml
+    - ${command()} generate . --output pipeline.yml
+    # Without the token, or without the forge, the builds go on all the same.
+    - if [ -n "\${GITLAB_TOKEN:-}" ]; then ${command()} report . --pending || true; fi
   artifacts:
     paths: [pipeline.yml, jobs_scratch_dir]
 ${protectedOnly}
 build:
   stage: build
+  variables:
+    PARENT_PIPELINE_ID: $CI_PIPELINE_ID
   trigger:
     include:
       - artifact: pipeline.yml
@@ -265,8 +296,17 @@ function github(stack: NewStack): string {
   // GitHub's own expressions, which a template string would take for its own.
   const expression = (text: string) => `\${{ ${text} }}`;
   const secret = (of: string) => expression(`secrets.${of}`);
-  const { checkout, upload } = githubActions;
+  const { checkout, upload, download } = githubActions;
   const own = '.stackwright/pull-request';
+  const ofOwnRequest =
+    "github.event_name == 'pull_request' && github.event.pull_request.head.repo.full_name == github.repository";
+  const toCommit = ['checks: write', 'statuses: write'];
+  const toRequest = ['contents: read', ...toCommit, 'pull-requests: write']
+    .map((line) => `      ${line}\n`)
+    .join('');
+  const token = `        env:
+          GITHUB_TOKEN: ${secret('GITHUB_TOKEN')}
+`;
   const fetchStack = `      - uses: ${checkout.pinned} # ${checkout.version}
         with:
           persist-credentials: false
@@ -320,16 +360,61 @@ ${fetchStack}${proposed(stack, own)
           path: ${own}
           include-hidden-files: true
           retention-days: 7
-
-${job('build', '', 'build', zones ? ['statuses: write'] : ['packages: write', 'statuses: write'])}      - name: Build what the mirrors lack
-        run: npx --yes stackwright@${version()} run .
-        env:
-${zones ? aws : `          GITHUB_TOKEN: ${secret('GITHUB_TOKEN')}\n`}      - name: Put a status on the commit
+      - name: Keep what the builds left
         if: always()
-        run: npx --yes stackwright@${version()} report .
+        uses: ${upload.pinned} # ${upload.version}
+        with:
+          name: builds
+          path: |
+            .stackwright/*/builds
+            .stackwright/*/logs
+          include-hidden-files: true
+          if-no-files-found: ignore
+          retention-days: 7
+
+  # Builds nothing, and so may write to the pull request. Forks only have a token that can read.
+  start:
+    if: ${ofOwnRequest}
+    runs-on: ubuntu-24.04
+    container: ${jobImage}
+    permissions:
+${toRequest}    steps:
+${fetchStack}      - name: Say what will be built
+        continue-on-error: true
+        run: ${command()} report . --pending --check --comment
+${token}
+  tell:
+    if: always() && ${ofOwnRequest}
+    needs: [start, check]
+    runs-on: ubuntu-24.04
+    container: ${jobImage}
+    permissions:
+${toRequest}    steps:
+${fetchStack}      - name: Fetch what the builds left
+        id: builds
+        continue-on-error: true
+        uses: ${download.pinned} # ${download.version}
+        with:
+          name: builds
+          path: builds
+      - name: Say what was built
+        if: steps.builds.outcome == 'success' || needs.check.result == 'success'
+        run: |
+          mkdir -p builds
+          ${command()} report . --collect builds --check --comment --junit junit.xml
+${token}
+${job('build', '', 'build', zones ? toCommit : ['packages: write', ...toCommit])}      - name: Say what will be built
+        continue-on-error: true
+        run: ${command()} report . --pending --check
         env:
           GITHUB_TOKEN: ${secret('GITHUB_TOKEN')}
-
+      - name: Build what the mirrors lack
+        run: ${command()} run .
+        env:
+${zones ? aws : `          GITHUB_TOKEN: ${secret('GITHUB_TOKEN')}\n`}      - name: Say what was built
+        if: always()
+        run: ${command()} report . --check --junit junit.xml
+${token}
 ${
   zones
     ? `${job('sign', 'build', 'release', [])}      - name: Check and sign what was built
