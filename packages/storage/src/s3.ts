@@ -15,7 +15,6 @@ import {
   S3Client,
 } from '@aws-sdk/client-s3';
 import {
-  codesOf,
   defaultRetry,
   isTransientCause,
   isTransientStatus,
@@ -28,6 +27,7 @@ import { copyParts, type MultipartTarget, partSize, uploadParts } from './multip
 import type { OpenOptions } from './open.js';
 import { resuming } from './resume.js';
 import { configOf, unsigned } from './s3-config.js';
+import { nobody, refusalOf, unexplained } from './s3-refusal.js';
 import {
   type Content,
   checkCount,
@@ -439,7 +439,9 @@ export class S3Store implements ObjectStore {
     const at = `${this.url}/${key}`;
     const details = { store: this.url, key, status };
     const options = { cause: error };
-    if (status === 404 && name !== 'NoSuchBucket') {
+    // Not all servers use the status that fits: an unknown key is 404 at some.
+    const refusal = refusalOf(name, message);
+    if (status === 404 && name !== 'NoSuchBucket' && !refusal) {
       return new StorageError('not-found', `${at}: no such object.`, details, options);
     }
     if (name === 'NoSuchBucket') {
@@ -459,13 +461,13 @@ export class S3Store implements ObjectStore {
         options,
       );
     }
-    if (status === 401 || status === 403 || /^(Expired|Invalid)Token/.test(name)) {
-      const hint = this.anonymous
-        ? 'No credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE.'
-        : 'Check the credentials and what they allow.';
+    const unauthorized = this.anonymous && status === 400 && /authorization/i.test(message);
+    if (status === 401 || status === 403 || refusal || unauthorized) {
+      const { reason, hint } = this.anonymous ? nobody : (refusal ?? unexplained);
+      const said = ['Error', 'Unknown', 'UnknownError', '403'].includes(name) ? `HTTP ${status}` : name;
       return new StorageError(
         'denied',
-        `Cannot ${operation} ${at}: ${['Error', 'Unknown', 'UnknownError', '403'].includes(name) ? `access denied (HTTP ${status})` : name}.`,
+        `Cannot ${operation} ${at}: ${reason} (${said}).`,
         { ...details, hint },
         options,
       );
@@ -473,12 +475,19 @@ export class S3Store implements ObjectStore {
     if (name === 'CredentialsProviderError') {
       return new StorageError('denied', `No S3 credentials: ${message}`, details, options);
     }
-    const costly = isTimeout(error) || (!this.#answered && isRefused(error));
+    // A server that has never answered is hardly one: a wrong port, or a server of something else.
+    const costly = isTimeout(error) || (!this.#answered && status === undefined);
     const transient = (status !== undefined && isTransientStatus(status)) || isTransientCause(error);
     return new StorageError(
       'unavailable',
       `Cannot ${operation} ${at}: ${status !== undefined && status >= 300 ? `HTTP ${status}, ` : ''}${message || name}.`,
-      { ...details, transient, costly, retryAfter: retryAfterOf(headerOf(error, 'retry-after')) },
+      {
+        ...details,
+        transient,
+        costly,
+        hint: this.#answered ? undefined : 'Check the endpoint (S3_ENDPOINT_URL) and the network.',
+        retryAfter: retryAfterOf(headerOf(error, 'retry-after')),
+      },
       options,
     );
   }
@@ -514,10 +523,6 @@ function statusOf(error: unknown): number | undefined {
 /** The SDK's own time-outs. It calls a dropped connection a `TimeoutError`, too. */
 function isTimeout(error: unknown): boolean {
   return error instanceof Error && error.name === 'TimeoutError' && /node-http-handler/.test(error.message);
-}
-
-function isRefused(error: unknown): boolean {
-  return codesOf(error).some((code) => /^(ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|EAI_AGAIN)$/.test(code));
 }
 
 /** The SDK keeps the answer that an error was made from. */
