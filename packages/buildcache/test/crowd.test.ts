@@ -9,6 +9,7 @@ import {
   startFaultyProxy,
   startRegistry,
   startS3,
+  startVersitygw,
 } from '@stackwright/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -95,6 +96,23 @@ describe.skipIf(missing)(`a mirror in a bucket of Ceph (${missing ?? 'RADOS gate
     },
   );
 
+  it.skipIf(!built)(
+    'has such an index also where conditions are not kept',
+    async () => {
+      await server.createBucket('open');
+      await server.openBucket('open');
+      const proxy = await startFaultyProxy(server.endpoint, 0, ['if-match', 'if-none-match']);
+      const nobody = {
+        PATH: process.env['PATH'],
+        HOME: temporaryFolder(),
+        AWS_EC2_METADATA_DISABLED: 'true',
+      };
+      await crowd('s3://open/crowd', { ...nobody, S3_ENDPOINT_URL: proxy.url });
+      await proxy.stop();
+    },
+    120_000,
+  );
+
   it('behind a proxy that drops, delays, truncates and answers 500 and 503 is pushed, read and pruned whole', async () => {
     const proxy = await startFaultyProxy(server.endpoint, 1 / 5);
     const retry = { attempts: 15, first: 2, longest: 50 };
@@ -131,6 +149,21 @@ describe.skipIf(missing)(`a mirror in a bucket of Ceph (${missing ?? 'RADOS gate
     await mirror.close();
     await proxy.stop();
   }, 180_000);
+});
+
+const noVersitygw = has('versitygw')
+  ? ''
+  : ' (skipped: needs versitygw; go install github.com/versity/versitygw/cmd/versitygw@v1.0.14)';
+
+describe.skipIf(!built || noVersitygw !== '')(`a mirror of versitygw${noVersitygw}`, () => {
+  it('has an index of every package after eight pushers and four indexers at once', async () => {
+    const server = await startVersitygw(['bucket']);
+    try {
+      await crowd('s3://bucket/crowd', { ...server.env, PATH: process.env['PATH'] });
+    } finally {
+      await server.stop();
+    }
+  }, 120_000);
 });
 
 const noRegistry = has('docker-registry')

@@ -119,6 +119,13 @@ describe('a mirror on S3', () => {
     expect(connectionOptions({}, open)).toMatchObject({ anonymous: true });
   });
 
+  it('is signed for with the pair that the stack names, whatever profile stands beside it', () => {
+    const both = { ...own, idVariable: 'LAB_USER', secretVariable: 'LAB_SECRET', profile: 'mine' };
+    const found = connectionOptions({ LAB_USER: 'u', LAB_SECRET: 's', AWS_SESSION_TOKEN: 'old' }, both);
+    expect(found).not.toHaveProperty('profile');
+    expect(found.env).toMatchObject({ AWS_ACCESS_KEY_ID: 'u', AWS_SESSION_TOKEN: undefined });
+  });
+
   it('is signed for with the pair that the stack names', () => {
     const pair = { ...own, idVariable: 'LAB_USER', secretVariable: 'LAB_SECRET' };
     expect(

@@ -44,7 +44,7 @@ export class FolderStore implements ObjectStore {
   readonly url: string;
   readonly readOnly = false;
   readonly canList = true;
-  readonly conditional = true;
+  readonly conditional: boolean = true;
   readonly root: string;
   /** Milliseconds that a small file takes to read, by the last few. */
   #readTime = 0;

@@ -110,6 +110,28 @@ describe.skipIf(missing)(`an S3 bucket of Ceph (${missing ?? 'RADOS gateway on 1
     expect(replaced.filter((one) => one === 'precondition')).toHaveLength(7);
   });
 
+  it('finds out with its first write whether conditions hold', async () => {
+    await server.createBucket('forgetful');
+    await server.openBucket('forgetful');
+    const proxy = await startFaultyProxy(server.endpoint, 0, ['if-match', 'if-none-match']);
+    for (const [endpoint, holds] of [
+      [server.endpoint, true],
+      [proxy.url, false],
+    ] as const) {
+      for (const kind of ['absent', 'match'] as const) {
+        const open = await openStore('s3://forgetful', { env: {}, endpoint, anonymous: true });
+        const key = `${kind}-${holds}`;
+        const before = kind === 'match' ? (await open.put(key, Buffer.from('0'))).etag! : '';
+        const precondition = kind === 'match' ? { match: before } : ({ absent: true } as const);
+        await open.put(key, Buffer.from('1'), { precondition });
+        expect([key, open.conditional]).toEqual([key, holds]);
+        expect(await code(open.put(key, Buffer.from('2'), { precondition }))).toBe('precondition');
+        await open.close();
+      }
+    }
+    await proxy.stop();
+  });
+
   it('lists and deletes more than a page', async () => {
     const keys = Array.from({ length: 1100 }, (_, i) => `many/${String(i).padStart(4, '0')}`);
     for (let at = 0; at < keys.length; at += 50) {

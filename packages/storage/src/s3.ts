@@ -15,7 +15,6 @@ import {
   S3Client,
 } from '@aws-sdk/client-s3';
 import {
-  codesOf,
   defaultRetry,
   isTransientCause,
   isTransientStatus,
@@ -23,11 +22,12 @@ import {
   retryAfterOf,
   retrying,
 } from '@stackwright/http';
-import { gaveUp, isNotFound, StorageError } from './error.js';
+import { gaveUp, isNotFound, isPreconditionFailed, StorageError } from './error.js';
 import { copyParts, type MultipartTarget, partSize, uploadParts } from './multipart.js';
 import type { OpenOptions } from './open.js';
 import { resuming } from './resume.js';
 import { configOf, unsigned } from './s3-config.js';
+import { nobody, refusalOf, unexplained } from './s3-refusal.js';
 import {
   type Content,
   checkCount,
@@ -51,6 +51,8 @@ export class S3Store implements ObjectStore {
   readonly readOnly = false;
   readonly canList = true;
   #conditional = true;
+  /** Whether the server refuses a condition that cannot hold, by kind, as found out with the first write of each. */
+  readonly #kept = new Map<'absent' | 'match', Promise<boolean>>();
   /** Whether the server has ever answered: only then many attempts make sense while it cannot be reached. */
   #answered = false;
 
@@ -105,7 +107,10 @@ export class S3Store implements ObjectStore {
     this.#onEvent = options.onEvent;
   }
 
-  /** False once the server has answered that it knows no conditional writes. */
+  /**
+   * False once the server has answered that it knows no conditional writes, or has written although a condition did not
+   * hold. Each kind of condition is tried with the first write that has one.
+   */
   get conditional(): boolean {
     return this.#conditional;
   }
@@ -155,31 +160,22 @@ export class S3Store implements ObjectStore {
     const bytes = content instanceof Uint8Array ? content : await collect(content, key, options.signal);
     const md5 = createHash('md5').update(bytes).digest('hex');
     if (options.precondition && !this.#conditional) await this.#checkFirst(key, options);
-    const conditions = this.#conditional ? this.#conditions(options) : {};
+    const command = this.#putCommand(key, bytes, options);
     try {
       const etag = await this.#try('put', key, options.signal, async (attempt) => {
         try {
-          const answer = await this.client.send(
-            new PutObjectCommand({
-              Bucket: this.bucket,
-              Key: this.#key(key),
-              Body: bytes,
-              ContentLength: bytes.byteLength,
-              ContentType: options.contentType ?? 'application/octet-stream',
-              ...conditions,
-            }),
-            { abortSignal: options.signal },
-          );
+          const answer = await this.client.send(command, { abortSignal: options.signal });
           return answer.ETag;
         } catch (error) {
           // An attempt whose answer was lost may have written it: then the condition fails on our own bytes.
           if (attempt > 1 && options.precondition && statusOf(error) === 412) {
             const now = await this.head(key, options);
-            if (now?.etag?.replaceAll('"', '') === md5) return now.etag;
+            if (now && bare(now.etag) === md5) return now.etag;
           }
           throw error;
         }
       });
+      if (options.precondition && this.#conditional) await this.#testConditions(key, bytes, options, etag);
       return { key, size: bytes.byteLength, etag, modified: undefined };
     } catch (error) {
       const status = error instanceof StorageError ? error.details.status : undefined;
@@ -351,12 +347,55 @@ export class S3Store implements ObjectStore {
     if (!holds) throw replaced(this, key);
   }
 
+  /**
+   * Some servers write whatever the condition says (versitygw, s3proxy). The write that has just succeeded makes its own
+   * condition false, so the same request must be refused now. Where it is not, the same bytes are written again, which
+   * may replace another's write: callers read again after a write where `conditional` is false.
+   */
+  async #testConditions(
+    key: string,
+    bytes: Uint8Array,
+    options: PutOptions,
+    etag: string | undefined,
+  ): Promise<void> {
+    const { precondition } = options;
+    if (!precondition) return;
+    const kind = 'absent' in precondition ? 'absent' : 'match';
+    // With the same content as before the condition still holds.
+    if ('match' in precondition && bare(precondition.match) === bare(etag)) return;
+    const tested = this.#kept.get(kind) ?? this.#isRefused(key, bytes, options);
+    this.#kept.set(kind, tested);
+    if (!(await tested)) this.#conditional = false;
+  }
+
+  async #isRefused(key: string, bytes: Uint8Array, options: PutOptions): Promise<boolean> {
+    const command = this.#putCommand(key, bytes, options);
+    try {
+      await this.#try('put', key, undefined, () => this.client.send(command));
+      return false;
+    } catch (error) {
+      // Anything else proves nothing: then it is as if there were no conditions.
+      return isPreconditionFailed(error) || isNotFound(error);
+    }
+  }
+
+  #putCommand(key: string, bytes: Uint8Array, options: PutOptions): PutObjectCommand {
+    return new PutObjectCommand({
+      Bucket: this.bucket,
+      Key: this.#key(key),
+      Body: bytes,
+      ContentLength: bytes.byteLength,
+      ContentType: options.contentType ?? 'application/octet-stream',
+      ...(this.#conditional ? this.#conditions(options) : {}),
+    });
+  }
+
   #conditions(options: PutOptions): { IfMatch?: string; IfNoneMatch?: string } {
     const { precondition } = options;
     if (!precondition) return {};
     if ('absent' in precondition) return { IfNoneMatch: '*' };
     // Ceph compares the header with its quotes to an etag without.
-    return { IfMatch: this.ownEndpoint ? precondition.match.replaceAll('"', '') : precondition.match };
+    return { IfMatch: this.ownEndpoint ? bare(precondition.match) : precondition.match };
   }
 
   #key(key: string): string {
@@ -400,7 +439,9 @@ export class S3Store implements ObjectStore {
     const at = `${this.url}/${key}`;
     const details = { store: this.url, key, status };
     const options = { cause: error };
-    if (status === 404 && name !== 'NoSuchBucket') {
+    // Not all servers use the status that fits: an unknown key is 404 at some.
+    const refusal = refusalOf(name, message);
+    if (status === 404 && name !== 'NoSuchBucket' && !refusal) {
       return new StorageError('not-found', `${at}: no such object.`, details, options);
     }
     if (name === 'NoSuchBucket') {
@@ -420,13 +461,13 @@ export class S3Store implements ObjectStore {
         options,
       );
     }
-    if (status === 401 || status === 403 || /^(Expired|Invalid)Token/.test(name)) {
-      const hint = this.anonymous
-        ? 'No credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE.'
-        : 'Check the credentials and what they allow.';
+    const unauthorized = this.anonymous && status === 400 && /authorization/i.test(message);
+    if (status === 401 || status === 403 || refusal || unauthorized) {
+      const { reason, hint } = this.anonymous ? nobody : (refusal ?? unexplained);
+      const said = ['Error', 'Unknown', 'UnknownError', '403'].includes(name) ? `HTTP ${status}` : name;
       return new StorageError(
         'denied',
-        `Cannot ${operation} ${at}: ${['Error', 'Unknown', 'UnknownError', '403'].includes(name) ? `access denied (HTTP ${status})` : name}.`,
+        `Cannot ${operation} ${at}: ${reason} (${said}).`,
         { ...details, hint },
         options,
       );
@@ -434,12 +475,19 @@ export class S3Store implements ObjectStore {
     if (name === 'CredentialsProviderError') {
       return new StorageError('denied', `No S3 credentials: ${message}`, details, options);
     }
-    const costly = isTimeout(error) || (!this.#answered && isRefused(error));
+    // A server that has never answered is hardly one: a wrong port, or a server of something else.
+    const costly = isTimeout(error) || (!this.#answered && status === undefined);
     const transient = (status !== undefined && isTransientStatus(status)) || isTransientCause(error);
     return new StorageError(
       'unavailable',
       `Cannot ${operation} ${at}: ${status !== undefined && status >= 300 ? `HTTP ${status}, ` : ''}${message || name}.`,
-      { ...details, transient, costly, retryAfter: retryAfterOf(headerOf(error, 'retry-after')) },
+      {
+        ...details,
+        transient,
+        costly,
+        hint: this.#answered ? undefined : 'Check the endpoint (S3_ENDPOINT_URL) and the network.',
+        retryAfter: retryAfterOf(headerOf(error, 'retry-after')),
+      },
       options,
     );
   }
@@ -463,6 +511,11 @@ async function collect(
   return Buffer.concat(chunks, count);
 }
 
+/** An etag without its quotes. */
+function bare(etag: string | undefined): string | undefined {
+  return etag?.replaceAll('"', '');
+}
+
 function statusOf(error: unknown): number | undefined {
   return (error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode;
 }
@@ -470,10 +523,6 @@ function statusOf(error: unknown): number | undefined {
 /** The SDK's own time-outs. It calls a dropped connection a `TimeoutError`, too. */
 function isTimeout(error: unknown): boolean {
   return error instanceof Error && error.name === 'TimeoutError' && /node-http-handler/.test(error.message);
-}
-
-function isRefused(error: unknown): boolean {
-  return codesOf(error).some((code) => /^(ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|EAI_AGAIN)$/.test(code));
 }
 
 /** The SDK keeps the answer that an error was made from. */

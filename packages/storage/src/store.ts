@@ -52,7 +52,10 @@ export interface ObjectStore {
   readonly readOnly: boolean;
   /** Whether keys can be listed; HTTP has no listing. */
   readonly canList: boolean;
-  /** Whether preconditions are kept by the store itself; else they are checked before the write only. */
+  /**
+   * Whether preconditions are kept by the store itself, as far as the writes until now have shown; else they are checked
+   * before the write only, and whoever has written must read again.
+   */
   readonly conditional: boolean;
   /** @throws StorageError `not-found` */
   get(key: string, options?: GetOptions): Promise<StoredObject>;

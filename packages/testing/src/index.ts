@@ -5,3 +5,4 @@ export { madeHash, madePackage } from './made-package.js';
 export { nginxMissing, startNginx } from './nginx.js';
 export type { S3Server } from './s3.js';
 export { cephMissing, freePort, inParallel, startFaultyProxy, startS3, until } from './s3.js';
+export { startVersitygw } from './versitygw.js';

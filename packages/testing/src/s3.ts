@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
+import { CreateBucketCommand, PutBucketPolicyCommand, S3Client } from '@aws-sdk/client-s3';
 
 const run = promisify(execFile);
 const programs = ['ceph', 'ceph-mon', 'ceph-osd', 'monmaptool', 'radosgw', 'radosgw-admin'];
@@ -29,6 +29,8 @@ export interface S3Server {
   /** For what stores cannot do. */
   client(): S3Client;
   createBucket(name: string): Promise<void>;
+  /** Lets everybody read and write a bucket without credentials. */
+  openBucket(name: string): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -101,6 +103,14 @@ export async function startS3(): Promise<S3Server> {
       createBucket: async (name) => {
         const once = client();
         await once.send(new CreateBucketCommand({ Bucket: name }));
+        once.destroy();
+      },
+      openBucket: async (name) => {
+        const once = client();
+        const all = { Effect: 'Allow', Principal: '*', Action: 's3:*' };
+        const Resource = [`arn:aws:s3:::${name}`, `arn:aws:s3:::${name}/*`];
+        const Policy = JSON.stringify({ Version: '2012-10-17', Statement: [{ ...all, Resource }] });
+        await once.send(new PutBucketPolicyCommand({ Bucket: name, Policy }));
         once.destroy();
       },
       stop,
@@ -187,10 +197,14 @@ rgw_run_sync_thread = false
 `;
 }
 
-/** A proxy in front of a server that treats a share of the requests badly: a dropped or cut connection, a delay, 500, 503. */
+/**
+ * A proxy in front of a server that treats a share of the requests badly: a dropped or cut connection, a delay, 500, 503.
+ * @param without headers that do not reach the server; only unsigned requests pass without one that would be signed
+ */
 export async function startFaultyProxy(
   endpoint: string,
   share = 1 / 8,
+  without: readonly string[] = [],
 ): Promise<{ url: string; faults: () => number; stop: () => Promise<void> }> {
   const target = new URL(endpoint);
   const agent = new Agent({ keepAlive: true, maxSockets: 64 });
@@ -205,6 +219,7 @@ export async function startFaultyProxy(
       incoming.resume();
       return void outgoing.writeHead(fault === 1 ? 500 : 503, { connection: 'close' }).end();
     }
+    for (const name of without) delete incoming.headers[name];
     const forward = httpRequest(
       {
         host: target.hostname,

@@ -79,6 +79,7 @@ async function attemptUpdate(
   });
   const etag = current?.etag ?? (await mirror.store.head(mirror.indexKey, { signal }))?.etag;
   const listed = await listPackages(mirror, signal);
+  const all = options.view ? undefined : new Set(listed.keys());
   if (options.view) await restrict(listed, mirror, options.view, current, signal);
   for (const hash of options.exclude ?? []) listed.delete(hash);
 
@@ -97,7 +98,10 @@ async function attemptUpdate(
   const readable = listed.size - newest.broken.length;
   const kept = newest.known.kept.size;
   const written = [...made.values()].some((one) => one.written);
-  if (written && !(await commit(mirror, made, current, etag, options))) return undefined;
+  if (written) {
+    if (!(await commit(mirror, made, current, etag, options))) return undefined;
+    if (!mirror.store.conditional && !(await stands(mirror, all, signal))) return undefined;
+  }
   return {
     packages: readable,
     added: readable - kept,
@@ -471,6 +475,21 @@ async function commit(
   for (const { digest } of current?.databases.values() ?? [])
     if (!names.has(digest)) await collect(mirror, digest, options);
   return true;
+}
+
+/**
+ * Whether what was listed is still all that there is. Where a store keeps no conditions, the index that was written may
+ * have replaced a newer one: whoever writes last lists the packages after that, and so sees those of all others.
+ * @param listed what the index was made from; undefined for an index view, which names its packages itself
+ */
+async function stands(
+  mirror: V3Reader,
+  listed: ReadonlySet<string> | undefined,
+  signal?: AbortSignal,
+): Promise<boolean> {
+  if (!listed) return true;
+  const now = await listPackages(mirror, signal);
+  return now.size === listed.size && [...now.keys()].every((hash) => listed.has(hash));
 }
 
 /** Digests of the databases that the index's manifest names. */

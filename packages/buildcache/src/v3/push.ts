@@ -184,7 +184,8 @@ export async function updateKeyIndex(mirror: V3Reader, signal?: AbortSignal): Pr
         precondition: before.etag ? { match: before.etag } : { absent: true },
         signal,
       });
-      return sorted;
+      // Where nothing is kept to the condition, another's may have been replaced: it is read again until it is the same.
+      if (mirror.store.conditional || attempt === 20) return sorted;
     } catch (error) {
       if (!isPreconditionFailed(error) || attempt === 20) throw error;
     }
