@@ -108,6 +108,15 @@ export interface ViewUpdate {
 export interface IndexOptions {
   /** Write this index view; the whole index when left out. */
   readonly view?: ViewUpdate;
+  /**
+   * Signs the index, with the time and a number that grows. An index that was not signed by the same key before is not
+   * believed: every package is read anew.
+   */
+  readonly signer?: Signer;
+  /** Sign also an index that was not signed before; else it stays as it is in that. */
+  readonly signNew?: boolean;
+  /** The time that a signed index says; now when left out. */
+  readonly time?: Date;
   /** Read every package anew instead of taking over what the current index says. */
   readonly full?: boolean;
   /** Leave out packages that cannot be read, and report them, instead of stopping at the first. */
@@ -132,6 +141,8 @@ export interface IndexResult {
   readonly broken: readonly { readonly package: string; readonly reason: string }[];
   /** Packages of a newer Spack, whose specs cannot be read here. The databases of that Spack are left as they are. */
   readonly newer: readonly string[];
+  /** Whether a signature is on the index now. */
+  readonly signed: boolean;
   /** `unchanged` when the index said all this already. */
   readonly outcome: 'written' | 'unchanged';
   /** Why the index before was not taken over, when it was not. */

@@ -3,6 +3,7 @@ import type { Descriptor } from '@stackwright/oci';
 import type { ConcreteNode } from '@stackwright/spack-env';
 import type { PublicKey } from 'openpgp';
 import type { ParsedEntry } from './index/database.js';
+import type { SignedIndex } from './index/index-statement.js';
 import type { PackageRef } from './package-ref.js';
 import type { Trust, VerifyOptions } from './sign/signature.js';
 import type { SpecDocument } from './spec-document.js';
@@ -12,7 +13,12 @@ import type { Statement } from './statement.js';
  * Whose packages are taken: `trusted`, those signed by a key of `trust`; `unsigned`, all, checked by checksum only.
  */
 export type SignaturePolicy =
-  | ({ readonly kind: 'trusted'; readonly trust: Trust } & Omit<VerifyOptions, 'date'>)
+  | ({
+      readonly kind: 'trusted';
+      readonly trust: Trust;
+      /** Packages that were signed before do not count, nor those that do not say when. */
+      readonly notBefore?: Date;
+    } & Omit<VerifyOptions, 'date'>)
   | { readonly kind: 'unsigned' };
 
 /**
@@ -84,6 +90,12 @@ export interface MirrorReader {
   /** Every package that is there, from a listing. */
   packages(signal?: AbortSignal): AsyncGenerator<PackageRef>;
   hasIndex(signal?: AbortSignal): Promise<boolean>;
+  /**
+   * What the index says of itself, if a key that the policy trusts has signed it; undefined for one that is not signed,
+   * and under the policy `unsigned`.
+   * @throws BuildcacheError `signature-…`, `key-…`, `statement`
+   */
+  signedIndex(signal?: AbortSignal): Promise<SignedIndex | undefined>;
   /** Entries of the index, streamed. @throws BuildcacheError `missing-index`, `missing-view`, `index`, `checksum` */
   indexEntries(signal?: AbortSignal): AsyncGenerator<ParsedEntry>;
   /** The whole index in memory: for graphs, which need all of it. */

@@ -6,6 +6,7 @@ import { type Environment, isRegistryUrl, type MirrorConnection } from '@stackwr
 import type { Caller } from './caller.js';
 import { connectionOptions } from './credentials.js';
 import { StackError } from './error.js';
+import { indexMemory } from './index-memory.js';
 import type { Stack } from './stack.js';
 import { policyFor, type StackTrust } from './trust.js';
 
@@ -153,13 +154,20 @@ export class StackMirrors {
     if (await isNew(place.fetch)) return undefined;
     const { env, signal } = this.caller;
     // Loaded late: a stack whose mirror is still to be made does not wait for it.
-    const { openMirror } = await import('@stackwright/buildcache');
-    return openMirror(place.fetch, {
+    const { checkFreshness, openMirror } = await import('@stackwright/buildcache');
+    const mirror = await openMirror(place.fetch, {
       ...connectionOptions(env, place.connection?.fetch),
       policy: await policyFor(place, this.trust),
       view: place.connection?.fetch.view,
       signal,
     });
+    try {
+      await checkFreshness(mirror, { memory: indexMemory(env), maxAge: this.trust.maxAge, signal });
+    } catch (error) {
+      await mirror.close();
+      throw error;
+    }
+    return mirror;
   }
 
   async close(): Promise<void> {

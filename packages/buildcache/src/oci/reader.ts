@@ -183,6 +183,8 @@ export class OciReader implements MirrorReader {
     return found && parseOciManifest(found.bytes, `${this.url}:${indexTag}`).layers[0];
   }
 
+  async signedIndex(): Promise<undefined> {}
+
   async *indexEntries(signal?: AbortSignal): AsyncGenerator<ParsedEntry> {
     const layer = await this.indexLayer(signal);
     if (!layer) {

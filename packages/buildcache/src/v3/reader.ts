@@ -13,6 +13,7 @@ import { checkBytes, Verified } from '../blob.js';
 import { BuildcacheError } from '../error.js';
 import { checkIdentity } from '../identity.js';
 import { databaseEntries, type ParsedEntry, parseEntry } from '../index/database.js';
+import type { IndexStatement, SignedIndex } from '../index/index-statement.js';
 import {
   type MirrorIndex,
   type MirrorPackage,
@@ -25,7 +26,7 @@ import { describe, type PackageRef } from '../package-ref.js';
 import { fingerprintOf, parseKeyIndex, readPublicKeys } from '../sign/key.js';
 import { isSigned, signedText, verifySigned } from '../sign/signature.js';
 import { parseSpecDocument, unpackSpec } from '../spec-document.js';
-import { checkStatedPackage, type Statement } from '../statement.js';
+import { checkStatedPackage, checkStatedTime, type Statement } from '../statement.js';
 import {
   type DatabaseVersion,
   databaseType,
@@ -90,6 +91,10 @@ export interface IndexManifest {
   /** Databases of versions that are not known here, which others wrote. */
   readonly others: readonly BlobRecord[];
   readonly etag: string | undefined;
+  /** The manifest as it lies in the mirror. */
+  readonly text: string;
+  /** What it says of itself; worth no more than the signature over it. */
+  readonly statement: IndexStatement | undefined;
 }
 
 /** Newest first. */
@@ -184,6 +189,7 @@ export class V3Reader implements MirrorReader {
     const manifest = parseManifest(checked.text, where);
     const { stackwright: statement } = manifest;
     if (statement) checkStatedPackage(statement, ref, this.url, key);
+    if (this.policy.kind === 'trusted') checkStatedTime(statement, this.policy.notBefore, where);
     return new V3Manifest(ref, key, text, read.info.etag, checked.fingerprint, statement, {
       tarball: findRecord(manifest, [mediaType.tarball], where),
       spec: findSpec(manifest, where),
@@ -266,7 +272,13 @@ export class V3Reader implements MirrorReader {
     const known = databaseVersions.map(databaseType);
     const others = data.filter((one) => !known.includes(one.mediaType));
     if (databases.size > 0 || others.some((one) => isDatabaseType(one.mediaType)))
-      return { databases, others, etag: found.etag };
+      return {
+        databases,
+        others,
+        etag: found.etag,
+        text: found.text,
+        statement: found.manifest.stackwrightIndex,
+      };
     const where = `${this.url}/${this.indexKey}`;
     throw new BuildcacheError('manifest', `${where}: the manifest names no index.`, {
       key: this.indexKey,
@@ -275,6 +287,15 @@ export class V3Reader implements MirrorReader {
 
   async hasIndex(signal?: AbortSignal): Promise<boolean> {
     return ((await this.indexManifest(signal))?.databases.size ?? 0) > 0;
+  }
+
+  async signedIndex(signal?: AbortSignal): Promise<SignedIndex | undefined> {
+    if (this.policy.kind !== 'trusted') return undefined;
+    const index = await this.indexManifest(signal);
+    if (!index || !isSigned(index.text)) return undefined;
+    const where = `${this.url}/${this.indexKey}`;
+    const { fingerprint } = await verifySigned(index.text, this.policy.trust, where, this.policy);
+    return index.statement && { ...index.statement, signedBy: fingerprint };
   }
 
   async *indexEntries(signal?: AbortSignal): AsyncGenerator<ParsedEntry> {
@@ -370,14 +391,12 @@ export class V3Reader implements MirrorReader {
   async #published(
     key: string,
     signal?: AbortSignal,
-  ): Promise<{ manifest: Manifest; etag: string | undefined } | undefined> {
+  ): Promise<{ manifest: Manifest; etag: string | undefined; text: string } | undefined> {
     try {
       const { bytes, info } = await readManifest(this.store, key, signal);
       const where = `${this.url}/${key}`;
-      return {
-        manifest: parseManifest(signedText(bytes.toString('utf8'), where), where),
-        etag: info.etag,
-      };
+      const text = bytes.toString('utf8');
+      return { manifest: parseManifest(signedText(text, where), where), etag: info.etag, text };
     } catch (error) {
       if (isNotFound(error)) return undefined;
       throw error;

@@ -83,7 +83,7 @@ export async function copy(
     if (tally('copied') + tally('present') > 0) {
       if (!options.sign) await copyKeys(from, to, context.signal);
       if (options.index) {
-        await to.updateIndex({ signal: context.signal });
+        await to.updateIndex({ signer: settings.signer, signNew: true, signal: context.signal });
         await carryViews(context, from, to);
       }
     }

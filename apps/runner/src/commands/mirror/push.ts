@@ -112,7 +112,7 @@ async function run(
     }
     const fresh = pushed.filter((one) => one.outcome === 'pushed').length;
     // Also when nothing was left to push: an earlier run may have ended before it came to this.
-    if (options.index && pushed.length > 0) await mirror.updateIndex({ signal: context.signal });
+    if (options.index && pushed.length > 0) await mirror.updateIndex({ signer, signal: context.signal });
     if (options.json) {
       printJson(context, {
         mirror: mirror.url,

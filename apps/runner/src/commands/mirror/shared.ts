@@ -13,6 +13,7 @@ import { callerOf } from '../../caller.js';
 import { type Context, note } from '../../context.js';
 import { exitCodeOf, RunnerError } from '../../exit.js';
 import { exitCode } from '../../exit-code.js';
+import { notBeforeOption } from '../../options.js';
 
 export interface StoreOptions {
   readonly endpoint?: string;
@@ -44,6 +45,7 @@ export function trustOptions(command: Command): Command {
     .addOption(repeatable('--trust-key <fpr>', 'of these keys trust only this one (repeatable)'))
     .option('--trust-published', 'trust the keys that the mirror itself publishes')
     .option('--expired-keys', 'accept signatures by keys that have expired since')
+    .addOption(notBeforeOption())
     .option('--unsigned', 'ignore signatures and check only checksums');
 }
 
