@@ -13,7 +13,7 @@ export interface PackageSource extends PackageRef {
 }
 
 export interface PushOptions {
-  /** Signs the manifests; left out: they stay unsigned. Of no effect on a mirror that is not `signable`. */
+  /** Signs the manifests; left out: they stay unsigned. */
   readonly signer?: Signer;
   /** Push also what is there already. */
   readonly force?: boolean;
@@ -61,7 +61,7 @@ export interface PushResult {
 }
 
 export interface CopyOptions {
-  /** Signs each manifest anew; left out: the signatures stay as they are. Of no effect where it is not `signable`. */
+  /** Signs each manifest anew; left out: the signatures stay as they are. */
   readonly signer?: Signer;
   /** Copy also what is there. */
   readonly force?: boolean;

@@ -33,6 +33,8 @@ export interface PackageManifest extends PackageRef {
   /** The fingerprint of the trusted key that signed it; undefined when signatures were not looked at. */
   readonly signedBy: string | undefined;
   readonly signed: boolean;
+  /** The manifest as layout v3 has it, clear-signed where it is; undefined where the mirror has none. */
+  readonly text: string | undefined;
   /** What the manifest says of its package beyond what Spack writes. Worth no more than the signature over it. */
   readonly statement: Statement | undefined;
 }
@@ -59,8 +61,8 @@ export interface MirrorReader {
   readonly policy: SignaturePolicy;
   /** Whether it can say by itself what it holds; else its index has to. */
   readonly canList: boolean;
-  /** Whether it holds signatures and public keys: a registry does not. */
-  readonly signable: boolean;
+  /** Whether it can publish public keys: a registry cannot. */
+  readonly holdsKeys: boolean;
   /** Whether it can have index views: a registry and a mirror of layout v2 cannot. */
   readonly viewable: boolean;
   /** The index view that is read instead of the whole index; undefined for the whole index. */

@@ -12,6 +12,8 @@ export { OciError } from './error.js';
 export { ImageLayout } from './layout.js';
 export type { Reference } from './reference.js';
 export { formatReference, parseReference } from './reference.js';
+export type { Artifact } from './referrers.js';
+export { attach, referrersOf, referrersTag } from './referrers.js';
 export { RegistryRepository } from './registry.js';
 export type { Image, ImageSource } from './source.js';
 export { readAll, readImage } from './source.js';

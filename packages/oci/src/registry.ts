@@ -3,6 +3,7 @@ import { type HttpAnswer, type HttpStream, isLoopback, resumed } from '@stackwri
 import { type Descriptor, type Digest, manifestTypes, mediaTypes } from './descriptor.js';
 import { CheckedStream, digestOf } from './digest.js';
 import { OciError } from './error.js';
+import { descriptorsIn } from './referrers.js';
 import { type ImageSource, manifestLimit } from './source.js';
 import { gaveUp, type RegistryOptions, type Request, Transport } from './transport.js';
 
@@ -133,6 +134,28 @@ export class RegistryRepository implements ImageSource {
     return { mediaType, digest: digestOf(bytes), size: bytes.length };
   }
 
+  /**
+   * The manifests that name one as their subject, page after page (distribution spec 1.1); undefined where the registry
+   * does not have this.
+   * @throws OciError `malformed`
+   */
+  async referrers(digest: Digest, signal?: AbortSignal): Promise<readonly Descriptor[] | undefined> {
+    const found: Descriptor[] = [];
+    const read = new Set<string>();
+    for (let at: URL | undefined = this.#url(`referrers/${digest}`); at && !read.has(at.href); ) {
+      read.add(at.href);
+      const request = { method: 'GET', url: at, what: `list the referrers of ${digest}`, signal };
+      const answer: HttpAnswer = await this.#transport.patiently(
+        () => this.#transport.read({ ...request, accept: [200, 400, 404, 405] }, tagsLimit),
+        signal,
+      );
+      if (answer.status !== 200) return undefined;
+      found.push(...descriptorsIn(answer.bytes, `${this.name}: the list of referrers of ${digest}`));
+      at = this.#nextPage(answer);
+    }
+    return found;
+  }
+
   /** Deletes a manifest by its digest. Returns false where there was none. */
   async deleteManifest(digest: string, signal?: AbortSignal): Promise<boolean> {
     const answer = await this.#simple({
@@ -173,9 +196,13 @@ export class RegistryRepository implements ImageSource {
       const { tags } = parsed(answer, (error) => this.#transport.told(error, request)) as {
         tags?: string[] | null;
       };
-      const link = /<([^>]+)>\s*;\s*rel="?next"?/.exec(answer.header('link') ?? '')?.[1];
-      return { tags: tags ?? [], next: link ? new URL(link, this.#transport.base) : undefined };
+      return { tags: tags ?? [], next: this.#nextPage(answer) };
     }, signal);
+  }
+
+  #nextPage(answer: HttpAnswer): URL | undefined {
+    const link = /<([^>]+)>\s*;\s*rel="?next"?/.exec(answer.header('link') ?? '')?.[1];
+    return link ? new URL(link, this.#transport.base) : undefined;
   }
 
   #url(path: string): URL {

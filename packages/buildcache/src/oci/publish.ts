@@ -1,4 +1,4 @@
-import type { BaseImage, Digest, Layer } from '@stackwright/oci';
+import type { BaseImage, Descriptor, Digest, Layer } from '@stackwright/oci';
 import type { ConcreteNode } from '@stackwright/spack-env';
 import pLimit from 'p-limit';
 import { goArchitecture } from '../architecture.js';
@@ -12,6 +12,7 @@ import { annotationsOf, imageOf, packageKeys, putImage, type StackedLayer } from
 import { deepestFirst } from './order.js';
 import { inspectedIn } from './package.js';
 import type { OciReader } from './reader.js';
+import { attached, attachSigned, isAttached, type SignedManifest } from './signed-manifest.js';
 import { tagOf } from './tag.js';
 
 /** A package on its way into a registry. */
@@ -20,6 +21,10 @@ export interface Upload extends PackageRef {
   document(): Promise<SpecDocument>;
   /** The tarball's digest, where it is known before the tarball is made. */
   readonly digest?: Digest;
+  /** Who signs it, where somebody does just now. */
+  readonly signer?: string;
+  /** Its signed manifest, where it has one; asked for after `put`. */
+  signed(): Promise<SignedManifest | undefined>;
   /** Makes the tarball, uploads it, and tells what it is. */
   put(): Promise<Layer & { readonly inspected: InspectedPrefix }>;
 }
@@ -95,13 +100,40 @@ class Publication {
     const { root, nodes } = document;
     const { stack } = await this.#stack([root], nodes);
     const there = this.options.force ? undefined : await this.#there(root);
-    if (there && holds(there, stack)) return 'present';
+    if (there && holds(there, stack)) return this.#signAgain(upload, there);
     return this.#sending(async (): Promise<'pushed'> => {
       this.options.signal?.throwIfAborted();
       const extra = packageKeys(document, stack.at(-1)!);
-      await this.#putImage(tagOf(root), root, stack, { extra, annotations: annotationsOf(document) });
+      const more = { extra, annotations: annotationsOf(document) };
+      const own = stack.at(-1)!.descriptor.digest;
+      await this.#putImage(tagOf(root), root, stack, more, await this.#signatures(upload, own));
       return 'pushed';
     });
+  }
+
+  /** A package that is there may lack the signature. */
+  async #signAgain(upload: Upload, { image }: There): Promise<'pushed' | 'present'> {
+    const { repository } = this.mirror;
+    const { signal } = this.options;
+    const { signer } = upload;
+    if (signer !== undefined && (await isAttached(repository, image.digest, { signer }, signal)))
+      return 'present';
+    const signed = await upload.signed();
+    if (!signed || (await isAttached(repository, image.digest, signed, signal))) return 'present';
+    await attachSigned(repository, image, signed, signal);
+    return 'pushed';
+  }
+
+  /** What has been signed of a tarball: now, else before, since an image that is completed is another image. */
+  async #signatures(upload: Upload, tarball: string): Promise<SignedManifest[]> {
+    const signed = await upload.signed();
+    if (signed) return [signed];
+    const there = await packageThere(this.mirror, upload, this.options.signal);
+    if (!there || there.layer.descriptor.digest !== tarball) return [];
+    const before: SignedManifest[] = [];
+    for await (const one of attached(this.mirror.repository, there.image.digest, this.options.signal))
+      before.unshift(one);
+    return before;
   }
 
   async combine({ tag, roots: hashes }: NonNullable<PublishOptions['combined']>): Promise<number> {
@@ -151,11 +183,16 @@ class Publication {
     { arch }: ConcreteNode,
     stack: readonly StackedLayer[],
     more?: Parameters<typeof imageOf>[3],
+    signatures: readonly SignedManifest[] = [],
   ): Promise<number> {
     const architecture = goArchitecture(arch.target);
     await this.#base({ hash: architecture });
     const image = imageOf(architecture, stack, this.bases.get(architecture), more);
-    await putImage(this.mirror.repository, tag, image, this.options.signal);
+    const { repository } = this.mirror;
+    // First what was signed: whoever sees the image finds it.
+    for (const signed of signatures)
+      await attachSigned(repository, image.manifest.descriptor, signed, this.options.signal);
+    await putImage(repository, tag, image, this.options.signal);
     return image.layers.length;
   }
 
@@ -215,6 +252,7 @@ async function openBases(
 
 /** What is remembered of a package that is there: not its spec, for there may be thousands. */
 interface There {
+  readonly image: Descriptor;
   readonly layer: Layer;
   /** Digests of all layers of its image. */
   readonly digests: readonly string[];
@@ -224,14 +262,14 @@ interface There {
 /** What a package's tag holds; nothing where it is broken, so that it is replaced. */
 async function packageThere(
   mirror: OciReader,
-  node: ConcreteNode,
+  node: PackageRef,
   signal?: AbortSignal,
 ): Promise<There | undefined> {
   try {
     const found = await mirror.packageAt(tagOf(node), signal);
     if (found?.hash !== node.hash) return undefined;
     const digests = found.manifest.layers.map((layer) => layer.digest);
-    return { layer: found.layer, digests, inspected: inspectedIn(found) };
+    return { image: found.image, layer: found.layer, digests, inspected: inspectedIn(found) };
   } catch (error) {
     if (error instanceof BuildcacheError) return undefined;
     throw error;

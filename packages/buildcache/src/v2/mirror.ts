@@ -31,6 +31,7 @@ class V2Manifest implements PackageManifest {
   readonly signed = false;
   readonly signedBy = undefined;
   readonly statement = undefined;
+  readonly text = undefined;
 
   constructor(
     readonly name: string,
@@ -48,7 +49,7 @@ export class V2Mirror implements Mirror {
   readonly canList = true;
   readonly folder = undefined;
   readonly writable = false;
-  readonly signable = true;
+  readonly holdsKeys = true;
   readonly viewable = false;
   readonly view = undefined;
   #packages: Promise<ReadonlyMap<string, V2Package>> | undefined;

@@ -26,7 +26,7 @@ import { describe, type PackageRef } from '../package-ref.js';
 import { fingerprintOf, parseKeyIndex, readPublicKeys } from '../sign/key.js';
 import { isSigned, signedText, verifySigned } from '../sign/signature.js';
 import { parseSpecDocument, unpackSpec } from '../spec-document.js';
-import { checkStatedPackage, checkStatedTime, type Statement } from '../statement.js';
+import type { Statement } from '../statement.js';
 import {
   type DatabaseVersion,
   databaseType,
@@ -41,11 +41,11 @@ import {
   type BlobRecord,
   blobOf,
   findRecord,
-  findSpec,
   type Manifest,
   parseManifest,
   readManifest,
 } from './manifest.js';
+import { readRecords } from './package-records.js';
 
 /** A package's manifest of layout v3. */
 export class V3Manifest implements PackageManifest {
@@ -105,7 +105,7 @@ const smallLimit = 64 * 1024 * 1024;
 
 /** A mirror of layout v3 in some store, to read. */
 export class V3Reader implements MirrorReader {
-  readonly signable = true;
+  readonly holdsKeys = true;
   readonly viewable = true;
   readonly url: string;
 
@@ -181,19 +181,12 @@ export class V3Reader implements MirrorReader {
       });
     }
     const text = read.bytes.toString('utf8');
-    const where = `${what} (${key.split('/').at(-1)})`;
-    const checked =
-      this.policy.kind === 'trusted'
-        ? await verifySigned(text, this.policy.trust, where, this.policy)
-        : { text: signedText(text, where), fingerprint: undefined };
-    const manifest = parseManifest(checked.text, where);
-    const { stackwright: statement } = manifest;
-    if (statement) checkStatedPackage(statement, ref, this.url, key);
-    if (this.policy.kind === 'trusted') checkStatedTime(statement, this.policy.notBefore, where);
-    return new V3Manifest(ref, key, text, read.info.etag, checked.fingerprint, statement, {
-      tarball: findRecord(manifest, [mediaType.tarball], where),
-      spec: findSpec(manifest, where),
+    const { signedBy, statement, records } = await readRecords(text, ref, {
+      policy: this.policy,
+      mirror: this.url,
+      key,
     });
+    return new V3Manifest(ref, key, text, read.info.etag, signedBy, statement, records);
   }
 
   async has(ref: PackageRef, signal?: AbortSignal): Promise<boolean> {
