@@ -67,12 +67,13 @@ function uploadOf(
     hash: manifest.hash,
     document: async () => (await from.package(manifest, signal)).document,
     digest: descriptor.digest,
-    signer: signer?.fingerprint,
+    signs: signer !== undefined || manifest.signed,
+    signer,
     signed: async () => {
       if (!signer && !manifest.signed) return undefined;
       const text = await manifestText(manifest, from, options);
       const { specBytes } = await from.package(manifest, signal);
-      return { text, specBytes, signer: signer?.fingerprint };
+      return { text, specBytes };
     },
     put: async () => {
       if (manifest instanceof OciManifest && manifest.inspected) {

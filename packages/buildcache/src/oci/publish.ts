@@ -7,6 +7,8 @@ import { readLayerFacts } from '../layer-facts.js';
 import type { PackageFailure, PushAllOptions } from '../mirror-writer.js';
 import { describe, type PackageRef } from '../package-ref.js';
 import type { InspectedPrefix } from '../search-path.js';
+import type { Signer } from '../sign/signature.js';
+import { trustOf } from '../sign/trust.js';
 import type { SpecDocument } from '../spec-document.js';
 import { annotationsOf, imageOf, packageKeys, putImage, type StackedLayer } from './image.js';
 import { deepestFirst } from './order.js';
@@ -21,8 +23,10 @@ export interface Upload extends PackageRef {
   document(): Promise<SpecDocument>;
   /** The tarball's digest, where it is known before the tarball is made. */
   readonly digest?: Digest;
+  /** Whether it comes with a signed manifest. */
+  readonly signs: boolean;
   /** Who signs it, where somebody does just now. */
-  readonly signer?: string;
+  readonly signer?: Signer;
   /** Its signed manifest, where it has one; asked for after `put`. */
   signed(): Promise<SignedManifest | undefined>;
   /** Makes the tarball, uploads it, and tells what it is. */
@@ -82,6 +86,10 @@ class Publication {
   readonly #there = memo((node: ConcreteNode) =>
     this.#looking(() => packageThere(this.mirror, node, this.options.signal)),
   );
+  /** Whether what is there of a package was signed by who signs it now. */
+  readonly #ownSignature = memo((node: ConcreteNode) =>
+    this.#isSignedBy(this.#uploads.get(node.hash)?.signer, node),
+  );
   readonly #layer = memo((node: ConcreteNode) => this.#makeLayer(node));
   readonly #base = memo(({ hash }: { readonly hash: string }) => this.#copyBase(this.bases.get(hash)));
 
@@ -99,8 +107,8 @@ class Publication {
     const document = await upload.document();
     const { root, nodes } = document;
     const { stack } = await this.#stack([root], nodes);
-    const there = this.options.force ? undefined : await this.#there(root);
-    if (there && holds(there, stack)) return this.#signAgain(upload, there);
+    const there = this.options.force ? undefined : await this.#usable(root);
+    if (there && holds(there, stack)) return this.#signAgain(upload, root, there);
     return this.#sending(async (): Promise<'pushed'> => {
       this.options.signal?.throwIfAborted();
       const extra = packageKeys(document, stack.at(-1)!);
@@ -112,14 +120,12 @@ class Publication {
   }
 
   /** A package that is there may lack the signature. */
-  async #signAgain(upload: Upload, { image }: There): Promise<'pushed' | 'present'> {
+  async #signAgain(upload: Upload, root: ConcreteNode, { image }: There): Promise<'pushed' | 'present'> {
     const { repository } = this.mirror;
     const { signal } = this.options;
-    const { signer } = upload;
-    if (signer !== undefined && (await isAttached(repository, image.digest, { signer }, signal)))
-      return 'present';
+    if (upload.signer && (await this.#ownSignature(root))) return 'present';
     const signed = await upload.signed();
-    if (!signed || (await isAttached(repository, image.digest, signed, signal))) return 'present';
+    if (!signed || (await isAttached(repository, image.digest, signed.text, signal))) return 'present';
     await attachSigned(repository, image, signed, signal);
     return 'pushed';
   }
@@ -163,10 +169,35 @@ class Publication {
     return { stack, missing: order.filter((_, index) => !layers[index]) };
   }
 
+  /**
+   * What is there of a package, unless it has to make room for what is signed now: nobody signs a tarball that somebody
+   * else left there.
+   */
+  async #usable(node: ConcreteNode): Promise<There | undefined> {
+    const there = await this.#there(node);
+    const upload = this.#uploads.get(node.hash);
+    if (!there || !upload?.signs) return there;
+    if (upload.digest !== undefined)
+      return upload.digest === there.layer.descriptor.digest ? there : undefined;
+    return (await this.#ownSignature(node)) ? there : undefined;
+  }
+
+  async #isSignedBy(signer: Signer | undefined, node: ConcreteNode): Promise<boolean> {
+    if (!signer) return false;
+    const trust = await trustOf({ keys: [{ text: await signer.publicKey(), from: 'the signing key' }] });
+    try {
+      await this.mirror.withPolicy({ kind: 'trusted', trust }).package(node, this.options.signal);
+      return true;
+    } catch (error) {
+      if (error instanceof BuildcacheError) return false;
+      throw error;
+    }
+  }
+
   async #makeLayer(node: ConcreteNode): Promise<StackedLayer | undefined> {
     const { force, signal } = this.options;
     const upload = this.#uploads.get(node.hash);
-    const there = upload && force ? undefined : await this.#there(node);
+    const there = upload && force ? undefined : await this.#usable(node);
     const ref = { name: node.name, version: node.version, hash: node.hash };
     if (there && (!upload?.digest || upload.digest === there.layer.descriptor.digest))
       return { ...there.layer, ref, inspected: there.inspected ?? (await inspect(this.mirror, ref, signal)) };

@@ -9,7 +9,6 @@ import { formatManifest, packageManifest } from '../v3/manifest.js';
 import { specBlob } from '../v3/spec-blob.js';
 import { publish, type Upload } from './publish.js';
 import type { OciReader } from './reader.js';
-import { signThere } from './sign.js';
 
 /** Packs installed packages and puts them into a registry. Goes on after a failure and reports it. */
 export async function pushToRegistry(
@@ -33,16 +32,13 @@ export async function pushToRegistry(
       version,
       hash,
       document: async () => parseSpecDocument(source.specText, describe(source)),
-      signer: signer?.fingerprint,
+      signs: signer !== undefined,
+      signer,
       signed: async () => {
-        if (!signer) return undefined;
+        // What is there already was signed before by the same key.
+        if (!signer || manifest === undefined) return undefined;
         const { bytes: specBytes } = specBlob(source.specText, what);
-        if (manifest === undefined)
-          return {
-            ...(await signThere(mirror, source, { signer, time, signal })),
-            signer: signer.fingerprint,
-          };
-        return { text: await signer.sign(manifest, signal), specBytes, signer: signer.fingerprint };
+        return { text: await signer.sign(manifest, signal), specBytes };
       },
       put: () => {
         const scan = new LayerScan();

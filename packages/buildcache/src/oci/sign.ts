@@ -4,21 +4,7 @@ import type { PackageRef } from '../package-ref.js';
 import type { Signer } from '../sign/signature.js';
 import { manifestText } from '../v3/copy.js';
 import type { OciReader } from './reader.js';
-import { attachSigned, type SignedManifest } from './signed-manifest.js';
-
-/** Signs a package that is in a registry, by what is there: verified by the mirror's policy. */
-export async function signThere(
-  mirror: OciReader,
-  ref: PackageRef,
-  options: Pick<SignOptions, 'time' | 'signal'> & { readonly signer: Signer },
-): Promise<SignedManifest> {
-  const { manifest, specBytes } = await mirror.package(ref, options.signal);
-  return {
-    text: await manifestText(manifest, mirror, options),
-    specBytes,
-    signer: options.signer.fingerprint,
-  };
-}
+import { attachSigned } from './signed-manifest.js';
 
 /** Signs packages anew: each is verified by the mirror's policy, and the signature attached to its image. */
 export async function signInRegistry(
@@ -39,12 +25,7 @@ export async function signInRegistry(
       if (manifest.signedBy === signer.fingerprint && manifest.statement) present.push(ref);
       else {
         const text = await manifestText(manifest, mirror, { ...options, signer });
-        await attachSigned(
-          mirror.repository,
-          manifest.image,
-          { text, specBytes, signer: signer.fingerprint },
-          signal,
-        );
+        await attachSigned(mirror.repository, manifest.image, { text, specBytes }, signal);
         signed.push(ref);
       }
     } catch (error) {

@@ -2,7 +2,6 @@ import {
   attach,
   type Descriptor,
   type Digest,
-  digestOf,
   type Manifest,
   type RegistryRepository,
   readAll,
@@ -22,15 +21,11 @@ export interface SignedManifest {
   /** Clear-signed. */
   readonly text: string;
   readonly specBytes: Buffer;
-  /** Who signed it just now; undefined for one that was copied. */
-  readonly signer?: string;
 }
 
 /** The `artifactType` of the referrers. */
 export const signedType = 'application/vnd.stackwright.package.v1';
 const textType = 'application/vnd.stackwright.manifest.v3+pgp';
-const signerKey = 'dev.stackwright.signer';
-const textKey = 'dev.stackwright.manifest';
 
 /** Bytes that a signed manifest, and a spec's blob, may have at most. */
 const limits = { text: 1 << 20, spec: 64 << 20 };
@@ -39,31 +34,25 @@ const limits = { text: 1 << 20, spec: 64 << 20 };
 export async function attachSigned(
   repository: RegistryRepository,
   image: Descriptor,
-  { text, specBytes, signer }: SignedManifest,
+  { text, specBytes }: SignedManifest,
   signal?: AbortSignal,
 ): Promise<void> {
-  const bytes = Buffer.from(text);
-  const annotations = { [textKey]: digestOf(bytes), ...(signer && { [signerKey]: signer }) };
   const layers = [
-    { mediaType: textType, bytes },
+    { mediaType: textType, bytes: Buffer.from(text) },
     { mediaType: 'application/vnd.spack.spec.v5+json', bytes: specBytes },
   ];
-  await attach(repository, image, { artifactType: signedType, layers, annotations }, signal);
+  await attach(repository, image, { artifactType: signedType, layers }, signal);
 }
 
-/** Whether an image has this signed manifest already, or another by the same signer. */
+/** Whether an image has this signed manifest already. */
 export async function isAttached(
   repository: RegistryRepository,
   image: Digest,
-  { text, signer }: Pick<SignedManifest, 'signer'> & { readonly text?: string },
+  text: string,
   signal?: AbortSignal,
 ): Promise<boolean> {
-  const found = await referrersOf(repository, image, signedType, signal);
-  return found.some(({ annotations }) =>
-    signer === undefined
-      ? text !== undefined && annotations?.[textKey] === digestOf(Buffer.from(text))
-      : annotations?.[signerKey] === signer,
-  );
+  for await (const one of attached(repository, image, signal)) if (one.text === text) return true;
+  return false;
 }
 
 /** All signed manifests of an image, unchecked, the latest first. */

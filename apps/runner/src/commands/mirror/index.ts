@@ -7,7 +7,7 @@ import { type Context, note, printJson } from '../../context.js';
 import { RunnerError } from '../../exit.js';
 import { exitCode } from '../../exit-code.js';
 import {
-  assertSignable,
+  assertHoldsKeys,
   count,
   open,
   repeatable,
@@ -61,7 +61,7 @@ async function run(context: Context, url: string, specs: readonly string[], opti
       onProgress: progress.tick,
     });
   try {
-    if (options.keys) assertSignable(mirror, 'Leave --keys out.');
+    if (options.keys) assertHoldsKeys(mirror, 'Leave --keys out.');
     // Before anything is written: a registry refuses views, and a spec may have no package.
     const update = await viewUpdate(context, mirror.withView(view), specs, options);
     const results: IndexResult[] = [];

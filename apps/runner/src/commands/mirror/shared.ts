@@ -82,12 +82,12 @@ export function openTarget(context: Context, url: string, options: StoreOptions)
 }
 
 /**
- * Makes sure that a mirror can hold signatures and keys.
+ * Makes sure that a mirror can publish keys.
  * @param instead what to do where it cannot
  */
-export function assertSignable(mirror: MirrorReader, instead: string): void {
-  if (!mirror.signable)
-    throw new RunnerError('usage', `${mirror.url}: a registry has no place for signatures and keys.`, {
+export function assertHoldsKeys(mirror: MirrorReader, instead: string): void {
+  if (!mirror.holdsKeys)
+    throw new RunnerError('usage', `${mirror.url}: a registry has no place for keys.`, {
       hint: instead,
     });
 }
@@ -120,8 +120,6 @@ export async function trusted<M extends MirrorReader>(
   mirror: M,
   options: TrustOptions,
 ): Promise<M> {
-  if (!options.unsigned)
-    assertSignable(mirror, 'To take its packages all the same, checked by checksum only: --unsigned');
   return mirror.withPolicy(await mirrorPolicy(callerOf(context), mirror, options)) as M;
 }
 
