@@ -66,6 +66,30 @@ export function timeSpan(text: string): number {
   return Number(match[1]) * unit;
 }
 
+/** A day or a point in time. */
+export function pointInTime(text: string): Date {
+  const form = /^\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d))?$/;
+  const time = new Date(form.test(text) ? text : Number.NaN);
+  if (!Number.isNaN(time.getTime())) return time;
+  throw new InvalidArgumentError('Write 2026-01-31, or 2026-01-31T12:00:00Z.');
+}
+
+/** `--not-before` */
+export function notBeforeOption(): Option {
+  return new Option(
+    '--not-before <date>',
+    'refuse packages that were signed before, or do not say when',
+  ).argParser(pointInTime);
+}
+
+/** `--max-age`, in milliseconds. */
+export function maxAgeOption(): Option {
+  return new Option(
+    '--max-age <time>',
+    "refuse a mirror whose index was signed longer ago (12h, 7d), or isn't signed",
+  ).argParser((text) => timeSpan(text) * 1000);
+}
+
 /** A number of things that run at a time. */
 export function positive(text: string): number {
   if (!/^[1-9]\d{0,3}$/.test(text))

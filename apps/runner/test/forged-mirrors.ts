@@ -71,14 +71,12 @@ export class MirrorFolder {
   }
 
   static async make(folder: string): Promise<MirrorFolder> {
-    const [key, stranger, expired, notary] = await Promise.all([
+    const [key, stranger, notary] = await Promise.all([
       createKey({ name: 'Builder' }),
       createKey({ name: 'Stranger' }),
-      createKey({ name: 'Expired', expires: 1 }),
       createKey({ name: 'Notary' }),
     ]);
     mkdirSync(folder, { recursive: true });
-    writeFileSync(join(folder, 'trusted.pub'), `${formatPublicKey(key)}\n${formatPublicKey(expired)}`);
     writeFileSync(join(folder, 'notary'), formatSigningKey(notary), { mode: 0o600 });
     writeStack(join(folder, 'stack'));
     const signer = new KeySigner(key);
@@ -86,9 +84,11 @@ export class MirrorFolder {
     for (const one of [alpha, beta, gamma]) await mirror.push(one, { signer });
     await mirror.updateIndex();
     const made = new MirrorFolder(folder, signer, new KeySigner(stranger), '');
+    const expired = await createKey({ name: 'Expired', expires: 2 });
     const expiredText = await new KeySigner(expired).sign(made.plain(v3.spec(alpha)));
+    writeFileSync(join(folder, 'trusted.pub'), `${formatPublicKey(key)}\n${formatPublicKey(expired)}`);
     // Until the key has expired.
-    await sleep(1500);
+    await sleep(2500);
     return new MirrorFolder(folder, signer, made.stranger, expiredText);
   }
 

@@ -58,27 +58,67 @@ describe.skipIf(missing !== '')(`stackwright mirror with a registry${missing}`, 
       /^hocoygz.* hello@2\.0 .*arch=linux/,
     );
     expect(await run('verify', url, '--unsigned')).toMatchObject({ code: 0, stdout: '' });
-    const pulled = await run('pull', url, 'hello', '--to', 'pulled', '--unsigned', '--json');
+    expect(await run('verify', url, ...trust)).toMatchObject({ code: 0, stdout: '' });
+    const pulled = await run('pull', url, 'hello', '--to', 'pulled', ...trust, '--json');
     expect(JSON.parse(pulled.stdout).packages).toHaveLength(3);
     expect((await run('index', url)).stderr).toContain('9 packages in the index, 0 new');
     await call(['key', 'create', 'Notary', '-o', 'secret', '--public', 'notary.pub'], { cwd });
+    expect(await run('copy', url, 'as-it-was', ...trust)).toMatchObject(done);
+    expect(await run('verify', 'as-it-was', ...trust)).toMatchObject({ code: 0, stdout: '' });
     expect(await run('copy', url, 'back', '--unsigned', '--sign', '--key', 'secret')).toMatchObject(done);
     expect(await run('verify', 'back', '--trust', 'notary.pub')).toMatchObject({ code: 0, stdout: '' });
     expect(await run('copy', url, fresh(), '--unsigned')).toMatchObject(done);
   });
 
-  it('serves a stack that says that its mirror is not signed, and no other', async () => {
+  it('signs what lacks a signature, and publishes what has one', async () => {
     const url = fresh();
-    await run('copy', mirror, url, ...trust);
+    await call(['key', 'create', 'Second', '-o', 'second-key', '--public', 'second.pub'], { cwd });
+    const notary = ['--trust', 'second.pub'];
+    await run('push', url, '--unsigned', '--tree', 'tree');
+    expect(await run('verify', url, ...notary)).toMatchObject({
+      code: 1,
+      stdout: expect.stringMatching(/libgreet\S+ is not signed/),
+    });
+    const signed = await run('sign', url, '--unsigned', '--key', 'second-key', '--json');
+    expect(JSON.parse(signed.stdout)).toMatchObject({ signed: Array(9).fill({}), failed: [] });
+    expect(await run('verify', url, ...notary)).toMatchObject({ code: 0, stdout: '' });
+    expect((await run('sign', url, ...notary, '--key', 'second-key')).stderr).toContain('0 packages signed');
+    expect(await run('publish', url, 'published', ...notary)).toMatchObject({
+      code: 0,
+      stderr: expect.stringContaining('9 packages copied'),
+    });
+    expect(await run('verify', 'published', ...notary)).toMatchObject({ code: 0, stdout: '' });
+  });
+
+  it('pushes what it signs, in the place of what nobody signed', async () => {
+    const url = fresh();
+    await run('push', url, '--unsigned', '--tree', 'tree');
+    await call(['key', 'create', 'Builder', '-o', 'builder-key', '--public', 'builder.pub'], { cwd });
+    const push = () => run('push', url, '--tree', 'tree', '--key', 'builder-key');
+    expect(await push()).toMatchObject({ code: 0, stderr: expect.stringContaining('9 packages pushed') });
+    expect(await run('verify', url, '--trust', 'builder.pub')).toMatchObject({ code: 0, stdout: '' });
+    expect((await push()).stderr).toContain('9 there before');
+    expect(await run('push', url, '--tree', 'tree')).toMatchObject({ code: 3 });
+  });
+
+  it('serves a stack whose packages are signed, or that says that its mirror is not', async () => {
+    const url = fresh();
+    await run('push', url, '--unsigned', '--tree', 'tree');
     const stack = join(cwd, 'stack');
     cpSync(quickstart, stack, { recursive: true });
     const own = readFileSync(join(stack, 'spack.yaml'), 'utf8').replace('url: ./mirror', `url: ${url}`);
-    const rebuild = () =>
-      call(['rebuild', stack, '--hash', hello], { cwd, env: { HOME: cwd, PATH: '/usr/bin' } });
+    const rebuild = (...more: string[]) =>
+      call(['rebuild', stack, '--hash', hello, ...more], { cwd, env: { HOME: cwd, PATH: '/usr/bin' } });
     writeFileSync(join(stack, 'spack.yaml'), own);
-    expect(await rebuild()).toMatchObject({ code: 2, stderr: expect.stringContaining('signed: false') });
+    expect(await rebuild()).toMatchObject({ code: 2, stderr: expect.stringContaining('not signed') });
     writeFileSync(join(stack, 'spack.yaml'), own.replace('signed: true', 'signed: false'));
     expect(await rebuild()).toMatchObject({ code: 0, stdout: expect.stringContaining('up to date on oci') });
+    writeFileSync(join(stack, 'spack.yaml'), own);
+    await run('sign', url, '--unsigned', '--key', 'second-key');
+    expect(await rebuild('--trust', 'second.pub')).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('up to date on oci'),
+    });
   });
 
   it('copy brings the index up to date although nothing was left to copy', async () => {
@@ -116,6 +156,7 @@ describe.skipIf(missing !== '')(`stackwright mirror with a registry${missing}`, 
     const push = [
       'push',
       url,
+      '--unsigned',
       '--tree',
       'tree',
       '--tag',
@@ -139,7 +180,17 @@ describe.skipIf(missing !== '')(`stackwright mirror with a registry${missing}`, 
     async () => {
       const url = fresh();
       await hostBase(join(cwd, 'base'));
-      const push = ['push', url, '--tree', 'tree', '--base-image', 'oci:base', '--tag', 'everything'];
+      const push = [
+        'push',
+        url,
+        '--unsigned',
+        '--tree',
+        'tree',
+        '--base-image',
+        'oci:base',
+        '--tag',
+        'everything',
+      ];
       expect(await run(...push)).toMatchObject(done);
       const tags = ['everything', `hello-2.0-${hello}.spack`];
       for (const [at, tag] of tags.entries()) {
@@ -154,11 +205,10 @@ describe.skipIf(missing !== '')(`stackwright mirror with a registry${missing}`, 
     ['a base image that is not there', ['--base-image', 'REGISTRY/bases/none:1'], /has no image "1"/],
     ['a tag that is none', ['--tag', 'no tag'], /is not a tag/],
     ['the tag of a package', ['--tag', 'index.spack'], /Give another/],
-    ['a key', ['--key', 'secret'], /no place for signatures/],
   ])('push refuses %s before it sends anything', async (_what, args, message) => {
     const url = fresh();
     const { code, stderr } = await run(
-      ...['push', url, '--tree', 'tree'],
+      ...['push', url, '--unsigned', '--tree', 'tree'],
       ...args.map((arg) => arg.replace('REGISTRY', registry.host)),
     );
     expect([code, stderr]).toEqual([2, expect.stringMatching(message)]);
@@ -192,12 +242,8 @@ describe.skipIf(missing !== '')(`stackwright mirror with a registry${missing}`, 
   });
 
   it.each([
-    ['sign', ['sign', 'URL', '--unsigned', '--key', 'secret'], 2, /mirror copy --unsigned --sign/],
-    ['verify', ['verify', 'URL', ...trust], 2, /--unsigned/],
-    ['publish', ['publish', 'URL', 'elsewhere', ...trust], 2, /mirror copy --unsigned/],
     ['prune', ['prune', 'URL'], 2, /Say which packages are to be kept/],
     ['index', ['index', 'URL', '--keys'], 2, /Leave --keys out/],
-    ['copy', ['copy', mirror, 'URL', ...trust, '--sign'], 2, /Leave --sign out/],
     ['migrate', ['migrate', 'URL'], 2, /mirror copy/],
     ['migrate', ['migrate', mirror, 'URL'], 2, /mirror copy/],
     ['push', ['push', 'folder', '--tree', 'tree', '--unsigned', '--tag', 'x'], 2, /Leave --tag out/],
@@ -234,14 +280,16 @@ describe.skipIf(missing !== '')(`a stack with a mirror in a registry${missing}`,
     ['run', ['run', quickstart, '--work', 'work-run']],
     ['rebuild', ['rebuild', quickstart, '--hash', 'hocoygz', '--work', 'work-rebuild']],
     ['image build', ['image', 'build', quickstart, '--work', 'work-image']],
-  ])('%s takes its packages, when told that they carry no signatures', async (_name, args) => {
-    const refused = await run(...args, '--mirror', url);
-    expect([refused.code, refused.stderr]).toEqual([
-      2,
-      expect.stringMatching(/no signatures.*\n?.*--unsigned/),
-    ]);
-    expect(await run(...args, '--mirror', url, '--unsigned')).toMatchObject({ code: 0 });
-  });
+  ])(
+    '%s takes its packages when they are signed, or when told that nobody has to sign',
+    async (_name, args) => {
+      expect(await run(...args, '--mirror', url)).toMatchObject({ code: 0 });
+      const unsigned = `${url}-unsigned`;
+      await run('mirror', 'copy', mirror, unsigned, '--unsigned', '--no-index');
+      // A copy without a look at signatures carries those of a mirror all the same.
+      expect(await run(...args, '--mirror', unsigned, '--unsigned')).toMatchObject({ code: 0 });
+    },
+  );
 
   it('generate leaves out what is there, with an index or without', async () => {
     const stack = join(folder, 'stack');

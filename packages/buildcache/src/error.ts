@@ -38,6 +38,12 @@ export type BuildcacheErrorCode =
   | 'signature-missing'
   /** A signature does not match what was signed. */
   | 'signature-wrong'
+  /** An index went back, or was signed longer ago than allowed. */
+  | 'index-old'
+  /** An index is not signed, and has to be. */
+  | 'index-unsigned'
+  /** A package was signed longer ago than allowed, or does not say when. */
+  | 'signature-old'
   /** A signature has expired. */
   | 'signature-expired'
   /** A package is signed by a key that is not trusted. */
@@ -142,6 +148,7 @@ export function isUnvouched(error: unknown): error is BuildcacheError {
     'signature-missing',
     'signature-untrusted',
     'signature-expired',
+    'signature-old',
     'signature-weak',
     'signature-unsupported',
     'key-expired',

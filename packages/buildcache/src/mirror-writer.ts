@@ -13,7 +13,7 @@ export interface PackageSource extends PackageRef {
 }
 
 export interface PushOptions {
-  /** Signs the manifests; left out: they stay unsigned. Of no effect on a mirror that is not `signable`. */
+  /** Signs the manifests; left out: they stay unsigned. */
   readonly signer?: Signer;
   /** Push also what is there already. */
   readonly force?: boolean;
@@ -61,7 +61,7 @@ export interface PushResult {
 }
 
 export interface CopyOptions {
-  /** Signs each manifest anew; left out: the signatures stay as they are. Of no effect where it is not `signable`. */
+  /** Signs each manifest anew; left out: the signatures stay as they are. */
   readonly signer?: Signer;
   /** Copy also what is there. */
   readonly force?: boolean;
@@ -108,6 +108,15 @@ export interface ViewUpdate {
 export interface IndexOptions {
   /** Write this index view; the whole index when left out. */
   readonly view?: ViewUpdate;
+  /**
+   * Signs the index, with the time and a number that grows. An index that was not signed by the same key before is not
+   * believed: every package is read anew.
+   */
+  readonly signer?: Signer;
+  /** Sign also an index that was not signed before; else it stays as it is in that. */
+  readonly signNew?: boolean;
+  /** The time that a signed index says; now when left out. */
+  readonly time?: Date;
   /** Read every package anew instead of taking over what the current index says. */
   readonly full?: boolean;
   /** Leave out packages that cannot be read, and report them, instead of stopping at the first. */
@@ -132,6 +141,8 @@ export interface IndexResult {
   readonly broken: readonly { readonly package: string; readonly reason: string }[];
   /** Packages of a newer Spack, whose specs cannot be read here. The databases of that Spack are left as they are. */
   readonly newer: readonly string[];
+  /** Whether a signature is on the index now. */
+  readonly signed: boolean;
   /** `unchanged` when the index said all this already. */
   readonly outcome: 'written' | 'unchanged';
   /** Why the index before was not taken over, when it was not. */

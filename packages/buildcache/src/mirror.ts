@@ -3,6 +3,7 @@ import type { Descriptor } from '@stackwright/oci';
 import type { ConcreteNode } from '@stackwright/spack-env';
 import type { PublicKey } from 'openpgp';
 import type { ParsedEntry } from './index/database.js';
+import type { SignedIndex } from './index/index-statement.js';
 import type { PackageRef } from './package-ref.js';
 import type { Trust, VerifyOptions } from './sign/signature.js';
 import type { SpecDocument } from './spec-document.js';
@@ -12,7 +13,12 @@ import type { Statement } from './statement.js';
  * Whose packages are taken: `trusted`, those signed by a key of `trust`; `unsigned`, all, checked by checksum only.
  */
 export type SignaturePolicy =
-  | ({ readonly kind: 'trusted'; readonly trust: Trust } & Omit<VerifyOptions, 'date'>)
+  | ({
+      readonly kind: 'trusted';
+      readonly trust: Trust;
+      /** Packages that were signed before do not count, nor those that do not say when. */
+      readonly notBefore?: Date;
+    } & Omit<VerifyOptions, 'date'>)
   | { readonly kind: 'unsigned' };
 
 /**
@@ -27,6 +33,8 @@ export interface PackageManifest extends PackageRef {
   /** The fingerprint of the trusted key that signed it; undefined when signatures were not looked at. */
   readonly signedBy: string | undefined;
   readonly signed: boolean;
+  /** The manifest as layout v3 has it, clear-signed where it is; undefined where the mirror has none. */
+  readonly text: string | undefined;
   /** What the manifest says of its package beyond what Spack writes. Worth no more than the signature over it. */
   readonly statement: Statement | undefined;
 }
@@ -53,8 +61,8 @@ export interface MirrorReader {
   readonly policy: SignaturePolicy;
   /** Whether it can say by itself what it holds; else its index has to. */
   readonly canList: boolean;
-  /** Whether it holds signatures and public keys: a registry does not. */
-  readonly signable: boolean;
+  /** Whether it can publish public keys: a registry cannot. */
+  readonly holdsKeys: boolean;
   /** Whether it can have index views: a registry and a mirror of layout v2 cannot. */
   readonly viewable: boolean;
   /** The index view that is read instead of the whole index; undefined for the whole index. */
@@ -84,6 +92,12 @@ export interface MirrorReader {
   /** Every package that is there, from a listing. */
   packages(signal?: AbortSignal): AsyncGenerator<PackageRef>;
   hasIndex(signal?: AbortSignal): Promise<boolean>;
+  /**
+   * What the index says of itself, if a key that the policy trusts has signed it; undefined for one that is not signed,
+   * and under the policy `unsigned`.
+   * @throws BuildcacheError `signature-…`, `key-…`, `statement`
+   */
+  signedIndex(signal?: AbortSignal): Promise<SignedIndex | undefined>;
   /** Entries of the index, streamed. @throws BuildcacheError `missing-index`, `missing-view`, `index`, `checksum` */
   indexEntries(signal?: AbortSignal): AsyncGenerator<ParsedEntry>;
   /** The whole index in memory: for graphs, which need all of it. */

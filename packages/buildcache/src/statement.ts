@@ -110,6 +110,30 @@ export function checkStatedPackage(statement: Statement, ref: PackageRef, mirror
 }
 
 /**
+ * Checks that a package was signed at or after `notBefore`. It is the statement's time that counts.
+ * @throws BuildcacheError `signature-old`
+ */
+export function checkStatedTime(
+  statement: Pick<Statement, 'time'> | undefined,
+  notBefore: Date | undefined,
+  what: string,
+): void {
+  if (!notBefore) return;
+  const limit = timeOf(notBefore);
+  if (!statement) {
+    throw new BuildcacheError('signature-old', `${what}: its manifest does not say when it was signed.`, {
+      package: what,
+      hint: `Only packages that were signed since ${limit} count. Sign it anew: stackwright mirror sign URL`,
+    });
+  }
+  if (Date.parse(statement.time) >= notBefore.getTime()) return;
+  throw new BuildcacheError('signature-old', `${what}: it was signed ${statement.time}, before ${limit}.`, {
+    package: what,
+    hint: 'Somebody may have put an old package back. Build and push it anew, or allow an earlier --not-before.',
+  });
+}
+
+/**
  * Checks a tarball that was read: it is that of the package, and what the manifest's statement says of it is in it.
  * @throws BuildcacheError `statement`; as `checkTarball`
  */

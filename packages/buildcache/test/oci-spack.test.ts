@@ -10,9 +10,10 @@ import {
   presentPackages,
   pullPackage,
   readInstallTree,
+  trustOf,
   verifyMirror,
 } from '../src/index.js';
-import { quickstartMirror, removeTemporaryFolders, temporaryFolder } from '../src/testing.js';
+import { quickstartKey, quickstartMirror, removeTemporaryFolders, temporaryFolder } from '../src/testing.js';
 import { baseImage } from './base-image.js';
 import { RealSpack, spackMissing } from './real-spack.js';
 
@@ -41,6 +42,10 @@ describe.skipIf(missing !== '')(
       const options = withBase ? { base: async () => image } : {};
       expect((await ours(name).copyFrom(from, refs, options)).failed).toEqual([]);
       await ours(name).updateIndex();
+      // What Spack has to put up with: each image has a referrer, and a tag that lists it.
+      const trust = await trustOf({ keys: [{ text: quickstartKey(), from: 'quickstart.pub' }] });
+      const signed = ours(name).withPolicy({ kind: 'trusted', trust });
+      for (const ref of refs) expect((await signed.package(ref)).manifest.signed).toBe(true);
       return refs;
     }
     const hello = async (name: string) => {
@@ -85,6 +90,9 @@ describe.skipIf(missing !== '')(
       const env = spack.environment('listed', `oci://${tls.host}/listed`);
       const listed = await spack.run(env, 'buildcache', 'list', '-aL');
       for (const { hash } of refs) expect(listed).toContain(hash);
+      // Spack's own index of it holds the same.
+      await spack.run(env, 'buildcache', 'update-index', `oci://${tls.host}/listed`);
+      expect([...(await ours('listed').index()).hashes].sort()).toEqual(refs.map(({ hash }) => hash).sort());
     });
 
     it.each([

@@ -57,8 +57,10 @@ describe.skipIf(spackMissing)(
       const push = async (url: string, env?: NodeJS.ProcessEnv) => {
         const to = await openV3Mirror(url, { env });
         const refs = [...(await presentPackages(from)).values()];
-        await to.copyFrom(from, refs, { signer: new KeySigner(key) });
-        await to.updateIndex();
+        const signer = new KeySigner(key);
+        await to.copyFrom(from, refs, { signer });
+        // Spack reads a clear-signed manifest of an index, too.
+        expect(await to.updateIndex({ signer, signNew: true })).toMatchObject({ signed: true });
         await to.close();
       };
       await push(mirror);

@@ -13,7 +13,7 @@ export { ImageLayout } from './layout.js';
 export type { Reference } from './reference.js';
 export { formatReference, parseReference } from './reference.js';
 export type { Artifact } from './referrers.js';
-export { attach, referrersOf, referrersTag } from './referrers.js';
+export { attach, detach, referrersOf, referrersTag } from './referrers.js';
 export { RegistryRepository } from './registry.js';
 export type { Image, ImageSource } from './source.js';
 export { readAll, readImage } from './source.js';

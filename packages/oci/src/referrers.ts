@@ -68,6 +68,27 @@ export async function attach(
   return descriptor;
 }
 
+/** Takes the artifacts of a type away from an image that is deleted. Their blobs are the registry's to collect. */
+export async function detach(
+  repository: RegistryRepository,
+  digest: Digest,
+  artifactType: string,
+  signal?: AbortSignal,
+): Promise<void> {
+  const gone = await referrersOf(repository, digest, artifactType, signal);
+  if (gone.length === 0) return;
+  const tag = referrersTag(digest);
+  const listed = await repository.head(tag, signal);
+  if (listed) {
+    const { manifests, ...index } = await fallbackIndex(repository, digest, signal);
+    const kept = manifests.filter((one) => !gone.some((other) => other.digest === one.digest));
+    const bytes = Buffer.from(JSON.stringify({ ...index, manifests: kept }));
+    if (kept.length > 0) await repository.putManifest(tag, bytes, mediaTypes.index, signal);
+    else await repository.deleteManifest(listed.digest, signal);
+  }
+  for (const one of gone) await repository.deleteManifest(one.digest, signal);
+}
+
 const tries = 10;
 
 async function list(

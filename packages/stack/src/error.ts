@@ -8,8 +8,6 @@ export type StackErrorCode =
   | 'stale-lock'
   /** No mirror is named that the work needs. */
   | 'no-mirror'
-  /** A registry is to hold signed packages. */
-  | 'registry-unsigned'
   /** Nobody is named whose signatures count. */
   | 'no-trusted-key'
   /** Something has to be signed and there is no key. */
@@ -57,7 +55,6 @@ const kinds: Readonly<Record<StackErrorCode, ErrorKind>> = {
   'not-concretized': 'input',
   'stale-lock': 'input',
   'no-mirror': 'input',
-  'registry-unsigned': 'input',
   'no-trusted-key': 'input',
   'no-signing-key': 'missing',
   credential: 'input',

@@ -59,7 +59,7 @@ export async function generatePipeline(
 ): Promise<Generated> {
   await tellStale(caller, stack, { refuse: true, stale: options.stale });
   const choice = await chooseMirrors(caller, stack, {});
-  const mirrors = new StackMirrors(caller, choice, stackTrust(caller, stack), 'count');
+  const mirrors = new StackMirrors(caller, choice, stackTrust(caller, stack));
   try {
     const { ci, input } = await planPipeline(caller, stack, mirrors, options.flags);
     const { settings, pruned } = input;

@@ -23,7 +23,7 @@ import { shipped } from './groups.js';
 import { chooseMirrors, type MirrorOptions, StackMirrors } from './mirrors.js';
 import { refuseChanged, type Stack } from './stack.js';
 import { type Survey, survey, type Usable } from './survey.js';
-import { stackTrust } from './trust.js';
+import { type AgeOptions, stackTrust } from './trust.js';
 
 /** What an image is to be, over what `stackwright.yaml` says. */
 export interface ImageOptions {
@@ -191,7 +191,7 @@ async function startOf(
   return { ...settings, command: shell === undefined ? undefined : [shell] };
 }
 
-export interface OpenImageOptions extends ImageOptions, MirrorOptions {
+export interface OpenImageOptions extends ImageOptions, MirrorOptions, AgeOptions {
   /** Files of public keys whose signatures count besides those that the stack names. */
   readonly trust?: readonly string[];
   /** Folder that remembers checked blobs. */

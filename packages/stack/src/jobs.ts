@@ -48,7 +48,7 @@ export async function jobsOf(caller: Caller, stack: Stack, options: JobsOptions)
       return { name: url, fetch: url, push: url, unsigned: options.unsigned ?? false };
     });
     const trust = stackTrust(caller, stack, options);
-    const mirrors = new StackMirrors(caller, { given: true, target: undefined, places }, trust, 'count');
+    const mirrors = new StackMirrors(caller, { given: true, target: undefined, places }, trust);
     try {
       const nodes = jobs.map((job) => job.node);
       const found = await survey(mirrors, nodes, options.indexOnly ? { by: 'index' } : {});

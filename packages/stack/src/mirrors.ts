@@ -2,10 +2,11 @@ import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { Mirror } from '@stackwright/buildcache';
-import { type Environment, isRegistryUrl, type MirrorConnection } from '@stackwright/spack-env';
+import type { Environment, MirrorConnection } from '@stackwright/spack-env';
 import type { Caller } from './caller.js';
 import { connectionOptions } from './credentials.js';
 import { StackError } from './error.js';
+import { indexMemory } from './index-memory.js';
 import type { Stack } from './stack.js';
 import { policyFor, type StackTrust } from './trust.js';
 
@@ -108,43 +109,18 @@ export function mirrorUrl(text: string, folder: string): string {
   return pathToFileURL(resolve(folder, text)).href;
 }
 
-/**
- * What becomes of a registry whose packages would have to be signed: it has no place for signatures. Work that takes or
- * pushes packages refuses it (`refuse`); work that only plans counts what it has, as Spack does, and warns (`count`).
- */
-export type RegistryRule = 'refuse' | 'count';
-
 /** The mirrors of a choice, each opened when it is first needed and with the signatures that it owes. */
 export class StackMirrors {
   readonly #readers = new Map<MirrorPlace, Promise<Mirror | undefined>>();
-  /** The places that can be read, in order. */
-  readonly places: readonly MirrorPlace[];
-
-  /** @throws StackError when the target is a registry that would have to hold signed packages */
   constructor(
     readonly caller: Caller,
     readonly choice: MirrorChoice,
     readonly trust: StackTrust,
-    registries: RegistryRule = 'refuse',
-  ) {
-    const { target, places } = choice;
-    if (registries === 'refuse' && target && cannotBeSigned(target)) {
-      throw new StackError(
-        'registry-unsigned',
-        `${target.push}: packages in a registry carry no signatures.`,
-        {
-          hint: 'To take and push them all the same, checked by checksum only: --unsigned, or signed: false for this mirror in spack.yaml',
-        },
-      );
-    }
-    this.places = places.flatMap((place) => {
-      if (!cannotBeSigned(place)) return [place];
-      const counted = registries === 'count';
-      caller.note(
-        `Warning: ${place.fetch}: packages in a registry carry no signatures. ${counted ? 'They count here, but jobs take them only with' : 'It is not read without'} signed: false for this mirror in spack.yaml.`,
-      );
-      return counted ? [{ ...place, unsigned: true }] : [];
-    });
+  ) {}
+
+  /** The places that can be read, in order. */
+  get places(): readonly MirrorPlace[] {
+    return this.choice.places;
   }
 
   get target(): MirrorPlace | undefined {
@@ -162,24 +138,26 @@ export class StackMirrors {
     if (await isNew(place.fetch)) return undefined;
     const { env, signal } = this.caller;
     // Loaded late: a stack whose mirror is still to be made does not wait for it.
-    const { openMirror } = await import('@stackwright/buildcache');
-    return openMirror(place.fetch, {
+    const { checkFreshness, openMirror } = await import('@stackwright/buildcache');
+    const mirror = await openMirror(place.fetch, {
       ...connectionOptions(env, place.connection?.fetch),
       policy: await policyFor(place, this.trust),
       view: place.connection?.fetch.view,
       signal,
     });
+    try {
+      await checkFreshness(mirror, { memory: indexMemory(env), maxAge: this.trust.maxAge, signal });
+    } catch (error) {
+      await mirror.close();
+      throw error;
+    }
+    return mirror;
   }
 
   async close(): Promise<void> {
     for (const opened of this.#readers.values()) await (await opened.catch(() => undefined))?.close();
     this.#readers.clear();
   }
-}
-
-/** Whether a place would have to hold signed packages and has no room for signatures. */
-export function cannotBeSigned({ fetch, push, unsigned }: MirrorPlace): boolean {
-  return !unsigned && [fetch, push].some(isRegistryUrl);
 }
 
 /** Whether a mirror is a folder that nothing was pushed to yet. */

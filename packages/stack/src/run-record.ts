@@ -100,12 +100,7 @@ export async function withReasons<Run extends RunRecord>(
 /** What is to be built and why, before anything is. */
 export async function plannedRun(caller: Caller, stack: Stack, work: WorkFolder): Promise<RunRecord> {
   const full = await stack.graph();
-  const mirrors = new StackMirrors(
-    caller,
-    await chooseMirrors(caller, stack, {}),
-    stackTrust(caller, stack),
-    'count',
-  );
+  const mirrors = new StackMirrors(caller, await chooseMirrors(caller, stack, {}), stackTrust(caller, stack));
   try {
     const nodes = [...full.jobs.values()].map(({ node }) => node);
     const { graph, decisions } = prune(full, [externals, upToDate(locate(await survey(mirrors, nodes)))]);

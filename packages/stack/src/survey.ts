@@ -134,6 +134,7 @@ async function whyRefused(error: unknown): Promise<string | undefined> {
   if (hasCode(error, 'signature-missing')) return 'not signed';
   if (hasCode(error, 'signature-wrong')) return 'wrongly signed';
   if (hasCode(error, 'signature-untrusted')) return 'signed by no trusted key';
+  if (hasCode(error, 'signature-old')) return 'signed too long ago';
   if (hasCode(error, 'signature-expired', 'key-expired')) return 'signature expired';
   if (isUnvouched(error)) return `signature does not count (${error.code})`;
   if (hasCode(error, 'wrong-package')) return 'another package in its place';

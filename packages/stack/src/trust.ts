@@ -6,10 +6,19 @@ import { StackError } from './error.js';
 import type { MirrorPlace } from './mirrors.js';
 import type { Stack } from './stack.js';
 
+/** How old what is signed may be. */
+export interface AgeOptions {
+  /** Packages that were signed before do not count, nor those that do not say when. */
+  readonly notBefore?: Date;
+  /** Milliseconds since a mirror's index was signed; an index that is not signed is refused then. */
+  readonly maxAge?: number;
+}
+
 /** Whose signatures count for a stack's packages. */
 export interface StackTrust {
   /** Files of public keys, absolute. */
   readonly files: readonly string[];
+  readonly maxAge: number | undefined;
   /** Reads the keys when they are first needed. */
   policy(): Promise<SignaturePolicy>;
 }
@@ -23,7 +32,10 @@ export interface StackTrust {
 export function stackTrust(
   caller: Caller,
   stack: Stack,
-  options: { readonly trust?: readonly string[]; readonly signer?: () => Promise<Signer | undefined> } = {},
+  options: AgeOptions & {
+    readonly trust?: readonly string[];
+    readonly signer?: () => Promise<Signer | undefined>;
+  } = {},
 ): StackTrust {
   const { cwd, signal } = caller;
   const files = [
@@ -36,10 +48,11 @@ export function stackTrust(
     const keys = await readKeyFiles(files);
     const signer = await (options.signer?.() ?? keyOfEnvironment(caller));
     if (signer) keys.push({ text: await signer.publicKey(), from: 'the signing key' });
-    return { kind: 'trusted', trust: await trustOf({ keys, signal }) };
+    return { kind: 'trusted', trust: await trustOf({ keys, signal }), notBefore: options.notBefore };
   };
   return {
     files,
+    maxAge: options.maxAge,
     policy: () => {
       policy ??= read();
       return policy;
@@ -69,6 +82,8 @@ export interface TrustOptions {
   readonly unsigned?: boolean;
   /** Signatures by keys that have expired since count. */
   readonly expiredKeys?: boolean;
+  /** Packages that were signed before do not count, nor those that do not say when. */
+  readonly notBefore?: Date;
 }
 
 /**
@@ -101,5 +116,6 @@ export async function mirrorPolicy(
       hint: 'Check the fingerprints of --trust-key.',
     });
   }
-  return { kind: 'trusted', trust, expiredKeys: options.expiredKeys };
+  const { expiredKeys, notBefore } = options;
+  return { kind: 'trusted', trust, expiredKeys, notBefore };
 }

@@ -42,6 +42,8 @@ import {
   collect,
   groupOption,
   includeRule,
+  maxAgeOption,
+  notBeforeOption,
   offlineOption,
   withAllowed,
 } from '../options.js';
@@ -60,6 +62,8 @@ interface BuildOptions extends AllowOptions {
   readonly label: readonly string[];
   readonly trust: readonly string[];
   readonly unsigned?: boolean;
+  readonly notBefore?: Date;
+  readonly maxAge?: number;
   readonly check?: boolean;
   readonly sbom?: string;
   readonly recipes: readonly string[];
@@ -227,6 +231,8 @@ function shared(command: ReturnType<Parameters<Define>[0]['command']>) {
     .option('--label <name=value>', 'label of the image (repeatable)', collect, [])
     .option('--trust <file>', 'public key whose signatures count (repeatable)', collect, [])
     .option('--unsigned', 'take packages without signatures')
+    .addOption(notBeforeOption())
+    .addOption(maxAgeOption())
     .option('--check', 'read every binary, also those whose signed manifests say what is in them')
     .option('--no-check', 'make the image even if its programs could not start in it')
     .option('--sbom <file>', 'write the bill of materials (SPDX) here')

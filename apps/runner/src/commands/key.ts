@@ -15,7 +15,7 @@ import type { Define } from '../command.js';
 import { type Context, note, print, printJson, printSecret } from '../context.js';
 import { RunnerError } from '../exit.js';
 import {
-  assertSignable,
+  assertHoldsKeys,
   open,
   openTarget,
   readText,
@@ -89,7 +89,7 @@ export const define: Define = (command, context) => {
     .option('--json', 'print {"mirror","keys":[FINGERPRINT]}')
     .action(async (url: string, files: string[], options: StoreOptions & { json?: boolean }) => {
       const mirror = await openTarget(context, url, options);
-      assertSignable(mirror, 'Publish the keys elsewhere.');
+      assertHoldsKeys(mirror, 'Publish the keys elsewhere.');
       try {
         const keys: string[] = [];
         for (const file of files) {

@@ -40,7 +40,7 @@ export const define: Define = (command, context) => {
 A mirror is a path, or a URL: file:///PATH, s3://BUCKET/PREFIX, or
 http(s)://HOST/PATH (to read only), oci://REGISTRY/REPOSITORY (oci+http://
 without TLS). For S3 servers other than Amazon's set S3_ENDPOINT_URL. A registry
-has no place for signatures: all commands but sign, publish (to read) and
-migrate take one, and those that verify want --unsigned then.`,
+has no place for public keys, so name those to trust with --trust; all commands
+but migrate take one.`,
   );
 };

@@ -10,6 +10,8 @@ import {
   groupOption,
   includeRule,
   limitOptions,
+  maxAgeOption,
+  notBeforeOption,
   offlineOption,
   plainOption,
   positive,
@@ -38,6 +40,8 @@ export const define: Define = (command, context) => {
     .option('--resume', 'resume an interrupted or failed run, reusing what it installed')
     .option('--trust <file>', 'public key whose signatures count (repeatable)', collect, [])
     .option('--unsigned', 'take and push packages without signatures')
+    .addOption(notBeforeOption())
+    .addOption(maxAgeOption())
     .option('--base <image>', 'image to build on: scratch, oci:FOLDER[:TAG], or a reference')
     .option('--install-root <folder>', 'where packages lie in the image (default: where they were built)')
     .addOption(sandboxOption())

@@ -1,4 +1,5 @@
 import { BuildcacheError } from '../error.js';
+import { checkFreshness, type FreshnessOptions } from '../index/freshness.js';
 import { readCheckedFacts } from '../layer-facts.js';
 import type { MirrorReader } from '../mirror.js';
 import { describe, isSamePackage, type PackageRef } from '../package-ref.js';
@@ -20,6 +21,8 @@ export interface VerifyMirrorOptions {
   readonly packages?: readonly PackageRef[];
   /** Leave the tarballs unread: signatures, specs and dependencies only. */
   readonly shallow?: boolean;
+  /** How old the index may be, and what is remembered of it. */
+  readonly freshness?: Omit<FreshnessOptions, 'signal'>;
   readonly parallel?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, total: number) => void;
@@ -46,9 +49,9 @@ export async function verifyMirror(
   };
   await Promise.all(Array.from({ length: options.parallel ?? 8 }, verifyOn));
   if (!options.packages) {
-    findings.push(...(await verifyIndex(mirror, present, signal)));
+    findings.push(...(await verifyIndex(mirror, present, options)));
     const views = mirror.view === undefined ? await mirror.views(signal) : [];
-    for (const view of views) findings.push(...(await verifyIndex(mirror.withView(view), present, signal)));
+    for (const view of views) findings.push(...(await verifyIndex(mirror.withView(view), present, options)));
   }
   return { packages: chosen.length, findings };
 }
@@ -109,13 +112,14 @@ async function verifyPackage(
 async function verifyIndex(
   mirror: MirrorReader,
   present: ReadonlyMap<string, PackageRef>,
-  signal?: AbortSignal,
+  { freshness, signal }: VerifyMirrorOptions,
 ): Promise<MirrorFinding[]> {
   const findings: MirrorFinding[] = [];
   const named = mirror.view === undefined ? 'the index' : `the index view "${mirror.view}"`;
   // A view holds what it was given; the whole index has to hold everything.
   const missing = new Set(mirror.view === undefined ? present.keys() : []);
   try {
+    await checkFreshness(mirror, { ...freshness, signal });
     for await (const { node, inBuildcache } of mirror.indexEntries(signal)) {
       missing.delete(node.hash);
       const there = present.get(node.hash);

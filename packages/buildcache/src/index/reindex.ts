@@ -10,6 +10,8 @@ import { BuildcacheError, hasCode } from '../error.js';
 import { checkOneRoot, checkRoot } from '../identity.js';
 import type { IndexOptions, IndexResult, ViewUpdate } from '../mirror-writer.js';
 import { describe } from '../package-ref.js';
+import { readPublicKeys } from '../sign/key.js';
+import { isSigned, type Signer, Trust, verifySigned } from '../sign/signature.js';
 import { type DatabaseVersion, databaseType, packageOfKey, specType, v3 } from '../v3/layout.js';
 import { blobOf, formatManifest, recordOf } from '../v3/manifest.js';
 import { preparePush } from '../v3/push.js';
@@ -25,6 +27,7 @@ import {
   withState,
 } from './database.js';
 import { HashedFile, readBlocks, Spool } from './index-file.js';
+import { type IndexStatement, nextStatement } from './index-statement.js';
 import { SpecNodes } from './spec-nodes.js';
 
 const tries = 30;
@@ -83,9 +86,12 @@ async function attemptUpdate(
   if (options.view) await restrict(listed, mirror, options.view, current, signal);
   for (const hash of options.exclude ?? []) listed.delete(hash);
 
+  const signing = await signingOf(current, options);
+  // Whoever signs vouches for what is taken over, too.
+  const trusting = signing.own ? options : { ...options, full: options.full || signing.signer !== undefined };
   const made = new Map<DatabaseVersion, Database>();
   const make = async (version: DatabaseVersion) =>
-    void made.set(version, await makeDatabase(mirror, version, current, listed, options, folder, news));
+    void made.set(version, await makeDatabase(mirror, version, current, listed, trusting, folder, news));
   for (const version of current?.databases.keys() ?? []) await make(version);
   // Without one that all Spacks can read it is written, and one for newer packages where there are some.
   if (made.size === 0) await make(8);
@@ -97,11 +103,19 @@ async function attemptUpdate(
   const newer = newest.broken.filter((one) => one.newer).map((one) => one.package);
   const readable = listed.size - newest.broken.length;
   const kept = newest.known.kept.size;
-  const written = [...made.values()].some((one) => one.written);
-  if (written) {
-    if (!(await commit(mirror, made, current, etag, options))) return undefined;
-    if (!mirror.store.conditional && !(await stands(mirror, all, signal))) return undefined;
-  }
+  const wasSigned = current !== undefined && isSigned(current.text);
+  const written = signing.signer !== undefined || [...made.values()].some((one) => one.written);
+  const statement = signing.signer && nextStatement(signing.own, readable, options.time);
+  if (
+    written &&
+    !(await commit(mirror, made, current, etag, { ...options, signer: signing.signer, statement }))
+  )
+    return undefined;
+  if (written && !mirror.store.conditional && !(await stands(mirror, all, signal))) return undefined;
+  const unsigned =
+    wasSigned && written && !signing.signer
+      ? `The index of ${mirror.url} was signed and is not any more. Sign it: stackwright mirror index URL --key FILE`
+      : undefined;
   return {
     packages: readable,
     added: readable - kept,
@@ -109,9 +123,31 @@ async function attemptUpdate(
     kept,
     broken: broken.map(({ package: name, reason }) => ({ package: name, reason })),
     newer,
+    signed: signing.signer !== undefined || (wasSigned && !written),
     outcome: written ? 'written' : 'unchanged',
-    note: written ? note : undefined,
+    note: written ? [note, unsigned].filter(Boolean).join('\n') || undefined : undefined,
   };
+}
+
+/**
+ * Who signs the index.
+ * @returns `own`: what the index before says of itself, where the same key has signed it
+ */
+async function signingOf(
+  current: IndexManifest | undefined,
+  { signer, signNew }: IndexOptions,
+): Promise<{ readonly signer: Signer | undefined; readonly own: IndexStatement | undefined }> {
+  const before = current && isSigned(current.text) ? current : undefined;
+  if (!signer || !(signNew || before)) return { signer: undefined, own: undefined };
+  if (!before) return { signer, own: undefined };
+  const trust = new Trust(await readPublicKeys(await signer.publicKey(), 'the signing key'));
+  try {
+    await verifySigned(before.text, trust, 'the index');
+    return { signer, own: before.statement };
+  } catch (error) {
+    if (error instanceof BuildcacheError) return { signer, own: undefined };
+    throw error;
+  }
 }
 
 /** Leaves in `listed` what an index view is to hold. */
@@ -438,9 +474,9 @@ async function commit(
   made: ReadonlyMap<DatabaseVersion, Database>,
   current: IndexManifest | undefined,
   etag: string | undefined,
-  options: IndexOptions,
+  options: IndexOptions & { readonly statement?: IndexStatement },
 ): Promise<boolean> {
-  const { signal } = options;
+  const { signal, signer, statement } = options;
   const { store } = mirror;
   const blobs = databaseVersions.flatMap((version) => made.get(version)?.blob ?? []);
   const data = [...blobs.map((blob) => recordOf(blob, blob.mediaType, 'none')), ...(current?.others ?? [])];
@@ -450,9 +486,11 @@ async function commit(
     const open = () => createReadStream(written, { highWaterMark: 1 << 20 });
     await store.put(v3.blob(blob.digest), { size: blob.size, open }, { contentType: blob.mediaType, signal });
   }
-  await preparePush(mirror, undefined, signal);
+  await preparePush(mirror, signer, signal);
+  const plain = formatManifest({ version: 3, data, stackwrightIndex: statement });
+  const text = signer ? await signer.sign(plain, signal) : plain;
   try {
-    await store.put(mirror.indexKey, Buffer.from(formatManifest({ version: 3, data })), {
+    await store.put(mirror.indexKey, Buffer.from(text), {
       contentType: 'application/json',
       precondition: etag ? { match: etag } : { absent: true },
       signal,

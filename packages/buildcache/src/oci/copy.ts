@@ -6,12 +6,13 @@ import type { CopyOptions, CopyOutcome, CopyResult, PackageFailure } from '../mi
 import { describe, type PackageRef } from '../package-ref.js';
 import { checkStatedTarball } from '../statement.js';
 import { spooled } from '../unpack/pull.js';
+import { manifestText } from '../v3/copy.js';
 import { publish, sameRegistry, type Upload } from './publish.js';
 import { OciManifest, type OciReader } from './reader.js';
 
 /**
- * Copies packages from any mirror into a registry, each verified by the source's policy. Signatures stay behind: a
- * registry has no place for them. Within one registry nothing is sent.
+ * Copies packages from any mirror into a registry, each verified by the source's policy. Signed manifests are attached to
+ * the packages' images. Within one registry no tarball is sent.
  */
 export async function copyToRegistry(
   from: MirrorReader,
@@ -31,7 +32,7 @@ export async function copyToRegistry(
         try {
           signal?.throwIfAborted();
           const { manifest } = await from.package(ref, signal);
-          uploads.push(uploadOf(from, to, manifest, signal));
+          uploads.push(uploadOf(from, to, manifest, options));
         } catch (error) {
           if (options.onlyTrusted && isUnvouched(error)) outcomes.set(ref.hash, 'left-out');
           else failed.push({ package: ref, error: error as Error });
@@ -56,15 +57,24 @@ function uploadOf(
   from: MirrorReader,
   to: OciReader,
   manifest: PackageManifest,
-  signal?: AbortSignal,
+  options: CopyOptions,
 ): Upload {
   const descriptor = manifest.tarball;
+  const { signer, signal } = options;
   return {
     name: manifest.name,
     version: manifest.version,
     hash: manifest.hash,
     document: async () => (await from.package(manifest, signal)).document,
     digest: descriptor.digest,
+    signs: signer !== undefined || manifest.signed,
+    signer,
+    signed: async () => {
+      if (!signer && !manifest.signed) return undefined;
+      const text = await manifestText(manifest, from, options);
+      const { specBytes } = await from.package(manifest, signal);
+      return { text, specBytes };
+    },
     put: async () => {
       if (manifest instanceof OciManifest && manifest.inspected) {
         await to.repository.putBlob(descriptor, () => from.tarball(manifest, signal), {

@@ -14,16 +14,20 @@ import type {
   Pushed,
   PushOptions,
   PushResult,
+  SignOptions,
+  SignResult,
 } from '../mirror-writer.js';
 import type { PackageRef } from '../package-ref.js';
+import type { Signer } from '../sign/signature.js';
 import { unsupported } from '../unsupported.js';
 import { copyToRegistry } from './copy.js';
 import { planOciPrune, pruneOci } from './prune.js';
 import { pushToRegistry } from './push.js';
 import { OciReader } from './reader.js';
 import { updateOciIndex } from './reindex.js';
+import { signInRegistry } from './sign.js';
 
-/** A build cache in an OCI registry. Packages there carry no signatures: a signer is of no effect. */
+/** A build cache in an OCI registry. Signed manifests of packages are referrers of their images. */
 export class OciMirror extends OciReader implements Mirror {
   readonly writable = true;
 
@@ -82,16 +86,16 @@ export class OciMirror extends OciReader implements Mirror {
     return copyToRegistry(from, this, refs, options);
   }
 
-  async sign(): Promise<never> {
-    throw this.#unsigned();
+  sign(refs: readonly PackageRef[], signer: Signer, options?: SignOptions): Promise<SignResult> {
+    return signInRegistry(this, refs, signer, options);
   }
 
   async publishKey(): Promise<never> {
-    throw this.#unsigned();
+    throw this.#keyless();
   }
 
   async updateKeyIndex(): Promise<never> {
-    throw this.#unsigned();
+    throw this.#keyless();
   }
 
   async updateIndex(options?: IndexOptions): Promise<IndexResult> {
@@ -115,11 +119,7 @@ export class OciMirror extends OciReader implements Mirror {
     return pruneOci(this, plan, options?.signal);
   }
 
-  #unsigned(): BuildcacheError {
-    return unsupported(
-      this.url,
-      'is in a registry, which holds neither signatures nor keys',
-      'Copy the packages to a mirror in a folder or bucket to sign them there.',
-    );
+  #keyless(): BuildcacheError {
+    return unsupported(this.url, 'is in a registry, which publishes no keys', 'Publish the keys elsewhere.');
   }
 }

@@ -1,4 +1,4 @@
-import type { ImageConfig, Manifest as ImageManifest, Layer } from '@stackwright/oci';
+import type { Descriptor, ImageConfig, Manifest as ImageManifest, Layer } from '@stackwright/oci';
 import { BuildcacheError } from '../error.js';
 import type { PackageRef } from '../package-ref.js';
 import type { InspectedPrefix } from '../search-path.js';
@@ -12,6 +12,8 @@ export interface OciPackage extends PackageRef {
   readonly document: SpecDocument;
   readonly manifest: ImageManifest;
   readonly config: ImageConfig;
+  /** The image. */
+  readonly image: Descriptor;
 }
 
 /**
@@ -30,7 +32,12 @@ export function parseOciManifest(bytes: Buffer, where: string): ImageManifest {
   return manifest;
 }
 
-export function parseOciPackage(manifest: ImageManifest, configBytes: Buffer, where: string): OciPackage {
+export function parseOciPackage(
+  image: Descriptor,
+  manifest: ImageManifest,
+  configBytes: Buffer,
+  where: string,
+): OciPackage {
   const config = parseJson(configBytes, where) as ImageConfig & { readonly spec?: unknown };
   const descriptor = manifest.layers.at(-1)!;
   const diffId = config.rootfs?.diff_ids?.at(-1);
@@ -44,7 +51,7 @@ export function parseOciPackage(manifest: ImageManifest, configBytes: Buffer, wh
     where,
   );
   const { name, version, hash } = document.root;
-  return { name, version, hash, layer: { descriptor, diffId }, document, manifest, config };
+  return { name, version, hash, layer: { descriptor, diffId }, document, manifest, config, image };
 }
 
 /**

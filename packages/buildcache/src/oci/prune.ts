@@ -1,4 +1,4 @@
-import { OciError } from '@stackwright/oci';
+import { detach, OciError } from '@stackwright/oci';
 import type { ConcreteNode } from '@stackwright/spack-env';
 import { neededBy } from '../care/prune.js';
 import { BuildcacheError } from '../error.js';
@@ -6,6 +6,7 @@ import type { PrunePlan } from '../mirror-writer.js';
 import { describe, type PackageRef } from '../package-ref.js';
 import type { OciReader } from './reader.js';
 import { updateOciIndex } from './reindex.js';
+import { signedType } from './signed-manifest.js';
 import { tagOf } from './tag.js';
 
 /** Finds the packages that nothing kept links or runs. Nothing is deleted. Blobs are the registry's own to collect. */
@@ -43,7 +44,9 @@ export async function pruneOci(mirror: OciReader, plan: PrunePlan, signal?: Abor
   try {
     for (const ref of plan.packages) {
       const found = await mirror.repository.head(tagOf(ref), signal);
-      if (found) await mirror.repository.deleteManifest(found.digest, signal);
+      if (!found) continue;
+      await mirror.repository.deleteManifest(found.digest, signal);
+      await detach(mirror.repository, found.digest, signedType, signal);
     }
   } catch (error) {
     if (!(error instanceof OciError) || error.details.status !== 405) throw error;

@@ -1,4 +1,4 @@
-import type { BaseImage, Digest, Layer } from '@stackwright/oci';
+import type { BaseImage, Descriptor, Digest, Layer } from '@stackwright/oci';
 import type { ConcreteNode } from '@stackwright/spack-env';
 import pLimit from 'p-limit';
 import { goArchitecture } from '../architecture.js';
@@ -7,11 +7,14 @@ import { readLayerFacts } from '../layer-facts.js';
 import type { PackageFailure, PushAllOptions } from '../mirror-writer.js';
 import { describe, type PackageRef } from '../package-ref.js';
 import type { InspectedPrefix } from '../search-path.js';
+import type { Signer } from '../sign/signature.js';
+import { trustOf } from '../sign/trust.js';
 import type { SpecDocument } from '../spec-document.js';
 import { annotationsOf, imageOf, packageKeys, putImage, type StackedLayer } from './image.js';
 import { deepestFirst } from './order.js';
 import { inspectedIn } from './package.js';
 import type { OciReader } from './reader.js';
+import { attached, attachSigned, isAttached, type SignedManifest } from './signed-manifest.js';
 import { tagOf } from './tag.js';
 
 /** A package on its way into a registry. */
@@ -20,6 +23,12 @@ export interface Upload extends PackageRef {
   document(): Promise<SpecDocument>;
   /** The tarball's digest, where it is known before the tarball is made. */
   readonly digest?: Digest;
+  /** Whether it comes with a signed manifest. */
+  readonly signs: boolean;
+  /** Who signs it, where somebody does just now. */
+  readonly signer?: Signer;
+  /** Its signed manifest, where it has one; asked for after `put`. */
+  signed(): Promise<SignedManifest | undefined>;
   /** Makes the tarball, uploads it, and tells what it is. */
   put(): Promise<Layer & { readonly inspected: InspectedPrefix }>;
 }
@@ -77,6 +86,10 @@ class Publication {
   readonly #there = memo((node: ConcreteNode) =>
     this.#looking(() => packageThere(this.mirror, node, this.options.signal)),
   );
+  /** Whether what is there of a package was signed by who signs it now. */
+  readonly #ownSignature = memo((node: ConcreteNode) =>
+    this.#isSignedBy(this.#uploads.get(node.hash)?.signer, node),
+  );
   readonly #layer = memo((node: ConcreteNode) => this.#makeLayer(node));
   readonly #base = memo(({ hash }: { readonly hash: string }) => this.#copyBase(this.bases.get(hash)));
 
@@ -94,14 +107,39 @@ class Publication {
     const document = await upload.document();
     const { root, nodes } = document;
     const { stack } = await this.#stack([root], nodes);
-    const there = this.options.force ? undefined : await this.#there(root);
-    if (there && holds(there, stack)) return 'present';
+    const there = this.options.force ? undefined : await this.#usable(root);
+    if (there && holds(there, stack)) return this.#signAgain(upload, root, there);
     return this.#sending(async (): Promise<'pushed'> => {
       this.options.signal?.throwIfAborted();
       const extra = packageKeys(document, stack.at(-1)!);
-      await this.#putImage(tagOf(root), root, stack, { extra, annotations: annotationsOf(document) });
+      const more = { extra, annotations: annotationsOf(document) };
+      const own = stack.at(-1)!.descriptor.digest;
+      await this.#putImage(tagOf(root), root, stack, more, await this.#signatures(upload, own));
       return 'pushed';
     });
+  }
+
+  /** A package that is there may lack the signature. */
+  async #signAgain(upload: Upload, root: ConcreteNode, { image }: There): Promise<'pushed' | 'present'> {
+    const { repository } = this.mirror;
+    const { signal } = this.options;
+    if (upload.signer && (await this.#ownSignature(root))) return 'present';
+    const signed = await upload.signed();
+    if (!signed || (await isAttached(repository, image.digest, signed.text, signal))) return 'present';
+    await attachSigned(repository, image, signed, signal);
+    return 'pushed';
+  }
+
+  /** What has been signed of a tarball: now, else before, since an image that is completed is another image. */
+  async #signatures(upload: Upload, tarball: string): Promise<SignedManifest[]> {
+    const signed = await upload.signed();
+    if (signed) return [signed];
+    const there = await packageThere(this.mirror, upload, this.options.signal);
+    if (!there || there.layer.descriptor.digest !== tarball) return [];
+    const before: SignedManifest[] = [];
+    for await (const one of attached(this.mirror.repository, there.image.digest, this.options.signal))
+      before.unshift(one);
+    return before;
   }
 
   async combine({ tag, roots: hashes }: NonNullable<PublishOptions['combined']>): Promise<number> {
@@ -131,10 +169,35 @@ class Publication {
     return { stack, missing: order.filter((_, index) => !layers[index]) };
   }
 
+  /**
+   * What is there of a package, unless it has to make room for what is signed now: nobody signs a tarball that somebody
+   * else left there.
+   */
+  async #usable(node: ConcreteNode): Promise<There | undefined> {
+    const there = await this.#there(node);
+    const upload = this.#uploads.get(node.hash);
+    if (!there || !upload?.signs) return there;
+    if (upload.digest !== undefined)
+      return upload.digest === there.layer.descriptor.digest ? there : undefined;
+    return (await this.#ownSignature(node)) ? there : undefined;
+  }
+
+  async #isSignedBy(signer: Signer | undefined, node: ConcreteNode): Promise<boolean> {
+    if (!signer) return false;
+    const trust = await trustOf({ keys: [{ text: await signer.publicKey(), from: 'the signing key' }] });
+    try {
+      await this.mirror.withPolicy({ kind: 'trusted', trust }).package(node, this.options.signal);
+      return true;
+    } catch (error) {
+      if (error instanceof BuildcacheError) return false;
+      throw error;
+    }
+  }
+
   async #makeLayer(node: ConcreteNode): Promise<StackedLayer | undefined> {
     const { force, signal } = this.options;
     const upload = this.#uploads.get(node.hash);
-    const there = upload && force ? undefined : await this.#there(node);
+    const there = upload && force ? undefined : await this.#usable(node);
     const ref = { name: node.name, version: node.version, hash: node.hash };
     if (there && (!upload?.digest || upload.digest === there.layer.descriptor.digest))
       return { ...there.layer, ref, inspected: there.inspected ?? (await inspect(this.mirror, ref, signal)) };
@@ -151,11 +214,16 @@ class Publication {
     { arch }: ConcreteNode,
     stack: readonly StackedLayer[],
     more?: Parameters<typeof imageOf>[3],
+    signatures: readonly SignedManifest[] = [],
   ): Promise<number> {
     const architecture = goArchitecture(arch.target);
     await this.#base({ hash: architecture });
     const image = imageOf(architecture, stack, this.bases.get(architecture), more);
-    await putImage(this.mirror.repository, tag, image, this.options.signal);
+    const { repository } = this.mirror;
+    // First what was signed: whoever sees the image finds it.
+    for (const signed of signatures)
+      await attachSigned(repository, image.manifest.descriptor, signed, this.options.signal);
+    await putImage(repository, tag, image, this.options.signal);
     return image.layers.length;
   }
 
@@ -215,6 +283,7 @@ async function openBases(
 
 /** What is remembered of a package that is there: not its spec, for there may be thousands. */
 interface There {
+  readonly image: Descriptor;
   readonly layer: Layer;
   /** Digests of all layers of its image. */
   readonly digests: readonly string[];
@@ -224,14 +293,14 @@ interface There {
 /** What a package's tag holds; nothing where it is broken, so that it is replaced. */
 async function packageThere(
   mirror: OciReader,
-  node: ConcreteNode,
+  node: PackageRef,
   signal?: AbortSignal,
 ): Promise<There | undefined> {
   try {
     const found = await mirror.packageAt(tagOf(node), signal);
     if (found?.hash !== node.hash) return undefined;
     const digests = found.manifest.layers.map((layer) => layer.digest);
-    return { layer: found.layer, digests, inspected: inspectedIn(found) };
+    return { image: found.image, layer: found.layer, digests, inspected: inspectedIn(found) };
   } catch (error) {
     if (error instanceof BuildcacheError) return undefined;
     throw error;

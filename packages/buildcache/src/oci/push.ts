@@ -1,10 +1,12 @@
 import { Readable } from 'node:stream';
-import { checkTarball } from '../identity.js';
 import { LayerScan } from '../layer-facts.js';
 import type { PackageSource, PackedLayer, PushAllOptions, Pushed, PushResult } from '../mirror-writer.js';
 import { buffered } from '../pack/buffered.js';
 import { describe, type PackageRef } from '../package-ref.js';
 import { parseSpecDocument } from '../spec-document.js';
+import { statementOf } from '../statement.js';
+import { formatManifest, packageManifest } from '../v3/manifest.js';
+import { specBlob } from '../v3/spec-blob.js';
 import { publish, type Upload } from './publish.js';
 import type { OciReader } from './reader.js';
 
@@ -20,19 +22,32 @@ export async function pushToRegistry(
     outcome,
     tarball: tarballs.get(ref.hash),
   });
+  const { signer, time, signal } = options;
   const uploads = sources.map((source): Upload => {
     const { name, version, hash } = source;
+    const what = describe(source);
+    let manifest: string | undefined;
     return {
       name,
       version,
       hash,
       document: async () => parseSpecDocument(source.specText, describe(source)),
+      signs: signer !== undefined,
+      signer,
+      signed: async () => {
+        // What is there already was signed before by the same key.
+        if (!signer || manifest === undefined) return undefined;
+        const { bytes: specBytes } = specBlob(source.specText, what);
+        return { text: await signer.sign(manifest, signal), specBytes };
+      },
       put: () => {
         const scan = new LayerScan();
         return buffered(scan.watch(source.items()), options, async (packed, content) => {
           const { descriptor, diffId } = packed;
-          const facts = scan.result(describe(source));
-          checkTarball(source, facts);
+          const facts = scan.result(what);
+          const spec = specBlob(source.specText, what).descriptor;
+          const statement = statementOf(source, { ...facts, diffId, size: packed.tarSize }, time);
+          manifest = formatManifest(packageManifest(descriptor, spec, statement));
           const open = () => (content instanceof Uint8Array ? Readable.from([content]) : content.open());
           await mirror.repository.putBlob(descriptor, open, { signal: options.signal });
           tarballs.set(source.hash, packed);

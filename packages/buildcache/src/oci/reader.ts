@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import { type Descriptor, type Digest, OciError, type RegistryRepository, readAll } from '@stackwright/oci';
 import type { PublicKey } from 'openpgp';
 import pLimit from 'p-limit';
+import { checkBytes } from '../blob.js';
 import { BuildcacheError } from '../error.js';
 import { checkIdentity } from '../identity.js';
 import { databaseEntries, type ParsedEntry, parseEntry } from '../index/database.js';
@@ -15,9 +16,13 @@ import {
 } from '../mirror.js';
 import { describe, type PackageRef } from '../package-ref.js';
 import type { InspectedPrefix } from '../search-path.js';
+import { parseSpecDocument, unpackSpec } from '../spec-document.js';
+import type { Statement } from '../statement.js';
 import { noViews } from '../unsupported.js';
+import { blobOf } from '../v3/manifest.js';
 import { specBlob } from '../v3/spec-blob.js';
 import { inspectedIn, type OciPackage, parseOciManifest, parseOciPackage } from './package.js';
+import { readSigned } from './signed-manifest.js';
 import { hashOfTag, indexTag, refOfTag, tagOf } from './tag.js';
 
 /** A package's manifest in a registry, with what the image that holds it tells of its layer. */
@@ -26,9 +31,8 @@ export class OciManifest implements PackageManifest {
   readonly version: string;
   readonly hash: string;
   readonly tarball: Descriptor;
-  readonly signed = false;
-  readonly signedBy = undefined;
-  readonly statement = undefined;
+  /** The image that holds it. */
+  readonly image: Descriptor;
   /** Of the uncompressed tarball. */
   readonly diffId: Digest;
   /** Its folders on search paths; undefined where the image does not tell. */
@@ -38,8 +42,12 @@ export class OciManifest implements PackageManifest {
     found: OciPackage,
     readonly spec: Descriptor,
     readonly repository: RegistryRepository,
+    readonly text: string | undefined,
+    readonly signedBy: string | undefined,
+    readonly statement: Statement | undefined,
   ) {
     const { name, version, hash, layer } = found;
+    this.image = found.image;
     this.name = name;
     this.version = version;
     this.hash = hash;
@@ -47,15 +55,19 @@ export class OciManifest implements PackageManifest {
     this.diffId = layer.diffId;
     this.inspected = inspectedIn(found);
   }
+
+  get signed(): boolean {
+    return this.text !== undefined;
+  }
 }
 
 /**
  * A build cache in an OCI registry, as Spack lays it out: one tag a package, and the index under `index.spack`. Its
- * packages carry no signatures, so that it has some only under the policy `unsigned`.
+ * packages' signed manifests are referrers of their images; under the policy `unsigned` they are not looked for.
  */
 export class OciReader implements MirrorReader {
   readonly canList = true;
-  readonly signable = false;
+  readonly holdsKeys = false;
   readonly viewable = false;
   readonly view = undefined;
   readonly folder = undefined;
@@ -90,7 +102,7 @@ export class OciReader implements MirrorReader {
     if (!found) return undefined;
     const manifest = parseOciManifest(found.bytes, where);
     const config = await readAll(await this.#blob(manifest.config, where, signal));
-    const holds = parseOciPackage(manifest, config, where);
+    const holds = parseOciPackage(found.descriptor, manifest, config, where);
     if (tagOf(holds) !== tag) {
       throw new BuildcacheError('wrong-package', `${where} has ${describe(holds)} in its place.`, {
         package: describe(holds),
@@ -105,13 +117,6 @@ export class OciReader implements MirrorReader {
 
   async package(ref: PackageRef, signal?: AbortSignal): Promise<MirrorPackage<OciManifest>> {
     const what = describe(ref);
-    if (this.policy.kind === 'trusted') {
-      throw new BuildcacheError('signature-missing', `${what}: packages in a registry carry no signatures.`, {
-        package: what,
-        mirror: this.url,
-        hint: 'To take it all the same, checked by checksum only: --unsigned',
-      });
-    }
     const tag = tagOf(ref);
     const found = await this.packageAt(tag, signal);
     if (!found) {
@@ -123,9 +128,46 @@ export class OciReader implements MirrorReader {
       });
     }
     checkIdentity(ref, found.document, { mirror: this.url, key: tag });
+    if (this.policy.kind === 'trusted') return this.#signedPackage(ref, found, tag, signal);
     const { document } = found;
     const { bytes: specBytes, descriptor } = specBlob(document.text, what);
-    return { manifest: new OciManifest(found, descriptor, this.repository), document, specBytes };
+    const manifest = new OciManifest(found, descriptor, this.repository, undefined, undefined, undefined);
+    return { manifest, document, specBytes };
+  }
+
+  /** The package as its signed manifest says it: tarball and spec are those that were signed. */
+  async #signedPackage(
+    ref: PackageRef,
+    found: OciPackage,
+    tag: string,
+    signal?: AbortSignal,
+  ): Promise<MirrorPackage<OciManifest>> {
+    const what = describe(ref);
+    const place = { policy: this.policy, mirror: this.url, key: tag };
+    const signed = await readSigned(this.repository, found.image.digest, ref, place, signal);
+    const { tarball, spec } = signed.records;
+    const named = blobOf(tarball);
+    const { digest, size } = found.layer.descriptor;
+    if (named.digest !== digest || named.size !== size) {
+      throw new BuildcacheError(
+        'checksum',
+        `${what}: its image has the layer ${digest}, and ${named.digest} was signed.`,
+        {
+          package: what,
+          mirror: this.url,
+          key: tag,
+          hint: 'Push the package again with --force.',
+        },
+      );
+    }
+    const descriptor = blobOf(spec);
+    checkBytes(signed.specBytes, descriptor, what, tag);
+    const json = unpackSpec(signed.specBytes, spec.compression, what);
+    const document = parseSpecDocument(json.toString('utf8'), what);
+    checkIdentity(ref, document, { mirror: this.url, key: tag });
+    const { text, signedBy, statement, specBytes } = signed;
+    const manifest = new OciManifest(found, descriptor, this.repository, text, signedBy, statement);
+    return { manifest, document, specBytes };
   }
 
   async has(ref: PackageRef, signal?: AbortSignal): Promise<boolean> {
@@ -182,6 +224,8 @@ export class OciReader implements MirrorReader {
     const found = await this.repository.manifest(indexTag, signal);
     return found && parseOciManifest(found.bytes, `${this.url}:${indexTag}`).layers[0];
   }
+
+  async signedIndex(): Promise<undefined> {}
 
   async *indexEntries(signal?: AbortSignal): AsyncGenerator<ParsedEntry> {
     const layer = await this.indexLayer(signal);

@@ -48,6 +48,7 @@ export async function updateOciIndex(mirror: OciReader, options: IndexOptions = 
         kept,
         broken: made.broken,
         newer: [],
+        signed: false,
         outcome: written ? 'written' : 'unchanged',
       };
     }

@@ -84,7 +84,15 @@ async function migratePackage(
   if (
     await isThere(
       to,
-      { ...ref, tarball, spec: spec.descriptor, signed: false, signedBy: undefined, statement: undefined },
+      {
+        ...ref,
+        tarball,
+        spec: spec.descriptor,
+        signed: false,
+        signedBy: undefined,
+        statement: undefined,
+        text: undefined,
+      },
       options,
     )
   )

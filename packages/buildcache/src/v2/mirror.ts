@@ -18,6 +18,7 @@ import type { Mirror } from '../mirror-writer.js';
 import { describe, type PackageRef } from '../package-ref.js';
 import { readPublicKeys } from '../sign/key.js';
 import { parseSpecDocument } from '../spec-document.js';
+import { checkStatedTime } from '../statement.js';
 import { noViews, unsupported } from '../unsupported.js';
 import { specBlob } from '../v3/spec-blob.js';
 import { readV2Package, type V2Package, v2Keys, v2Packages, v3SpecText } from './package.js';
@@ -30,6 +31,7 @@ class V2Manifest implements PackageManifest {
   readonly signed = false;
   readonly signedBy = undefined;
   readonly statement = undefined;
+  readonly text = undefined;
 
   constructor(
     readonly name: string,
@@ -47,7 +49,7 @@ export class V2Mirror implements Mirror {
   readonly canList = true;
   readonly folder = undefined;
   readonly writable = false;
-  readonly signable = true;
+  readonly holdsKeys = true;
   readonly viewable = false;
   readonly view = undefined;
   #packages: Promise<ReadonlyMap<string, V2Package>> | undefined;
@@ -83,6 +85,7 @@ export class V2Mirror implements Mirror {
     }
     const read = await readV2Package(this.store, found, this.policy, signal);
     checkIdentity(ref, read.document, { mirror: this.url, key: found.specKey });
+    if (this.policy.kind === 'trusted') checkStatedTime(undefined, this.policy.notBefore, what);
     const size = (await this.store.head(read.tarballKey, { signal }))?.size;
     if (!size) throw this.#missingTarball(what, read.tarballKey);
     const document = parseSpecDocument(v3SpecText(read.document), what);
@@ -127,6 +130,8 @@ export class V2Mirror implements Mirror {
   async hasIndex(signal?: AbortSignal): Promise<boolean> {
     return (await this.store.head(indexKey, { signal })) !== undefined;
   }
+
+  async signedIndex(): Promise<undefined> {}
 
   async *indexEntries(signal?: AbortSignal): AsyncGenerator<ParsedEntry> {
     const { body } = await this.store.get(indexKey, { signal });

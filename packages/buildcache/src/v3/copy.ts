@@ -18,7 +18,7 @@ import { checkStatedTarball, type Statement, statementOf, timeOf } from '../stat
 import { mediaType, v3 } from './layout.js';
 import { formatManifest, packageManifest, withStatement } from './manifest.js';
 import { preparePush, putBlob } from './push.js';
-import { V3Manifest, type V3Reader } from './reader.js';
+import type { V3Reader } from './reader.js';
 
 /**
  * Copies packages from one mirror to another. What is read is verified by the source's policy, and every byte by its
@@ -92,15 +92,12 @@ async function checkBound(
 }
 
 /** The manifest as it is written: that of the source where it has one, signed anew if asked. */
-async function manifestText(
+export async function manifestText(
   manifest: PackageManifest,
   mirror: MirrorReader,
-  { signer, time, signal }: CopyOptions,
+  { signer, time, signal }: Pick<CopyOptions, 'signer' | 'time' | 'signal'>,
 ): Promise<string> {
-  const text =
-    manifest instanceof V3Manifest
-      ? manifest.text
-      : formatManifest(packageManifest(manifest.tarball, manifest.spec));
+  const text = manifest.text ?? formatManifest(packageManifest(manifest.tarball, manifest.spec));
   if (!signer) return text;
   const plain = signedText(text, describe(manifest));
   return signer.sign(withStatement(plain, await statementFor(manifest, mirror, time, signal)), signal);

@@ -1,6 +1,7 @@
 import { type Descriptor, mediaTypes } from '@stackwright/oci';
 import { type ObjectInfo, type ObjectStore, readObject, StorageError } from '@stackwright/storage';
 import { BuildcacheError } from '../error.js';
+import { type IndexStatement, parseIndexStatement } from '../index/index-statement.js';
 import { parseStatement, type Statement } from '../statement.js';
 import { checksumOf, digestOfChecksum, isSpecType, mediaType, specTypes } from './layout.js';
 
@@ -20,6 +21,8 @@ export interface Manifest {
   readonly data: readonly BlobRecord[];
   /** What the manifest says of its package beyond what Spack writes. */
   readonly stackwright?: Statement;
+  /** What the manifest of a signed index says of it. */
+  readonly stackwrightIndex?: IndexStatement;
 }
 
 /** What a manifest says of a blob, under Spack's name for its kind. */
@@ -69,7 +72,7 @@ export async function readManifest(
 }
 
 /** Writes a manifest as Spack does: one value a line, no spaces, no line break at the end. */
-export function formatManifest({ version, data, stackwright }: Manifest): string {
+export function formatManifest({ version, data, stackwright, stackwrightIndex }: Manifest): string {
   const records = data.map(({ contentLength, mediaType, compression, checksumAlgorithm, checksum }) => ({
     contentLength,
     mediaType,
@@ -77,7 +80,7 @@ export function formatManifest({ version, data, stackwright }: Manifest): string
     checksumAlgorithm,
     checksum,
   }));
-  return oneValueALine({ version, data: records, stackwright });
+  return oneValueALine({ version, data: records, stackwright, stackwrightIndex });
 }
 
 /** A manifest's text with another statement. All else that stands in it stays, keys of others too. */
@@ -114,7 +117,7 @@ export function parseManifest(text: string, where: string): Manifest {
     return refuse(`the manifest is not JSON: ${(error as Error).message}.`);
   }
   if (typeof json !== 'object' || json === null) return refuse('the manifest is no JSON object.');
-  const { version, data, stackwright } = json as Record<string, unknown>;
+  const { version, data, stackwright, stackwrightIndex } = json as Record<string, unknown>;
   if (version !== 3) {
     return refuse(
       `the manifest has layout version ${JSON.stringify(version)}, expected 3.`,
@@ -128,7 +131,12 @@ export function parseManifest(text: string, where: string): Manifest {
   );
   // Which of them is meant, each reader would decide for itself.
   if (twice) refuse(`the manifest has two blobs of type ${twice.mediaType}.`);
-  return { version: 3, data: records, stackwright: parseStatement(stackwright, where) };
+  return {
+    version: 3,
+    data: records,
+    stackwright: parseStatement(stackwright, where),
+    stackwrightIndex: parseIndexStatement(stackwrightIndex, where),
+  };
 }
 
 /** The first record of one of these media types. @throws BuildcacheError `manifest` when there is none */

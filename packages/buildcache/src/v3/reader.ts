@@ -13,6 +13,7 @@ import { checkBytes, Verified } from '../blob.js';
 import { BuildcacheError } from '../error.js';
 import { checkIdentity } from '../identity.js';
 import { databaseEntries, type ParsedEntry, parseEntry } from '../index/database.js';
+import type { IndexStatement, SignedIndex } from '../index/index-statement.js';
 import {
   type MirrorIndex,
   type MirrorPackage,
@@ -25,7 +26,7 @@ import { describe, type PackageRef } from '../package-ref.js';
 import { fingerprintOf, parseKeyIndex, readPublicKeys } from '../sign/key.js';
 import { isSigned, signedText, verifySigned } from '../sign/signature.js';
 import { parseSpecDocument, unpackSpec } from '../spec-document.js';
-import { checkStatedPackage, type Statement } from '../statement.js';
+import type { Statement } from '../statement.js';
 import {
   type DatabaseVersion,
   databaseType,
@@ -40,11 +41,11 @@ import {
   type BlobRecord,
   blobOf,
   findRecord,
-  findSpec,
   type Manifest,
   parseManifest,
   readManifest,
 } from './manifest.js';
+import { readRecords } from './package-records.js';
 
 /** A package's manifest of layout v3. */
 export class V3Manifest implements PackageManifest {
@@ -90,6 +91,10 @@ export interface IndexManifest {
   /** Databases of versions that are not known here, which others wrote. */
   readonly others: readonly BlobRecord[];
   readonly etag: string | undefined;
+  /** The manifest as it lies in the mirror. */
+  readonly text: string;
+  /** What it says of itself; worth no more than the signature over it. */
+  readonly statement: IndexStatement | undefined;
 }
 
 /** Newest first. */
@@ -100,7 +105,7 @@ const smallLimit = 64 * 1024 * 1024;
 
 /** A mirror of layout v3 in some store, to read. */
 export class V3Reader implements MirrorReader {
-  readonly signable = true;
+  readonly holdsKeys = true;
   readonly viewable = true;
   readonly url: string;
 
@@ -176,18 +181,12 @@ export class V3Reader implements MirrorReader {
       });
     }
     const text = read.bytes.toString('utf8');
-    const where = `${what} (${key.split('/').at(-1)})`;
-    const checked =
-      this.policy.kind === 'trusted'
-        ? await verifySigned(text, this.policy.trust, where, this.policy)
-        : { text: signedText(text, where), fingerprint: undefined };
-    const manifest = parseManifest(checked.text, where);
-    const { stackwright: statement } = manifest;
-    if (statement) checkStatedPackage(statement, ref, this.url, key);
-    return new V3Manifest(ref, key, text, read.info.etag, checked.fingerprint, statement, {
-      tarball: findRecord(manifest, [mediaType.tarball], where),
-      spec: findSpec(manifest, where),
+    const { signedBy, statement, records } = await readRecords(text, ref, {
+      policy: this.policy,
+      mirror: this.url,
+      key,
     });
+    return new V3Manifest(ref, key, text, read.info.etag, signedBy, statement, records);
   }
 
   async has(ref: PackageRef, signal?: AbortSignal): Promise<boolean> {
@@ -266,7 +265,13 @@ export class V3Reader implements MirrorReader {
     const known = databaseVersions.map(databaseType);
     const others = data.filter((one) => !known.includes(one.mediaType));
     if (databases.size > 0 || others.some((one) => isDatabaseType(one.mediaType)))
-      return { databases, others, etag: found.etag };
+      return {
+        databases,
+        others,
+        etag: found.etag,
+        text: found.text,
+        statement: found.manifest.stackwrightIndex,
+      };
     const where = `${this.url}/${this.indexKey}`;
     throw new BuildcacheError('manifest', `${where}: the manifest names no index.`, {
       key: this.indexKey,
@@ -275,6 +280,15 @@ export class V3Reader implements MirrorReader {
 
   async hasIndex(signal?: AbortSignal): Promise<boolean> {
     return ((await this.indexManifest(signal))?.databases.size ?? 0) > 0;
+  }
+
+  async signedIndex(signal?: AbortSignal): Promise<SignedIndex | undefined> {
+    if (this.policy.kind !== 'trusted') return undefined;
+    const index = await this.indexManifest(signal);
+    if (!index || !isSigned(index.text)) return undefined;
+    const where = `${this.url}/${this.indexKey}`;
+    const { fingerprint } = await verifySigned(index.text, this.policy.trust, where, this.policy);
+    return index.statement && { ...index.statement, signedBy: fingerprint };
   }
 
   async *indexEntries(signal?: AbortSignal): AsyncGenerator<ParsedEntry> {
@@ -370,14 +384,12 @@ export class V3Reader implements MirrorReader {
   async #published(
     key: string,
     signal?: AbortSignal,
-  ): Promise<{ manifest: Manifest; etag: string | undefined } | undefined> {
+  ): Promise<{ manifest: Manifest; etag: string | undefined; text: string } | undefined> {
     try {
       const { bytes, info } = await readManifest(this.store, key, signal);
       const where = `${this.url}/${key}`;
-      return {
-        manifest: parseManifest(signedText(bytes.toString('utf8'), where), where),
-        etag: info.etag,
-      };
+      const text = bytes.toString('utf8');
+      return { manifest: parseManifest(signedText(text, where), where), etag: info.etag, text };
     } catch (error) {
       if (isNotFound(error)) return undefined;
       throw error;

@@ -6,10 +6,10 @@ import { ensureFolder, writableMirrors } from '../seed.js';
 import { findSigner, runSigner, type SignerOptions, writePublicKey } from '../signer.js';
 import type { Stack } from '../stack.js';
 import { refusedBy, type Survey } from '../survey.js';
-import { policyFor, stackTrust } from '../trust.js';
+import { type AgeOptions, policyFor, stackTrust } from '../trust.js';
 import type { WorkFolder } from '../work.js';
 
-export interface AccessOptions extends MirrorOptions, SignerOptions {
+export interface AccessOptions extends MirrorOptions, SignerOptions, AgeOptions {
   /** Files of public keys whose signatures count besides those that the stack names. */
   readonly trust?: readonly string[];
 }
@@ -38,7 +38,7 @@ export async function openAccess(
     found ??= findSigner(caller, options).then((given) => given ?? runSigner(work));
     return found;
   };
-  const trust = stackTrust(caller, stack, { trust: options.trust, signer });
+  const trust = stackTrust(caller, stack, { ...options, signer });
   const mirrors = new StackMirrors(caller, writable, trust);
   return { mirrors, target: writable.target, reseeded, signer };
 }
@@ -76,7 +76,7 @@ export async function openTarget(
   await ensureFolder(target.push);
   const { openMirror } = await import('@stackwright/buildcache');
   const signer = target.unsigned ? undefined : ((await known()) ?? (await keyless(work)));
-  const trust = stackTrust(caller, stack, { trust: options.trust, signer: async () => signer });
+  const trust = stackTrust(caller, stack, { ...options, signer: async () => signer });
   const mirror = await openMirror(target.push, {
     ...connectionOptions(caller.env, target.connection?.push),
     policy: await policyFor(target, trust),

@@ -174,7 +174,8 @@ export async function buildMissing(
   if (done > 0) {
     report.update('updating the index');
     // An interrupted run leaves an index, too.
-    await mirror.updateIndex({ signal: signal.aborted ? AbortSignal.timeout(indexTime) : signal });
+    const still = signal.aborted ? AbortSignal.timeout(indexTime) : signal;
+    await mirror.updateIndex({ signer, signal: still });
   }
   const text = `${builds.length} built with Spack ${site.spack.version}${taken.size > 0 ? `, ${taken.size} were installed` : ''}`;
   if (signal.aborted) report.failed(`${text}, then interrupted`);

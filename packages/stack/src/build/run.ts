@@ -231,14 +231,14 @@ function usableOf({ packages }: Survey): number {
 /** The index of a mirror that belongs to the run: also when an earlier run ended between its last package and the index. */
 async function bringIndexUp(
   { signal }: Caller,
-  { mirrors, target, reseeded }: Access,
+  { mirrors, target, reseeded, signer }: Access,
   found: Survey,
   work: WorkFolder,
 ): Promise<void> {
   const mirror = await mirrors.reader(target);
   if (!mirror) return;
   if (reseeded || (found.packages.size > 0 && mirror.folder === work.mirror)) {
-    await mirror.updateIndex({ signal });
+    await mirror.updateIndex({ signer: await signer(), signal });
   }
 }
 

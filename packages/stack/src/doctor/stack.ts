@@ -23,7 +23,7 @@ import { cdashClient, cdashTarget } from '../cdash.js';
 import { cdashSection } from '../configuration.js';
 import { connectionOptions } from '../credentials.js';
 import { includeFetcher } from '../includes.js';
-import { binaryMirrors, cannotBeSigned, type MirrorPlace, requireDestination } from '../mirrors.js';
+import { binaryMirrors, type MirrorPlace, requireDestination } from '../mirrors.js';
 import { withheldFrom } from '../secrets.js';
 import { readSigningKey } from '../signer.js';
 import { hasLock, openStack, readLock, refuseChanged, type Stack } from '../stack.js';
@@ -180,13 +180,6 @@ function checkMirrors(environment: Environment): readonly Diagnosis[] {
 async function checkMirror({ env, signal }: Caller, configured: MirrorPlace): Promise<Diagnosis> {
   const what = `mirror ${configured.name}`;
   const url = configured.fetch;
-  if (cannotBeSigned(configured)) {
-    return problem(
-      what,
-      `${url}: packages in a registry carry no signatures, so none of them counts.`,
-      `Say signed: false for this mirror in spack.yaml.`,
-    );
-  }
   const mirror = await openMirror(url, {
     ...connectionOptions(env, configured.connection?.fetch),
     existing: true,

@@ -61,7 +61,7 @@ interface Zones {
   readonly release: string;
 }
 
-/** @returns undefined for a registry, which has no place for signatures */
+/** @returns undefined for a registry, where one place serves builders and users */
 function zonesOf({ name, mirror = `s3://BUCKET/${name}` }: NewStack): Zones | undefined {
   if (isRegistryUrl(mirror)) return undefined;
   const release = mirror.replace(/\/+$/, '');
@@ -85,7 +85,7 @@ function mirrorSection(stack: NewStack): string {
     return `  mirrors:
     buildcache-destination:
       url: ${yamlText(mirror)}
-      # A registry has no place for signatures: packages are checked by checksum only.
+      # Packages are checked by checksum only. To have them signed: true, and SPACK_SIGNING_KEY for the jobs.
       signed: false
 `;
   }

@@ -90,12 +90,7 @@ export async function explainStack(caller: Caller, stack: Stack, options: WhyOpt
     });
   }
   const choice = await chooseMirrors(caller, stack, options);
-  const mirrors = new StackMirrors(
-    caller,
-    choice,
-    stackTrust(caller, stack, { trust: options.trust }),
-    'count',
-  );
+  const mirrors = new StackMirrors(caller, choice, stackTrust(caller, stack, { trust: options.trust }));
   try {
     const nodes = [...graph.jobs.values()].map(({ node }) => node);
     const found = await survey(mirrors, nodes);

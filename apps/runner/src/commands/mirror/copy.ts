@@ -5,7 +5,6 @@ import { callerOf } from '../../caller.js';
 import type { Define } from '../../command.js';
 import { type Context, note, printJson } from '../../context.js';
 import {
-  assertSignable,
   count,
   failures,
   openSource,
@@ -63,7 +62,6 @@ export async function copy(
   const to = await openTarget(context, toUrl, options);
   const progress = ticker(context, 'copied');
   try {
-    if (options.sign) assertSignable(to, 'Leave --sign out.');
     const refs = await selectPackages(callerOf(context), from, {
       specs,
       stacks: options.stack,
@@ -83,7 +81,7 @@ export async function copy(
     if (tally('copied') + tally('present') > 0) {
       if (!options.sign) await copyKeys(from, to, context.signal);
       if (options.index) {
-        await to.updateIndex({ signal: context.signal });
+        await to.updateIndex({ signer: settings.signer, signNew: true, signal: context.signal });
         await carryViews(context, from, to);
       }
     }

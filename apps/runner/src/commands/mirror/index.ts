@@ -1,23 +1,24 @@
 import { setFlagsFromString } from 'node:v8';
 import type { IndexResult, Mirror, ViewUpdate } from '@stackwright/buildcache';
-import { selectPackages } from '@stackwright/stack';
+import { findSigner, type SignerOptions, selectPackages } from '@stackwright/stack';
 import { callerOf } from '../../caller.js';
 import type { Define } from '../../command.js';
 import { type Context, note, printJson } from '../../context.js';
 import { RunnerError } from '../../exit.js';
 import { exitCode } from '../../exit-code.js';
 import {
-  assertSignable,
+  assertHoldsKeys,
   count,
   open,
   repeatable,
   type StoreOptions,
+  signerOptions,
   storeOptions,
   ticker,
   viewOption,
 } from './shared.js';
 
-interface Options extends StoreOptions {
+interface Options extends StoreOptions, SignerOptions {
   readonly stack: readonly string[];
   readonly append?: boolean;
   readonly force?: boolean;
@@ -28,7 +29,7 @@ interface Options extends StoreOptions {
 }
 
 export const define: Define = (command, context) => {
-  viewOption(storeOptions(command), 'write this index view, not the whole index')
+  signerOptions(viewOption(storeOptions(command), 'write this index view, not the whole index'))
     .argument('<mirror>', 'path or URL of the mirror')
     .argument('[specs...]', 'the view holds packages that satisfy one of these, with what they need')
     .addOption(repeatable('--stack <dir>', "the view holds what is in this stack's lock (repeatable)"))
@@ -37,7 +38,7 @@ export const define: Define = (command, context) => {
     .option('--full', 'read every package again, not only those that the index lacks')
     .option('--skip-broken', 'leave out packages that cannot be read (exit code 1 all the same)')
     .option('--keys', 'also write the index of the public keys')
-    .option('--json', 'print {"packages","added","removed","kept","broken","newer","outcome"}')
+    .option('--json', 'print {"packages","added","removed","kept","broken","newer","signed","outcome"}')
     .addHelpText('after', '\n--view alone drops from the view what the mirror no longer has.')
     .action((url: string, specs: string[], options: Options) => run(context, url, specs, options));
 };
@@ -46,18 +47,21 @@ async function run(context: Context, url: string, specs: readonly string[], opti
   assertApplicable(specs, options);
   collectSooner();
   const { view, ...reached } = options;
+  const signer = await findSigner(callerOf(context), options);
   const mirror = await open(context, url, reached);
   const progress = ticker(context, 'read');
   const write = (update?: ViewUpdate) =>
     mirror.updateIndex({
       view: update,
+      signer,
+      signNew: true,
       full: options.full,
       skipBroken: options.skipBroken,
       signal: context.signal,
       onProgress: progress.tick,
     });
   try {
-    if (options.keys) assertSignable(mirror, 'Leave --keys out.');
+    if (options.keys) assertHoldsKeys(mirror, 'Leave --keys out.');
     // Before anything is written: a registry refuses views, and a spec may have no package.
     const update = await viewUpdate(context, mirror.withView(view), specs, options);
     const results: IndexResult[] = [];

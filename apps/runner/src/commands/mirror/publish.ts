@@ -1,4 +1,3 @@
-import { isRegistryUrl } from '@stackwright/spack-env';
 import type { Define } from '../../command.js';
 import { RunnerError } from '../../exit.js';
 import { type CopyOptions, copy, copyOptions } from './copy.js';
@@ -9,13 +8,6 @@ export const define: Define = (command, context) => {
     .option('--sign', 'sign each package anew (with --key, --gpg or SPACK_SIGNING_KEY)')
     .addHelpText('after', '\nPackages that no trusted key has signed are left out and reported.')
     .action((from: string, to: string, specs: string[], options: CopyOptions) => {
-      if (isRegistryUrl(from)) {
-        throw new RunnerError(
-          'usage',
-          `${from}: packages in a registry carry no signatures, and only signed ones are published.`,
-          { hint: 'To copy them all the same: stackwright mirror copy --unsigned' },
-        );
-      }
       if (options.unsigned) {
         throw new RunnerError('usage', 'Only signed packages are published.', {
           hint: 'To copy unsigned ones: stackwright mirror copy --unsigned',

@@ -72,9 +72,8 @@ async function run(
   options: Options,
 ): Promise<void> {
   assertApplicable(url, options);
-  const unsigned = options.unsigned || isRegistryUrl(url);
-  const signer = unsigned ? undefined : await findSigner(callerOf(context), options);
-  if (!signer && !unsigned) {
+  const signer = options.unsigned ? undefined : await findSigner(callerOf(context), options);
+  if (!signer && !options.unsigned) {
     throw new RunnerError('no-key', 'There is no key to sign with.', {
       hint: 'Set SPACK_SIGNING_KEY, give --key FILE or --gpg USER, or push unsigned (--unsigned).',
     });
@@ -112,7 +111,7 @@ async function run(
     }
     const fresh = pushed.filter((one) => one.outcome === 'pushed').length;
     // Also when nothing was left to push: an earlier run may have ended before it came to this.
-    if (options.index && pushed.length > 0) await mirror.updateIndex({ signal: context.signal });
+    if (options.index && pushed.length > 0) await mirror.updateIndex({ signer, signal: context.signal });
     if (options.json) {
       printJson(context, {
         mirror: mirror.url,
@@ -168,25 +167,16 @@ function assertApplicable(url: string, options: Options): void {
     throw new RunnerError('usage', '--group names a group of a stack, and no stack is given.', {
       hint: 'Add --stack DIR.',
     });
-  const [inapplicable] = (
-    isRegistryUrl(url)
-      ? ([
-          ['--key', options.key],
-          ['--gpg', options.gpg],
-        ] as const)
-      : ([
-          ['--tag', options.tag],
-          ['--base-image', options.baseImage],
-        ] as const)
-  ).filter(([, value]) => value !== undefined);
-  if (!inapplicable) return;
-  throw new RunnerError(
-    'usage',
-    isRegistryUrl(url)
-      ? `${url}: a registry has no place for signatures and keys.`
-      : `${inapplicable[0]} is for registries, and ${url} is none.`,
-    { hint: `Leave ${inapplicable[0]} out.` },
-  );
+  if (isRegistryUrl(url)) return;
+  const images = [
+    ['--tag', options.tag],
+    ['--base-image', options.baseImage],
+  ] as const;
+  const [inapplicable] = images.find(([, value]) => value !== undefined) ?? [];
+  if (inapplicable === undefined) return;
+  throw new RunnerError('usage', `${inapplicable} is for registries, and ${url} is none.`, {
+    hint: `Leave ${inapplicable} out.`,
+  });
 }
 
 /** Prefixes of what is meant, and hashes of those that were asked for by name, or by users of the tree. */

@@ -13,6 +13,7 @@ import { callerOf } from '../../caller.js';
 import { type Context, note } from '../../context.js';
 import { exitCodeOf, RunnerError } from '../../exit.js';
 import { exitCode } from '../../exit-code.js';
+import { notBeforeOption } from '../../options.js';
 
 export interface StoreOptions {
   readonly endpoint?: string;
@@ -44,6 +45,7 @@ export function trustOptions(command: Command): Command {
     .addOption(repeatable('--trust-key <fpr>', 'of these keys trust only this one (repeatable)'))
     .option('--trust-published', 'trust the keys that the mirror itself publishes')
     .option('--expired-keys', 'accept signatures by keys that have expired since')
+    .addOption(notBeforeOption())
     .option('--unsigned', 'ignore signatures and check only checksums');
 }
 
@@ -80,12 +82,12 @@ export function openTarget(context: Context, url: string, options: StoreOptions)
 }
 
 /**
- * Makes sure that a mirror can hold signatures and keys.
+ * Makes sure that a mirror can publish keys.
  * @param instead what to do where it cannot
  */
-export function assertSignable(mirror: MirrorReader, instead: string): void {
-  if (!mirror.signable)
-    throw new RunnerError('usage', `${mirror.url}: a registry has no place for signatures and keys.`, {
+export function assertHoldsKeys(mirror: MirrorReader, instead: string): void {
+  if (!mirror.holdsKeys)
+    throw new RunnerError('usage', `${mirror.url}: a registry has no place for keys.`, {
       hint: instead,
     });
 }
@@ -118,8 +120,6 @@ export async function trusted<M extends MirrorReader>(
   mirror: M,
   options: TrustOptions,
 ): Promise<M> {
-  if (!options.unsigned)
-    assertSignable(mirror, 'To take its packages all the same, checked by checksum only: --unsigned');
   return mirror.withPolicy(await mirrorPolicy(callerOf(context), mirror, options)) as M;
 }
 

@@ -3,7 +3,6 @@ import { callerOf } from '../../caller.js';
 import type { Define } from '../../command.js';
 import { note, printJson } from '../../context.js';
 import {
-  assertSignable,
   count,
   failures,
   open,
@@ -31,10 +30,6 @@ export const define: Define = (command, context) => {
     .action(async (url: string, specs: string[], options: Options) => {
       const signer = await requireSigner(callerOf(context), options);
       const opened = await open(context, url, options);
-      assertSignable(
-        opened,
-        'Copy to a mirror that has, and sign there: stackwright mirror copy --unsigned --sign FROM TO',
-      );
       const mirror = await trusted(context, opened, options);
       const progress = ticker(context, 'signed');
       try {

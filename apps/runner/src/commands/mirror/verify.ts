@@ -1,9 +1,10 @@
 import { verifyMirror } from '@stackwright/buildcache';
-import { selectPackages, type TrustOptions } from '@stackwright/stack';
+import { indexMemory, selectPackages, type TrustOptions } from '@stackwright/stack';
 import { callerOf } from '../../caller.js';
 import type { Define } from '../../command.js';
 import { note, print, printJson } from '../../context.js';
 import { exitCode } from '../../exit-code.js';
+import { maxAgeOption } from '../../options.js';
 import {
   count,
   openSource,
@@ -18,6 +19,7 @@ import {
 
 interface Options extends StoreOptions, TrustOptions {
   readonly stack: readonly string[];
+  readonly maxAge?: number;
   readonly shallow?: boolean;
   readonly json?: boolean;
 }
@@ -27,6 +29,7 @@ export const define: Define = (command, context) => {
     .argument('<mirror>', 'path or URL of the mirror')
     .argument('[specs...]', 'only packages that satisfy one of these (a spec or /HASH)')
     .addOption(repeatable('--stack <dir>', "only what is in this stack's lock (repeatable)"))
+    .addOption(maxAgeOption())
     .option('--shallow', 'check signatures, specs and dependencies, but do not read the tarballs')
     .option('--json', 'print {"mirror","packages","findings":[{"what","code","message","severity"}]}')
     .addHelpText('after', '\nExit code 1 when something is wrong; warnings alone do not count.')
@@ -40,6 +43,7 @@ export const define: Define = (command, context) => {
             ? await selectPackages(callerOf(context), mirror, { specs, stacks: options.stack })
             : undefined,
           shallow: options.shallow,
+          freshness: { memory: indexMemory(context.env), maxAge: options.maxAge },
           signal: context.signal,
           onProgress: progress.tick,
         });
