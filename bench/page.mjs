@@ -34,7 +34,9 @@ for (const width of [1440, 390]) {
   for (let run = 0; run < runs; run++) seen.push(await measure(width));
   for (const what of Object.keys(seen[0])) {
     const sorted = seen.map((one) => one[what]).sort((a, b) => a - b);
-    console.log(`${String(width).padStart(5)} px  ${what.padEnd(22)}${sorted[runs >> 1].toFixed(0).padStart(6)}`);
+    console.log(
+      `${String(width).padStart(5)} px  ${what.padEnd(22)}${sorted[runs >> 1].toFixed(0).padStart(6)}`,
+    );
   }
 }
 await browser.close();
@@ -60,8 +62,7 @@ async function measure(width) {
       requestAnimationFrame(() => setTimeout(() => resolve(performance.now() - began)));
     })`);
   const find = "document.getElementById('find')";
-  const search = (text) =>
-    untilShown(`${find}.value = '${text}'; ${find}.dispatchEvent(new Event('input'))`);
+  const search = (text) => untilShown(`${find}.value = '${text}'; ${find}.dispatchEvent(new Event('input'))`);
   const found = {
     'first paint, blank': blankPaint,
     'first paint': paint,
@@ -95,7 +96,9 @@ function madePage(total) {
       raw: {},
     },
     root: at % 40 === 0,
-    dependencies: [1, 7, 40, 200].flatMap((back) => (back + (at % 3) <= at ? [name(at - back - (at % 3))] : [])),
+    dependencies: [1, 7, 40, 200].flatMap((back) =>
+      back + (at % 3) <= at ? [name(at - back - (at % 3))] : [],
+    ),
   }));
   const graph = assemble(nodes);
   const jobs = nodes.map(({ node: { hash, version }, dependencies }, at) => {
