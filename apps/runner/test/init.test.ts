@@ -279,7 +279,7 @@ describe('stackwright init', () => {
       // The child reports as its parent.
       expect(build.variables).toEqual({ PARENT_PIPELINE_ID: '$CI_PIPELINE_ID' });
       expect(reindex.after_script.join()).toContain(
-        'CI_PIPELINE_ID="${PARENT_PIPELINE_ID:-$CI_PIPELINE_ID}" ',
+        `CI_PIPELINE_ID="\${PARENT_PIPELINE_ID:-$CI_PIPELINE_ID}" `,
       );
       await tell(reindex.after_script, env);
       expect(told(/statuses/, 'state')).toEqual(['pending', 'failed']);

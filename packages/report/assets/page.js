@@ -12,6 +12,9 @@
   const fold = document.getElementById('fold');
   const found = document.getElementById('found');
   const rows = [...document.querySelectorAll('#jobs tbody tr')];
+  const texts = jobs.map((job) =>
+    `${job.name}@${job.version} /${job.hash} ${job.word} ${job.note}`.toLowerCase(),
+  );
   const usedBy = jobs.map(() => []);
   for (const [at, job] of jobs.entries()) for (const to of job.needs) usedBy[to].push(at);
   const critical = new Set(data.critical);
@@ -62,6 +65,8 @@
   function paint() {
     const ratio = window.devicePixelRatio || 1;
     const { clientWidth: width, clientHeight: height } = canvas;
+    // Folded: it is drawn when it is opened.
+    if (width === 0) return;
     if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
       canvas.width = Math.round(width * ratio);
       canvas.height = Math.round(height * ratio);
@@ -271,15 +276,18 @@
     if (words.length > 0 || states.length > 0 || path) {
       matching = new Set();
       for (const [at, job] of jobs.entries()) {
-        const text = `${job.name}@${job.version} /${job.hash} ${job.word} ${job.note}`.toLowerCase();
-        const fits = words.every((word) => text.includes(word));
+        const fits = words.every((word) => texts[at].includes(word));
         if (fits && (states.length === 0 || states.includes(job.state)) && (!path || critical.has(at))) {
           matching.add(at);
         }
       }
     }
     found.textContent = matching ? `${matching.size} of ${jobs.length}` : '';
-    for (const [at, row] of rows.entries()) row.hidden = matching !== null && !matching.has(at);
+    for (const [at, row] of rows.entries()) {
+      const out = matching !== null && !matching.has(at);
+      // Even the same value makes the browser look at the row again.
+      if (row.hidden !== out) row.hidden = out;
+    }
     remember();
     draw();
   }
@@ -478,9 +486,11 @@
         const cell = row.cells[column];
         return isNumber ? Number(cell.dataset.value ?? cell.textContent) : cell.textContent;
       };
-      const compare = isNumber ? (a, b) => a - b : (a, b) => a.localeCompare(b);
-      const sorted = [...rows].sort((a, b) => compare(value(a), value(b)) * (down ? -1 : 1));
-      document.querySelector('#jobs tbody').append(...sorted);
+      const compare = isNumber ? (a, b) => a - b : new Intl.Collator().compare;
+      const sorted = rows
+        .map((row) => ({ row, value: value(row) }))
+        .sort((a, b) => compare(a.value, b.value) * (down ? -1 : 1));
+      document.querySelector('#jobs tbody').append(...sorted.map(({ row }) => row));
     };
   }
 
