@@ -142,7 +142,10 @@ export class StackMirrors {
     return this.choice.target;
   }
 
-  /** Opens a place to read; undefined where it is a folder that nothing was pushed to yet. */
+  /**
+   * Opens a place to read; undefined where it is a folder that nothing was pushed to yet.
+   * @throws BuildcacheError `not-a-mirror` where the caller named it to be read only: then the address is mistyped
+   */
   reader(place: MirrorPlace): Promise<Mirror | undefined> {
     let opened = this.#readers.get(place);
     if (!opened) this.#readers.set(place, (opened = this.#open(place)));
@@ -150,7 +153,8 @@ export class StackMirrors {
   }
 
   async #open(place: MirrorPlace): Promise<Mirror | undefined> {
-    if (await isNew(place.fetch)) return undefined;
+    const existing = this.choice.given && place !== this.target;
+    if (!existing && (await isNew(place.fetch))) return undefined;
     const { env, signal } = this.caller;
     // Loaded late: a stack whose mirror is still to be made does not wait for it.
     const { openMirror } = await import('@stackwright/buildcache');
@@ -158,6 +162,7 @@ export class StackMirrors {
       ...connectionOptions(env, place.connection?.fetch),
       policy: await policyFor(place, this.trust),
       view: place.connection?.fetch.view,
+      existing,
       signal,
     });
   }
