@@ -179,7 +179,7 @@ export function cannotBeSigned({ fetch, push, unsigned }: MirrorPlace): boolean 
 }
 
 /** Whether a mirror is a folder that nothing was pushed to yet. */
-async function isNew(url: string): Promise<boolean> {
+export async function isNew(url: string): Promise<boolean> {
   if (!url.startsWith('file://')) return false;
   const found = await stat(fileURLToPath(url)).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT') throw error;
