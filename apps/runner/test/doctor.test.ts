@@ -1,10 +1,12 @@
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createKey, formatSigningKey } from '@stackwright/buildcache';
+import { openStore } from '@stackwright/storage';
+import { has, startVersitygw } from '@stackwright/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { call } from './call.js';
 
@@ -133,6 +135,47 @@ describe('stackwright doctor', () => {
       state: 'warning',
       message: expect.stringContaining('is no mirror yet'),
     });
+  });
+
+  it('tries the mirror that jobs push to, and leaves nothing there', async () => {
+    const before = readdirSync(join(stack, 'mirror')).sort();
+    expect(await about('writing to buildcache-destination')).toMatchObject({
+      state: 'ok',
+      message: expect.stringMatching(
+        /keeps conditions; the index was written (today|a day ago|\d+ days ago)$/,
+      ),
+    });
+    expect(readdirSync(join(stack, 'mirror')).sort()).toEqual(before);
+  });
+
+  const missing = has('versitygw')
+    ? ''
+    : ' (skipped: needs versitygw; go install github.com/versity/versitygw/cmd/versitygw@v1.0.14)';
+
+  it.skipIf(missing !== '')(`tells what is wrong with a mirror on S3${missing}`, async () => {
+    const server = await startVersitygw(['bucket']);
+    try {
+      edit(/(buildcache-destination:\s+url: ).*/, '$1s3://bucket/mirror');
+      const what = 'writing to buildcache-destination';
+      expect(await about(what, server.env)).toMatchObject({
+        state: 'warning',
+        message: expect.stringContaining('writes although a condition does not hold'),
+        fix: expect.stringContaining('If-Match'),
+      });
+      expect(await about(what, { ...server.env, AWS_REGION: 'eu-west-1' })).toMatchObject({
+        state: 'warning',
+        fix: expect.stringContaining('AWS_REGION'),
+      });
+      expect(await about(what, { ...server.env, AWS_ACCESS_KEY_ID: 'AKIAUNKNOWN' })).toMatchObject({
+        state: 'warning',
+        fix: expect.stringContaining('AWS_ACCESS_KEY_ID'),
+      });
+      const store = await openStore('s3://bucket', { env: server.env });
+      for await (const { key } of store.list('')) expect.fail(key);
+      await store.close();
+    } finally {
+      await server.stop();
+    }
   });
 
   it('sees that no mirror is the one that jobs push to', async () => {

@@ -127,7 +127,10 @@ export class StackMirrors {
     return this.choice.target;
   }
 
-  /** Opens a place to read; undefined where it is a folder that nothing was pushed to yet. */
+  /**
+   * Opens a place to read; undefined where it is a folder that nothing was pushed to yet.
+   * @throws BuildcacheError `not-a-mirror` where the caller named it to be read only: then the address is mistyped
+   */
   reader(place: MirrorPlace): Promise<Mirror | undefined> {
     let opened = this.#readers.get(place);
     if (!opened) this.#readers.set(place, (opened = this.#open(place)));
@@ -135,7 +138,8 @@ export class StackMirrors {
   }
 
   async #open(place: MirrorPlace): Promise<Mirror | undefined> {
-    if (await isNew(place.fetch)) return undefined;
+    const existing = this.choice.given && place !== this.target;
+    if (!existing && (await isNew(place.fetch))) return undefined;
     const { env, signal } = this.caller;
     // Loaded late: a stack whose mirror is still to be made does not wait for it.
     const { checkFreshness, openMirror } = await import('@stackwright/buildcache');
@@ -143,6 +147,7 @@ export class StackMirrors {
       ...connectionOptions(env, place.connection?.fetch),
       policy: await policyFor(place, this.trust),
       view: place.connection?.fetch.view,
+      existing,
       signal,
     });
     try {
@@ -161,7 +166,7 @@ export class StackMirrors {
 }
 
 /** Whether a mirror is a folder that nothing was pushed to yet. */
-async function isNew(url: string): Promise<boolean> {
+export async function isNew(url: string): Promise<boolean> {
   if (!url.startsWith('file://')) return false;
   const found = await stat(fileURLToPath(url)).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT') throw error;

@@ -16,7 +16,8 @@ export const define: Define = (command, context) => {
       'after',
       `
 ✓ is fine, ! matters to some users, ✗ makes the stack's own work fail: then the
-exit code is 1. Nothing is changed anywhere.`,
+exit code is 1. The mirror that jobs push to is tried with an object of its own,
+which is removed again; nothing else is changed anywhere.`,
     )
     .action(async (argument: string | undefined, options: AllowOptions & { json?: boolean }) => {
       const caller = callerOf(withAllowed(context, options), { quiet: options.json });

@@ -53,6 +53,14 @@ describe('graph', () => {
     );
   });
 
+  it('says that a mistyped address is no mirror', async () => {
+    const { stderr, code } = await run('graph', '.', '--mirror', 'nosuch');
+    expect(code).not.toBe(0);
+    expect(stderr).toMatch(/nosuch is no mirror/);
+    const { stdout } = await run('graph', '.', '--json', '--mirror', 'mirror');
+    expect(stdout).toContain('up to date on');
+  });
+
   it('builds only what is asked for', async () => {
     const { stdout } = await run('graph', '.', '--only', 'libgreet,chorus', '--skip', 'chorus');
     expect(stdout).toMatch(/\[x\].*libgreet@.*chosen by --only/);

@@ -102,7 +102,8 @@ async function attemptUpdate(
   const broken = newest.broken.filter((one) => !one.newer);
   const newer = newest.broken.filter((one) => one.newer).map((one) => one.package);
   const readable = listed.size - newest.broken.length;
-  const kept = newest.known.kept.size;
+  const left = new Set(newest.broken.map((one) => one.hash));
+  const kept = [...newest.had.kept].filter((hash) => !left.has(hash)).length;
   const wasSigned = current !== undefined && isSigned(current.text);
   const written = signing.signer !== undefined || [...made.values()].some((one) => one.written);
   const statement = signing.signer && nextStatement(signing.own, readable, options.time);
@@ -119,7 +120,7 @@ async function attemptUpdate(
   return {
     packages: readable,
     added: readable - kept,
-    removed: newest.known.gone.length,
+    removed: newest.had.gone.length,
     kept,
     broken: broken.map(({ package: name, reason }) => ({ package: name, reason })),
     newer,
@@ -185,7 +186,8 @@ async function restrict(
 
 /** A database of one version, as it is to be. */
 interface Database {
-  readonly known: Known;
+  /** What the index before said; nothing where it could not be read. */
+  readonly had: Known;
   readonly broken: readonly Unreadable[];
   readonly note: string | undefined;
   /** The blob: the new one, or the one that says all this already. */
@@ -204,13 +206,19 @@ async function makeDatabase(
   news: Spool,
 ): Promise<Database> {
   const before = current?.databases.get(version);
-  const { file, note } =
-    before && !options.full
-      ? await fetchIndex(mirror, version, join(folder, `current-${version}`), options.signal)
-      : { file: undefined, note: undefined };
-  const known: Known = file
-    ? await compare(file, listed, mirror.url)
-    : { kept: new Set(), gone: [], without: new Set() };
+  const fetched = before
+    ? await fetchIndex(mirror, version, join(folder, `current-${version}`), options.signal)
+    : { file: undefined, note: undefined };
+  const nothing: Known = { kept: new Set(), gone: [], without: new Set() };
+  const had = fetched.file
+    ? await compare(fetched.file, listed, mirror.url).catch((error: unknown) => {
+        // Written anew from the packages it does not matter what it said, but for the counts.
+        if (options.full && error instanceof BuildcacheError) return nothing;
+        throw error;
+      })
+    : nothing;
+  const { file, note } = options.full ? { file: undefined, note: undefined } : fetched;
+  const known = options.full ? nothing : had;
   const missing = [...listed].filter(([hash]) => !known.kept.has(hash));
   const broken = await readPackages(
     mirror,
@@ -221,7 +229,7 @@ async function makeDatabase(
   const brokenHashes = new Set(broken.map((one) => one.hash));
   const present = (hash: string) =>
     listed.has(hash) && !brokenHashes.has(hash) && (version === 9 || !news.isNewer(hash));
-  const shared = { known, broken, note };
+  const shared = { had, broken, note };
   if (before && file && known.gone.length === 0 && !missing.some(([hash]) => present(hash)))
     return { ...shared, blob: before, written: undefined };
   const written = join(folder, `next-${version}`);

@@ -1,6 +1,16 @@
 import { randomBytes } from 'node:crypto';
-import { createWriteStream } from 'node:fs';
-import { access, link, lutimes, mkdir, open, rename, rm, symlink } from 'node:fs/promises';
+import {
+  closeSync,
+  createWriteStream,
+  futimesSync,
+  linkSync,
+  lutimesSync,
+  mkdirSync,
+  openSync,
+  symlinkSync,
+  writeSync,
+} from 'node:fs';
+import { access, lutimes, mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -29,6 +39,8 @@ export interface UnpackOptions {
 }
 
 const infoName = '.spack/binary_distribution';
+/** Bytes of a file up to which it is written at once: asking another thread for each step takes longer than the step. */
+const writtenAtOnce = 1024 * 1024;
 /** Bytes of a file up to which it is held in memory while it is changed. */
 const inMemory = 16 * 1024 * 1024;
 
@@ -307,22 +319,34 @@ async function writeEntry(
 ): Promise<void> {
   switch (entry.type) {
     case 'folder':
-      await mkdir(path, { recursive: true, mode: 0o755 });
+      mkdirSync(path, { recursive: true, mode: 0o755 });
       return;
     case 'symlink':
-      await symlink(bytesOf(entry.target!), path);
-      await lutimes(path, 0, 0);
+      symlinkSync(bytesOf(entry.target!), path);
+      lutimesSync(path, 0, 0);
       return;
     case 'hardlink':
-      await link(place(entry.target!), path);
+      linkSync(place(entry.target!), path);
       return;
     case 'file': {
+      if (entry.size <= writtenAtOnce) return writeAtOnce(path, entry.mode, await collect(content));
       // Exclusive: never through something that is there already.
       const file = await open(path, 'wx', entry.mode);
       const out = createWriteStream('', { fd: file, highWaterMark: 1 << 20 });
       await pipeline(Readable.from(content as AsyncIterable<Buffer>, { objectMode: true }), out);
       await lutimes(path, 0, 0);
     }
+  }
+}
+
+function writeAtOnce(path: Buffer, mode: number, bytes: Buffer): void {
+  // Exclusive: never through something that is there already.
+  const file = openSync(path, 'wx', mode);
+  try {
+    for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
+    futimesSync(file, 0, 0);
+  } finally {
+    closeSync(file);
   }
 }
 
@@ -408,6 +432,7 @@ function* parentsOf(path: string): Generator<TarItem> {
 }
 
 async function collect(content: AsyncIterable<Buffer> | Iterable<Buffer>): Promise<Buffer> {
+  if (Array.isArray(content) && content.length === 1 && Buffer.isBuffer(content[0])) return content[0];
   const chunks: Buffer[] = [];
   for await (const chunk of content) chunks.push(chunk);
   return Buffer.concat(chunks);

@@ -23,7 +23,7 @@ import { cdashClient, cdashTarget } from '../cdash.js';
 import { cdashSection } from '../configuration.js';
 import { connectionOptions } from '../credentials.js';
 import { includeFetcher } from '../includes.js';
-import { binaryMirrors, type MirrorPlace, requireDestination } from '../mirrors.js';
+import { binaryMirrors, destinationName, type MirrorPlace, requireDestination } from '../mirrors.js';
 import { withheldFrom } from '../secrets.js';
 import { readSigningKey } from '../signer.js';
 import { hasLock, openStack, readLock, refuseChanged, type Stack } from '../stack.js';
@@ -31,6 +31,7 @@ import { stalenessOf } from '../stale/staleness.js';
 import { stackTrust } from '../trust.js';
 import { checking, type Diagnosis, ok, problem, warning } from './diagnosis.js';
 import { checkForges } from './forge.js';
+import { checkStore } from './store.js';
 
 /** Whether a stack can be read, built, signed, stored, reported and made an image of. */
 export async function checkStack(caller: Caller, argument: string): Promise<readonly Diagnosis[]> {
@@ -50,6 +51,9 @@ export async function checkStack(caller: Caller, argument: string): Promise<read
     ...(environment ? binaryMirrors(environment) : []).map((mirror) =>
       checking(`mirror ${mirror.name}`, () => checkMirror(caller, mirror)),
     ),
+    ...(environment ? binaryMirrors(environment) : [])
+      .filter(({ name }) => name === destinationName)
+      .map((mirror) => checking(`writing to ${mirror.name}`, () => checkStore(caller, mirror))),
     ...(environment ? [checking('pipeline', () => checkForges(caller, stack, environment))] : []),
     checking('image base', () => checkBase(caller, stack)),
     ...(environment ? [checking('CDash', () => checkCdash(caller, environment))] : []),
