@@ -29,28 +29,49 @@ export async function findingsOf(path: string, options: LoadOptions): Promise<re
       withheld: withheldFrom(env),
       ...options,
     });
-    return [...environment.findings, ...(await lockFindings(environment, env))];
+    const { wrong, doubtful } = await lockFindings(environment.folder, environment, env);
+    return [...environment.findings, ...wrong, ...doubtful];
   } catch (error) {
     if (error instanceof SpackEnvError) return error.findings;
     throw error;
   }
 }
 
-/** A lock is not needed, but one that is there must be whole, as Spack wrote it, and of this manifest. */
-async function lockFindings(environment: Environment, env: NodeJS.ProcessEnv): Promise<readonly Finding[]> {
-  const file = join(environment.folder, 'spack.lock');
+/** What there is to say of a lock. */
+export interface LockFindings {
+  /** It is broken, was edited by hand, or has other roots than the manifest. */
+  readonly wrong: readonly Finding[];
+  /** Something changed since it was written, or cannot be checked. */
+  readonly doubtful: readonly Finding[];
+}
+
+/**
+ * A lock is not needed, but one that is there must be whole, as Spack wrote it, and of this manifest.
+ * @param environment left out where the manifest has errors: the lock is then looked at alone
+ */
+export async function lockFindings(
+  folder: string,
+  environment: Environment | undefined,
+  env: NodeJS.ProcessEnv,
+): Promise<LockFindings> {
+  const file = join(folder, 'spack.lock');
   const text = await readPlainFile(file, largestLock).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined;
     throw error;
   });
-  if (text === undefined) return [];
+  if (text === undefined) return { wrong: [], doubtful: [] };
   try {
     const lock = parseLock(text, file);
-    const { roots, others } = await stalenessOf(environment, lock, env);
+    const { roots, others } = environment
+      ? await stalenessOf(environment, lock, env)
+      : { roots: [], others: [] };
     const note = unprovenNote(lock, file);
-    return [...changedNodes(lock, file, text), ...roots, ...others, ...(note ? [note] : [])];
+    return {
+      wrong: [...changedNodes(lock, file, text), ...roots],
+      doubtful: [...others, ...(note ? [note] : [])],
+    };
   } catch (error) {
-    if (error instanceof SpackEnvError) return error.findings;
+    if (error instanceof SpackEnvError) return { wrong: error.findings, doubtful: [] };
     throw error;
   }
 }

@@ -22,6 +22,7 @@ import { childEnvironment } from './secrets.js';
 import type { Stack } from './stack.js';
 import { tellStale } from './stale/staleness.js';
 import { stackTrust } from './trust.js';
+import { IndexedPackages } from './why/changes.js';
 import { type ExplainedCause, explainBuilds } from './why/why.js';
 
 export interface GenerateOptions {
@@ -61,12 +62,15 @@ export async function generatePipeline(
   const choice = await chooseMirrors(caller, stack, {});
   const mirrors = new StackMirrors(caller, choice, stackTrust(caller, stack));
   try {
-    const { ci, input } = await planPipeline(caller, stack, mirrors, options.flags);
+    const known = new IndexedPackages(await stack.graph());
+    const { ci, input } = await planPipeline(caller, stack, mirrors, options.flags, {
+      onEntry: (entry) => known.add(entry),
+    });
     const { settings, pruned } = input;
     if (ci.brokenSpecsUrl) await refuseBroken(caller, ci.brokenSpecsUrl, pruned, settings);
     const engine = engineNamed(options.engine ?? ci.target);
     const place = { stack: stack.folder, from: caller.cwd, output: options.output };
-    const causes = await explainBuilds(mirrors, pruned.full, (hash) => pruned.graph.jobs.has(hash));
+    const causes = explainBuilds(known, pruned.full, (hash) => pruned.graph.jobs.has(hash));
     onPlanned(pruned, engine.warnings(input, place), causes);
     const files = engine.files(input, place);
     const repository = caller.env.DOWNSTREAM_CI_REPO;

@@ -29,7 +29,7 @@ import { StackError } from './error.js';
 import { binaryMirrors, requireDestination, type StackMirrors } from './mirrors.js';
 import { withheldFrom, withoutSecrets } from './secrets.js';
 import type { Stack } from './stack.js';
-import { locate, type Survey, survey } from './survey.js';
+import { locate, type Survey, type SurveyOptions, survey } from './survey.js';
 import { version } from './version.js';
 
 /** A pipeline before an engine's form is given to it. */
@@ -41,7 +41,8 @@ export interface PlannedPipeline {
 /**
  * The one way in which the pipeline of a stack is made, for `generate` and `run`: which jobs it has by what the mirrors
  * hold and what changed, and what each of them gets from the `ci:` section.
- * @param known what is known of the mirrors already; they are asked when it is left out
+ * @param options.known what is known of the mirrors already; they are asked when it is left out
+ * @param options.onEntry told of each entry of their indexes, where they are asked
  * @throws StackError for a stack without destination, JobGraphError without `ci:` section and for what is wrong in it
  */
 export async function planPipeline(
@@ -49,7 +50,7 @@ export async function planPipeline(
   stack: Stack,
   mirrors: StackMirrors,
   flags: Flags,
-  known?: Survey,
+  { known, onEntry }: Pick<SurveyOptions, 'onEntry'> & { readonly known?: Survey } = {},
 ): Promise<PlannedPipeline> {
   const { env, cwd, signal } = caller;
   const environment = await stack.environment();
@@ -59,7 +60,8 @@ export async function planPipeline(
   const ci = stackCi(environment);
   const destination = requireDestination(environment);
   const nodes = [...full.jobs.values()].map((job) => job.node);
-  const found = known ?? (await survey(mirrors, nodes, settings.checkIndexOnly ? { by: 'index' } : {}));
+  const found =
+    known ?? (await survey(mirrors, nodes, { by: settings.checkIndexOnly ? 'index' : undefined, onEntry }));
   const pruners: Pruner[] = [];
   if (settings.pruneExternals) pruners.push(externals);
   if (settings.pruneUpToDate) pruners.push(upToDate(locate(found)));

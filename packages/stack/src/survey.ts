@@ -36,6 +36,14 @@ export interface SurveyOptions {
    */
   readonly by?: 'index' | 'manifests';
   readonly onProgress?: (done: number, all: number) => void;
+  /** Told of each entry of the indexes that are read. */
+  readonly onEntry?: (entry: IndexEntry) => void;
+}
+
+/** What an index lists: the packages of its mirror, and what they depend on. */
+export interface IndexEntry {
+  readonly node: ConcreteNode;
+  readonly inBuildcache: boolean;
 }
 
 /**
@@ -149,13 +157,14 @@ async function whyRefused(error: unknown): Promise<string | undefined> {
 async function readIndex(
   { caller }: StackMirrors,
   mirror: Mirror,
-  { by }: SurveyOptions,
+  { by, onEntry }: SurveyOptions,
 ): Promise<ReadonlySet<string>> {
   const hashes = new Set<string>();
   try {
     if (!(await mirror.hasIndex(caller.signal))) return hashes;
-    for await (const { node, inBuildcache } of mirror.indexEntries(caller.signal)) {
-      if (inBuildcache) hashes.add(node.hash);
+    for await (const entry of mirror.indexEntries(caller.signal)) {
+      if (entry.inBuildcache) hashes.add(entry.node.hash);
+      onEntry?.(entry);
     }
     return hashes;
   } catch (error) {

@@ -13,6 +13,7 @@ import type {
   SignResult,
 } from '../mirror-writer.js';
 import { describe, type PackageRef } from '../package-ref.js';
+import { signEach } from '../sign/each.js';
 import { type Signer, signedText } from '../sign/signature.js';
 import { checkStatedTarball, type Statement, statementOf, timeOf } from '../statement.js';
 import { mediaType, v3 } from './layout.js';
@@ -159,42 +160,23 @@ export async function signPackages(
   options: SignOptions = {},
 ): Promise<SignResult> {
   const { signal } = options;
-  const limit = pLimit(options.parallel ?? 8);
-  const signed: PackageRef[] = [];
-  const present: PackageRef[] = [];
-  const failed: PackageFailure[] = [];
   await preparePush(mirror, signer, signal);
-  await Promise.all(
-    refs.map((ref) =>
-      limit(async () => {
-        try {
-          signal?.throwIfAborted();
-          const { manifest } = await mirror.package(ref, signal);
-          if (manifest.signedBy === signer.fingerprint && manifest.statement) present.push(ref);
-          else {
-            const text = await manifestText(manifest, mirror, { ...options, signer });
-            await mirror.store.put(manifest.key, Buffer.from(text), {
-              contentType: 'application/json',
-              precondition: manifest.etag ? { match: manifest.etag } : undefined,
-              signal,
-            });
-            signed.push(ref);
-          }
-        } catch (error) {
-          failed.push({
-            package: ref,
-            error: isPreconditionFailed(error)
-              ? new BuildcacheError('conflict', `${describe(ref)} was pushed anew meanwhile.`, {
-                  package: describe(ref),
-                  hint: 'Sign again.',
-                })
-              : (error as Error),
-          });
-        }
-        options.onProgress?.(signed.length + present.length + failed.length, refs.length);
-      }),
-    ),
-  );
-  signal?.throwIfAborted();
-  return { signed, present, failed };
+  return signEach(refs, signer, options, {
+    read: (ref) => mirror.package(ref, signal),
+    write: async ({ manifest }) => {
+      const text = await manifestText(manifest, mirror, { ...options, signer });
+      await mirror.store.put(manifest.key, Buffer.from(text), {
+        contentType: 'application/json',
+        precondition: manifest.etag ? { match: manifest.etag } : undefined,
+        signal,
+      });
+    },
+    describeFailure: (ref, error) =>
+      isPreconditionFailed(error)
+        ? new BuildcacheError('conflict', `${describe(ref)} was pushed anew meanwhile.`, {
+            package: describe(ref),
+            hint: 'Sign again.',
+          })
+        : error,
+  });
 }

@@ -251,7 +251,7 @@ async function writePipelineOf(
   work: WorkFolder,
 ): Promise<string> {
   try {
-    const { input } = await planPipeline(caller, stack, mirrors, { pruneDag: false }, found);
+    const { input } = await planPipeline(caller, stack, mirrors, { pruneDag: false }, { known: found });
     const place = { stack: stack.folder, from: caller.cwd, output: work.pipeline };
     const files = engines.gitlab.files(input, place);
     await writeFiles(files, input.settings);

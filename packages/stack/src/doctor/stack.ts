@@ -22,12 +22,12 @@ import type { Caller } from '../caller.js';
 import { cdashClient, cdashTarget } from '../cdash.js';
 import { cdashSection } from '../configuration.js';
 import { connectionOptions } from '../credentials.js';
+import { lockFindings } from '../findings.js';
 import { includeFetcher } from '../includes.js';
 import { binaryMirrors, destinationName, type MirrorPlace, requireDestination } from '../mirrors.js';
 import { withheldFrom } from '../secrets.js';
 import { readSigningKey } from '../signer.js';
-import { hasLock, openStack, readLock, refuseChanged, type Stack } from '../stack.js';
-import { stalenessOf } from '../stale/staleness.js';
+import { hasLock, openStack, readLock, type Stack } from '../stack.js';
 import { stackTrust } from '../trust.js';
 import { checking, type Diagnosis, ok, problem, warning } from './diagnosis.js';
 import { checkForges } from './forge.js';
@@ -113,17 +113,13 @@ async function checkLock(
   if (!(await hasLock(stack.folder))) {
     return warning('lock', 'There is no spack.lock: every run has to concretize, which takes minutes.', fix);
   }
-  const lock = await readLock(stack.folder);
-  await refuseChanged(stack);
-  const { roots, others } = environment
-    ? await stalenessOf(environment, lock, env)
-    : { roots: [], others: [] };
-  const [first] = roots.length > 0 ? roots : others;
+  const { wrong, doubtful } = await lockFindings(stack.folder, environment, env);
+  const [first, ...more] = [...wrong, ...doubtful.filter(({ severity }) => severity !== 'note')];
   if (first) {
-    const say = roots.length > 0 ? problem : warning;
-    const more = roots.length + others.length - 1;
-    return say('lock', `${first.message}${more > 0 ? ` And ${more} more: stackwright check.` : ''}`, fix);
+    const rest = more.length > 0 ? ` And ${more.length} more: stackwright check.` : '';
+    return (wrong.length > 0 ? problem : warning)('lock', `${first.message}${rest}`, fix);
   }
+  const lock = await readLock(stack.folder);
   return ok('lock', `${lock.roots.length} roots, ${graphOf(lock).jobs.size} specs`);
 }
 

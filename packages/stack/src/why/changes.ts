@@ -1,5 +1,6 @@
 import { type Job, type JobGraph, reach } from '@stackwright/job-graph';
 import type { ConcreteNode } from '@stackwright/spack-env';
+import type { IndexEntry } from '../survey.js';
 
 /** One thing in which two specs of a package differ. */
 export interface Difference {
@@ -42,8 +43,38 @@ export interface Cause {
 export interface Known {
   /** By dag hash; dependencies included. */
   readonly nodes: ReadonlyMap<string, ConcreteNode>;
+  /** Versions by dag hash of dependencies that no package of the graph can be compared with. */
+  readonly versions?: ReadonlyMap<string, string>;
   /** Whether a known node can be the nearest of another. */
   isCandidate(hash: string): boolean;
+}
+
+/**
+ * What the indexes of mirrors list, as far as a graph needs it: a mirror may hold tens of thousands of packages, and only
+ * those with a name of the graph are compared.
+ */
+export class IndexedPackages implements Known {
+  readonly nodes = new Map<string, ConcreteNode>();
+  readonly versions = new Map<string, string>();
+  readonly #pushed = new Set<string>();
+  readonly #names: ReadonlySet<string>;
+
+  constructor(graph: JobGraph) {
+    this.#names = new Set([...graph.jobs.values()].map(({ node }) => node.name));
+  }
+
+  add({ node, inBuildcache }: IndexEntry): void {
+    if (!this.#names.has(node.name)) {
+      this.versions.set(node.hash, node.version);
+      return;
+    }
+    this.nodes.set(node.hash, node);
+    if (inBuildcache) this.#pushed.add(node.hash);
+  }
+
+  isCandidate(hash: string): boolean {
+    return this.#pushed.has(hash) || this.nodes.get(hash)?.external !== undefined;
+  }
 }
 
 /** What of a graph is not known, by hash, dependencies first. */
@@ -147,8 +178,10 @@ function differences(
     const [a, b] = [edges.before.get(name), edges.now.get(name)];
     if (b !== undefined && a !== undefined && changed.has(b)) continue;
     const text = (hash: string | undefined) => {
-      const one = hash && (graph.jobs.get(hash)?.node ?? known.nodes.get(hash));
-      return one ? `${one.version}/${one.hash.slice(0, 7)}` : hash?.slice(0, 7);
+      if (hash === undefined) return undefined;
+      const one = graph.jobs.get(hash)?.node ?? known.nodes.get(hash);
+      const version = one?.version ?? known.versions?.get(hash);
+      return version === undefined ? hash.slice(0, 7) : `${version}/${hash.slice(0, 7)}`;
     };
     if (a !== b) found.push({ kind: 'dependency', name, before: text(a), now: text(b) });
   }

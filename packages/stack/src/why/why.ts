@@ -16,6 +16,7 @@ import {
   causesOf,
   changesOf,
   type Difference,
+  IndexedPackages,
   type Known,
   waysDown,
 } from './changes.js';
@@ -93,11 +94,12 @@ export async function explainStack(caller: Caller, stack: Stack, options: WhyOpt
   const mirrors = new StackMirrors(caller, choice, stackTrust(caller, stack, { trust: options.trust }));
   try {
     const nodes = [...graph.jobs.values()].map(({ node }) => node);
-    const found = await survey(mirrors, nodes);
+    const known = new IndexedPackages(graph);
+    const found = await survey(mirrors, nodes, { onEntry: (entry) => known.add(entry) });
     const { decisions } = prune(graph, [externals, upToDate(locate(found))]);
     return explain(graph, asked, {
       against: mirrors.places.map(({ fetch }) => fetch),
-      known: await knownTo(mirrors),
+      known,
       decide: ({ hash }) => {
         const { action, reason } = decisions.get(hash) ?? {};
         if (action === 'skip') return { there: reason ?? '' };
@@ -109,16 +111,16 @@ export async function explainStack(caller: Caller, stack: Stack, options: WhyOpt
   }
 }
 
-/** The first causes of what a pipeline builds, by the indexes of the mirrors. */
-export async function explainBuilds(
-  mirrors: StackMirrors,
+/** The first causes of what a pipeline builds, by what the indexes of the mirrors list. */
+export function explainBuilds(
+  known: Known,
   full: JobGraph,
   isBuilt: (hash: string) => boolean,
-): Promise<ExplainedCause[]> {
-  if (![...full.jobs.keys()].some(isBuilt)) return [];
-  const known = await knownTo(mirrors);
+): ExplainedCause[] {
   // Where nothing is known, everything is new.
-  return known.nodes.size === 0 ? [] : causesOf(full, changesOf(full, known), isBuilt).map(describeCause);
+  const isEmpty = known.nodes.size === 0 && !known.versions?.size;
+  if (isEmpty || ![...full.jobs.keys()].some(isBuilt)) return [];
+  return causesOf(full, changesOf(full, known), isBuilt).map(describeCause);
 }
 
 /** A cause in a line: `zlib changed (version 1.2.13 → 1.3.1): 41 packages`. */
@@ -208,28 +210,6 @@ function nameOf({ hash, name, version }: ConcreteNode): NamedPackage {
 function jobsNamed(spec: string, graph: JobGraph): Job[] {
   const jobs = [...graph.jobs.values()];
   return jobs.filter(namedBy([spec], jobs));
-}
-
-/** What the indexes of mirrors list; a mirror without one knows nothing. */
-async function knownTo(mirrors: StackMirrors): Promise<Known> {
-  const { signal } = mirrors.caller;
-  const nodes = new Map<string, ConcreteNode>();
-  const pushed = new Set<string>();
-  for (const place of mirrors.places) {
-    const mirror = await mirrors.reader(place);
-    if (!mirror || !(await mirror.hasIndex(signal))) continue;
-    try {
-      for await (const { node, inBuildcache } of mirror.indexEntries(signal)) {
-        nodes.set(node.hash, node);
-        if (inBuildcache) pushed.add(node.hash);
-      }
-    } catch (error) {
-      const { BuildcacheError } = await import('@stackwright/buildcache');
-      if (!(error instanceof BuildcacheError)) throw error;
-      mirrors.caller.note(`Warning: ${error.message} Its packages are not compared.`);
-    }
-  }
-  return { nodes, isCandidate: (hash) => pushed.has(hash) || nodes.get(hash)?.external !== undefined };
 }
 
 /** The lock of a stack as a git revision has it. */
