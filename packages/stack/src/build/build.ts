@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import { describe, installedPackage, type Mirror, type Signer } from '@stackwright/buildcache';
 import { duration, type Job, type Pruned, remember, runPlan, writeHistory } from '@stackwright/job-graph';
 import type { SandboxChoice } from '@stackwright/spack';
-import type { ConcreteNode, StackSettings } from '@stackwright/spack-env';
+import type { ConcreteNode } from '@stackwright/spack-env';
 import type { Caller, PhaseReport } from '../caller.js';
-import { describeError, type FailedBuild, failureIn, StackError } from '../error.js';
+import { describeError, failureIn, StackError } from '../error.js';
 import { readHistory } from '../history.js';
 import { type BuildRecord, forgetBuilds, phaseTimes, recordBuild } from '../record.js';
 import { keepReproduction } from '../reproduce/reproduction.js';
@@ -108,24 +108,16 @@ export async function buildMissing(
     pruned.graph,
     async ({ hash, node }, jobSignal) => {
       const log = join(work.logs, `${node.name}-${hash}.txt`);
-      const outcome = await buildAndRecord(caller, work, site, mirror, node, {
+      const outcome = await buildAndRecord(caller, stack, work, site, mirror, node, {
         signer,
         log,
         again: options.rebuild || options.refused.has(hash),
         rebuild: (options.rebuild || options.refused.has(hash)) && !builtBefore.has(hash),
         tests: isTested(node),
+        trusted: options.trusted,
         journal,
         onPhase: (phase) => running.phase(node, phase),
-        keep: (failure) =>
-          keepReproduction(caller, stack, work, {
-            node,
-            failure,
-            tests: isTested(node),
-            mirror: { url: mirror.url, signed: signer !== undefined },
-            trusted: options.trusted,
-          }),
         limits: options.limits,
-        failures: stack.settings.failures,
         onRetry: (text) => report.line(`↻ ${describe(node)}: ${withoutSecrets(text, secrets)}`),
         signal: jobSignal,
       });
@@ -208,12 +200,11 @@ export interface BuildOneOptions {
   /** Run its build-time and stand-alone tests. */
   readonly tests?: boolean;
   readonly limits: BuildLimits;
-  readonly failures: StackSettings['failures'];
+  /** Files of public keys that Spack trusts: they are kept beside a failed build, to repeat it. */
+  readonly trusted: readonly string[];
   /** Told before another attempt, with the reason. */
   readonly onRetry: (text: string) => void;
   readonly journal?: Journal;
-  /** Keeps what is needed to repeat a failed build. @returns the command that does */
-  readonly keep?: (failure: FailedBuild) => Promise<string | undefined>;
   /** Told of the phases of the build: see `RunningBuild`. */
   readonly onPhase?: (phase: string) => void;
   /** Told what the build prints, as it comes. */
@@ -223,12 +214,13 @@ export interface BuildOneOptions {
 
 /** Builds one package unless it is installed, and pushes it: tarball and spec first, the signed manifest last. */
 async function buildAndPush(
+  stack: Stack,
   site: BuildSite,
   mirror: Mirror,
   node: ConcreteNode,
   options: BuildOneOptions,
 ): Promise<{ readonly outcome: 'built' | 'was installed'; readonly prefix: string }> {
-  const { signer, log, again, rebuild, tests, limits, failures, onRetry, journal, signal } = options;
+  const { signer, log, again, rebuild, tests, limits, onRetry, journal, signal } = options;
   const { onPhase = () => {} } = options;
   const { name, hash } = node;
   const before = (await site.installed())?.installed.has(hash) ?? false;
@@ -254,7 +246,7 @@ async function buildAndPush(
       },
       {
         limits,
-        failures,
+        failures: stack.settings.failures,
         log,
         signal,
         onRetry: ({ kind, first }, error) =>
@@ -281,11 +273,18 @@ async function buildAndPush(
   return { outcome: build ? 'built' : 'was installed', prefix };
 }
 
-/** Builds and pushes one package, and writes down what became of it. What was installed already is no build. */
+/**
+ * Builds and pushes one package, and writes down what became of it. What was installed already is no build. What repeats
+ * a failed build is kept in the work folder.
+ */
 export async function buildAndRecord(
   caller: Caller,
+  stack: Stack,
   work: WorkFolder,
-  ...[site, mirror, node, options]: Parameters<typeof buildAndPush>
+  site: BuildSite,
+  mirror: Mirror,
+  node: ConcreteNode,
+  options: BuildOneOptions,
 ): Promise<'built' | 'was installed'> {
   const { hash } = node;
   const started = new Date();
@@ -297,7 +296,7 @@ export async function buildAndRecord(
       log: options.log,
       ...more,
     });
-  const { outcome, prefix } = await buildAndPush(site, mirror, node, options).catch(async (error) => {
+  const { outcome, prefix } = await buildAndPush(stack, site, mirror, node, options).catch(async (error) => {
     // What was stopped has not failed.
     if (!options.signal.aborted) {
       await options.journal?.note('failed', node);
@@ -306,7 +305,15 @@ export async function buildAndRecord(
         failure: withoutSecrets(describeError(error), secretsOf(caller.env)),
       });
       const failure = failureIn(error);
-      const repeat = failure && (await options.keep?.(failure));
+      const repeat =
+        failure &&
+        (await keepReproduction(caller, stack, work, {
+          node,
+          failure,
+          tests: options.tests ?? false,
+          mirror: { url: mirror.url, signed: options.signer !== undefined },
+          trusted: options.trusted,
+        }));
       if (failure && repeat) {
         const details = { hint: error.hint, failure: { ...failure, repeat } };
         throw new StackError('build-failed', error.message, details, { cause: error });

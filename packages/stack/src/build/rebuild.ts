@@ -8,7 +8,6 @@ import { installRootOf } from '../configuration.js';
 import { failureIn, StackError } from '../error.js';
 import { recordFile } from '../record.js';
 import { reportBuild } from '../report.js';
-import { keepReproduction } from '../reproduce/reproduction.js';
 import { copyMasked, Masking, secretsOf } from '../secrets.js';
 import { requireSigner } from '../signer.js';
 import { refuseChanged, type Stack } from '../stack.js';
@@ -100,23 +99,15 @@ export async function rebuild(caller: Caller, stack: Stack, options: RebuildOpti
         if (site.spack.note) report.line(notResident(site.spack.note));
         const isTested = await packagesToTest(stack, options.tests);
         const masking = new Masking(secretsOf(env));
-        const outcome = await buildAndRecord(caller, work, site, mirror, node, {
+        const outcome = await buildAndRecord(caller, stack, work, site, mirror, node, {
           signer,
           log,
           again: options.force === true || there !== undefined,
           rebuild: options.force === true || there !== undefined,
           tests: isTested(node),
+          trusted,
           limits: options,
-          failures: stack.settings.failures,
           onRetry: report.line,
-          keep: (failure) =>
-            keepReproduction(caller, stack, work, {
-              node,
-              failure,
-              tests: isTested(node),
-              mirror: { url: mirror.url, signed: signer !== undefined },
-              trusted,
-            }),
           onOutput: (text) => report.output(masking.add(text)),
           signal,
         }).finally(() => {

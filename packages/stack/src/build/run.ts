@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
+import { describe } from '@stackwright/buildcache';
 import { type AssembledImage, describeMissing, Staging, writeLayout } from '@stackwright/image';
 import {
   engines,
@@ -217,7 +218,7 @@ async function checkMirrors(
   const usable = usableOf(found);
   for (const [hash, one] of found.packages) {
     const node = nodes.find((each) => each.hash === hash);
-    if (one.state === 'refused') report.line(`${describeNode(node)} does not count: ${one.reason}`);
+    if (node && one.state === 'refused') report.line(`${describe(node)} does not count: ${one.reason}`);
   }
   const how = target.unsigned ? 'whole (signatures not checked)' : 'signed by a trusted key and whole';
   report.result(`has ${usable} of ${nodes.length}${usable > 0 ? `, all ${how}` : ''}`);
@@ -360,7 +361,7 @@ function jobStates(
 
   function noteOf(hash: string): string | undefined {
     const needed = built.blockedBy.get(hash);
-    if (needed) return `needs ${describeNode(needed.node)}, which failed`;
+    if (needed) return `needs ${describe(needed.node)}, which failed`;
     const error = built.errors.get(hash);
     if (error === undefined) return undefined;
     const log = logOf(full.jobs.get(hash)?.node, work);
@@ -379,9 +380,11 @@ function logOf(node: ConcreteNode | undefined, work: WorkFolder): string {
 }
 
 function failureOf({ errors, outcomes }: BuildResult, graph: JobGraph, work: WorkFolder): StackError {
-  const name = (hash: string) => describeNode(graph.jobs.get(hash)?.node);
   const blocked = [...outcomes.values()].filter((outcome) => outcome === 'blocked').length;
-  const failed = [...errors.keys()].map(name).join(', ');
+  const failed = [...errors.keys()]
+    .flatMap((hash) => graph.jobs.get(hash)?.node ?? [])
+    .map(describe)
+    .join(', ');
   return new StackError(
     'build-failed',
     `${failed} failed${blocked > 0 ? `; ${blocked} that need ${errors.size > 1 ? 'them were' : 'it were'} not built` : ''}.`,
@@ -389,10 +392,6 @@ function failureOf({ errors, outcomes }: BuildResult, graph: JobGraph, work: Wor
       hint: `Logs: ${work.show(work.logs)}   Page: ${work.show(work.report)}\nWhat was built is in the mirror. Run again with --resume to go on.`,
     },
   );
-}
-
-function describeNode(node: ConcreteNode | undefined): string {
-  return node ? `${node.name}@${node.version}/${node.hash.slice(0, 7)}` : '';
 }
 
 function summarize(
