@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { Spack } from '@stackwright/spack';
-import { has } from '@stackwright/testing';
+import { has, makeDebianRoot } from '@stackwright/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
 
@@ -15,7 +15,7 @@ import { parse, stringify } from 'yaml';
  * seconds; all else comes from `stacks/tutorial`.
  */
 const spack = await Spack.find({ env: process.env }).catch(() => undefined);
-const programs = ['buildah', 'debootstrap', 'git', 'umoci', 'runc'];
+const programs = ['buildah', 'debootstrap', 'git', 'umoci', 'unshare', 'runc'];
 const lacking = [
   ...programs.filter((program) => !has(program)),
   ...(spack ? [] : ['spack']),
@@ -57,8 +57,7 @@ const stackwright = (...args: string[]) =>
 
 /** A minimal Debian as an image, which trusts the authorities that this machine trusts. */
 async function debianImage(): Promise<void> {
-  const release = /^VERSION_CODENAME=(.*)$/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1] ?? 'stable';
-  await call('debootstrap', ['--variant=minbase', release, at('debian/root')]);
+  await makeDebianRoot(at('debian/root'));
   const authorities = '/etc/ssl/certs/ca-certificates.crt';
   const trusted = at('debian/root/usr/local/share/ca-certificates');
   mkdirSync(trusted, { recursive: true });

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { Spack } from '@stackwright/spack';
-import { fillSourceMirror, has } from '@stackwright/testing';
+import { fillSourceMirror, findProgram, has, makeDebianRoot } from '@stackwright/testing';
 import { afterAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 
@@ -96,6 +96,7 @@ const needed = {
   'apt-get': has('apt-get'),
   spack: spack !== undefined,
   debootstrap: has('debootstrap'),
+  unshare: has('unshare'),
   umoci: has('umoci'),
   runc: has('runc'),
   rsync: has('rsync'),
@@ -115,7 +116,7 @@ const at = (...parts: string[]) => join(folder, ...parts);
 const cli = fileURLToPath(new URL('../bundle/cli.js', import.meta.url));
 const run = promisify(execFile);
 /** Builds find Debian's programs only: what they take from elsewhere on this machine is missing in the image. */
-const path = [which('spack'), process.execPath]
+const path = [findProgram('spack'), process.execPath]
   .flatMap((program) => (program ? [dirname(program)] : []))
   .concat('/usr/bin', '/bin', '/usr/sbin', '/sbin')
   .join(':');
@@ -137,14 +138,6 @@ async function call(
 }
 const stackwright = (args: readonly string[], env: NodeJS.ProcessEnv = {}) =>
   call(process.execPath, [cli, ...args], { cwd: folder, env });
-
-function which(program: string): string | undefined {
-  try {
-    return execFileSync('sh', ['-c', `command -v ${program}`], { encoding: 'utf8' }).trim();
-  } catch {
-    return undefined;
-  }
-}
 
 /** The upstream version of an installed Debian package. */
 function version(name: string): string | undefined {
@@ -294,12 +287,7 @@ describe.skipIf(lacking.length > 0)(`a stack of real packages${reason}`, () => {
   });
 
   it('is an image on Debian whose programs run', async () => {
-    await call('debootstrap', [
-      '--variant=minbase',
-      `--include=${atRunTime.join(',')}`,
-      codename(),
-      at('rootfs'),
-    ]);
+    await makeDebianRoot(at('rootfs'), atRunTime);
     await call('umoci', ['init', '--layout', at('base')]);
     await call('umoci', ['new', '--image', `${at('base')}:latest`]);
     await call('umoci', ['insert', '--image', `${at('base')}:latest`, at('rootfs'), '/']);
@@ -326,7 +314,3 @@ describe.skipIf(lacking.length > 0)(`a stack of real packages${reason}`, () => {
     expect(foreign).toHaveLength(1);
   });
 });
-
-function codename(): string {
-  return /^VERSION_CODENAME=(.*)$/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1] ?? 'stable';
-}

@@ -13,10 +13,11 @@ import {
 } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { homedir, tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { readStackSettings } from '@stackwright/spack-env';
+import { findProgram } from '@stackwright/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { call } from './call.js';
@@ -27,11 +28,6 @@ beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'init-'));
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
-/** A program on PATH, or where `go install` puts it. */
-const findProgram = (name: string) =>
-  [...(process.env.PATH ?? '').split(delimiter), join(homedir(), 'go/bin')]
-    .map((path) => join(path, name))
-    .find((path) => existsSync(path));
 const run = (...args: string[]) => call(args, { cwd: folder });
 const read = (file: string) => readFileSync(join(folder, file), 'utf8');
 

@@ -21,6 +21,7 @@ import {
   presentPackages,
 } from '@stackwright/buildcache';
 import { Spack } from '@stackwright/spack';
+import { has } from '@stackwright/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Document, parse, parseDocument } from 'yaml';
 import { call } from './call.js';
@@ -32,13 +33,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 // A PATH without Spack, whatever this machine has.
 const plain = { PATH: '/usr/bin:/bin', HOME: folder };
 const spack = await Spack.find({ env: process.env }).catch(() => undefined);
-const runtime = ['skopeo', 'umoci', 'runc'].every((program) => {
-  try {
-    return execFileSync('sh', ['-c', `command -v ${program}`]).length > 0;
-  } catch {
-    return false;
-  }
-});
+const runtime = ['skopeo', 'umoci', 'runc'].every(has);
 
 describe('stackwright run on the quickstart stack, without Spack', () => {
   const work = join(folder, 'work');

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { assemble, type Durations, graphOf, type JobGraph } from '@stackwright/job-graph';
-import { type ConcreteNode, parseLock } from '@stackwright/spack-env';
+import { parseLock } from '@stackwright/spack-env';
+import { bareNode } from '@stackwright/testing';
 
 /** The project's own little stack of 12 nodes. */
 export const mini = graphOf(
@@ -12,7 +13,7 @@ export function graph(edges: Readonly<Record<string, readonly string[]>>): JobGr
   const inner = new Set(Object.values(edges).flat());
   return assemble(
     [...new Set([...Object.keys(edges), ...inner])].map((name) => ({
-      node: node(name),
+      node: bareNode(name),
       root: !inner.has(name),
       dependencies: edges[name] ?? [],
     })),
@@ -22,23 +23,4 @@ export function graph(edges: Readonly<Record<string, readonly string[]>>): JobGr
 /** Some time for each job, always the same. */
 export function someDurations(of: JobGraph): Durations {
   return new Map([...of.jobs.keys()].map((hash, at) => [hash, 10 + ((at * 37) % 300)]));
-}
-
-function node(name: string): ConcreteNode {
-  return {
-    hash: name,
-    name,
-    version: '1',
-    namespace: 'test',
-    arch: { platform: 'linux', os: 'debian12', target: 'x86_64' },
-    compiler: undefined,
-    parameters: {},
-    dependencies: [],
-    external: undefined,
-    packageHash: undefined,
-    buildSpec: undefined,
-    patches: [],
-    providedVirtuals: [],
-    raw: {},
-  };
 }

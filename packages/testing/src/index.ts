@@ -1,8 +1,11 @@
+export { bareNode } from './bare-node.js';
+export { makeDebianRoot } from './debian-root.js';
 export { fillSourceMirror } from './debian-sources.js';
 export type { RegistryServer } from './docker-registry.js';
-export { has, htpasswd, startRegistry } from './docker-registry.js';
+export { htpasswd, startRegistry } from './docker-registry.js';
 export { madeHash, madePackage } from './made-package.js';
 export { nginxMissing, startNginx } from './nginx.js';
+export { commitAll, findProgram, has } from './programs.js';
 export type { S3Server } from './s3.js';
 export { cephMissing, freePort, inParallel, startFaultyProxy, startS3, until } from './s3.js';
 export { startVersitygw } from './versitygw.js';

@@ -20,10 +20,8 @@ import {
 import { openRepository, parseAddress } from '@stackwright/oci';
 import {
   billOf,
-  inGroups,
   kindOfImage,
   openProver,
-  openStack,
   openStackImage,
   openWork,
   type Prover,
@@ -32,6 +30,7 @@ import {
 } from '@stackwright/stack';
 import { Option } from 'commander';
 import prettyBytes from 'pretty-bytes';
+import { openGroups } from '../builder.js';
 import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
 import { type Context, note, print, printJson } from '../context.js';
@@ -41,7 +40,6 @@ import {
   allowOption,
   collect,
   groupOption,
-  includeRule,
   maxAgeOption,
   notBeforeOption,
   offlineOption,
@@ -254,10 +252,7 @@ function shared(command: ReturnType<Parameters<Define>[0]['command']>) {
 async function run(context: Context, argument: string, options: BuildOptions): Promise<void> {
   const caller = callerOf(withAllowed(context, options), { quiet: options.json });
   const { progress } = caller;
-  const stack = inGroups(
-    await openStack(caller, argument, { includes: includeRule(options) }),
-    options.group,
-  );
+  const stack = await openGroups(caller, argument, options);
   const outputs = (options.output.length > 0 ? options.output : ['oci:image']).map((text) =>
     parseOutput(text, context),
   );

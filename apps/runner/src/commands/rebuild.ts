@@ -1,31 +1,26 @@
 import {
   failureIn,
-  inGroups,
   jobFolder,
-  openStack,
   type RebuildOptions,
   rebuild,
   recordFailure,
   secretsOf,
 } from '@stackwright/stack';
-import { callerOf } from '../caller.js';
+import { type BuilderOptions, builderOf, openGroups } from '../builder.js';
 import type { Define } from '../command.js';
 import { note, print, printJson } from '../context.js';
 import { failureDetails } from '../failure-text.js';
 import {
-  type AllowOptions,
   allowOption,
   collect,
   groupOption,
-  includeRule,
   limitOptions,
   offlineOption,
   plainOption,
   sandboxOption,
   testsOption,
-  withAllowed,
 } from '../options.js';
-import { type SpackOptions, spackOptions, withSpack } from '../stack-options.js';
+import { spackOptions } from '../stack-options.js';
 
 export const define: Define = (command, context) => {
   limitOptions(spackOptions(command))
@@ -44,28 +39,15 @@ export const define: Define = (command, context) => {
     .option('--work <folder>', 'folder for logs and state (default: .stackwright/STACK)')
     .addOption(plainOption())
     .option('--json', 'print what was done as JSON')
-    .action(
-      async (
-        argument: string | undefined,
-        options: RebuildOptions &
-          SpackOptions &
-          AllowOptions & { json?: boolean; plain?: boolean; group: string[]; offline?: boolean },
-      ) => {
-        const caller = callerOf(withAllowed(withSpack(context, options), options), {
-          quiet: options.json,
-          plain: options.plain,
-        });
-        const opened = await openStack(caller, argument ?? (await jobFolder(caller)), {
-          includes: includeRule(options),
-        });
-        const stack = inGroups(opened, options.group);
-        const done = await rebuild(caller, stack, options).catch((error: unknown) => {
-          const failure = failureIn(error);
-          if (failure) note(context, failureDetails(recordFailure(failure, secretsOf(context.env)), failure));
-          throw error;
-        });
-        if (options.json) printJson(context, done);
-        else print(context, `${done.name}@${done.version}/${done.hash.slice(0, 7)}: ${done.outcome}`);
-      },
-    );
+    .action(async (argument: string | undefined, options: RebuildOptions & BuilderOptions) => {
+      const caller = builderOf(context, options);
+      const stack = await openGroups(caller, argument ?? (await jobFolder(caller)), options);
+      const done = await rebuild(caller, stack, options).catch((error: unknown) => {
+        const failure = failureIn(error);
+        if (failure) note(context, failureDetails(recordFailure(failure, secretsOf(context.env)), failure));
+        throw error;
+      });
+      if (options.json) printJson(context, done);
+      else print(context, `${done.name}@${done.version}/${done.hash.slice(0, 7)}: ${done.outcome}`);
+    });
 };

@@ -1,14 +1,12 @@
 import { availableParallelism } from 'node:os';
-import { inGroups, openStack, type RunOptions, type RunSummary, runStack } from '@stackwright/stack';
-import { callerOf } from '../caller.js';
+import { type RunOptions, type RunSummary, runStack } from '@stackwright/stack';
+import { type BuilderOptions, builderOf, openGroups } from '../builder.js';
 import type { Define } from '../command.js';
 import { note, print, printJson } from '../context.js';
 import {
-  type AllowOptions,
   allowOption,
   collect,
   groupOption,
-  includeRule,
   limitOptions,
   maxAgeOption,
   notBeforeOption,
@@ -17,10 +15,9 @@ import {
   positive,
   sandboxOption,
   testsOption,
-  withAllowed,
 } from '../options.js';
 import { runText } from '../run-text.js';
-import { type SpackOptions, spackOptions, withSpack } from '../stack-options.js';
+import { spackOptions } from '../stack-options.js';
 
 export const define: Define = (command, context) => {
   limitOptions(spackOptions(command))
@@ -48,37 +45,24 @@ export const define: Define = (command, context) => {
     .option('--work <folder>', 'folder for all files of the run (default: .stackwright/STACK)')
     .addOption(plainOption())
     .option('--json', 'print a summary as JSON')
-    .action(
-      async (
-        argument: string,
-        options: RunOptions &
-          SpackOptions &
-          AllowOptions & { json?: boolean; plain?: boolean; group: string[]; offline?: boolean },
-      ) => {
-        const caller = callerOf(withAllowed(withSpack(context, options), options), {
-          quiet: options.json,
-          plain: options.plain,
-        });
-        const stack = inGroups(
-          await openStack(caller, argument, { includes: includeRule(options) }),
-          options.group,
-        );
-        const onEnd = (ended: RunSummary) => {
-          if (!options.json) note(context, `\n${runText(ended)}`);
-        };
-        const summary = await runStack(caller, stack, { ...options, onEnd });
-        if (options.json) return printJson(context, summary);
-        const show = (path: string) =>
-          path.startsWith(`${context.cwd}/`) ? path.slice(context.cwd.length + 1) : path;
-        note(context, '');
-        print(context, `image    oci:${show(summary.image.path)}:${summary.image.tag}`);
-        print(context, `digest   ${summary.image.digest}`);
-        print(
-          context,
-          `mirror   ${summary.mirror.startsWith('file://') ? show(summary.mirror.slice(7)) : summary.mirror}`,
-        );
-        print(context, `pipeline ${show(summary.pipeline)}`);
-        print(context, `report   ${show(summary.report)}`);
-      },
-    );
+    .action(async (argument: string, options: RunOptions & BuilderOptions) => {
+      const caller = builderOf(context, options);
+      const stack = await openGroups(caller, argument, options);
+      const onEnd = (ended: RunSummary) => {
+        if (!options.json) note(context, `\n${runText(ended)}`);
+      };
+      const summary = await runStack(caller, stack, { ...options, onEnd });
+      if (options.json) return printJson(context, summary);
+      const show = (path: string) =>
+        path.startsWith(`${context.cwd}/`) ? path.slice(context.cwd.length + 1) : path;
+      note(context, '');
+      print(context, `image    oci:${show(summary.image.path)}:${summary.image.tag}`);
+      print(context, `digest   ${summary.image.digest}`);
+      print(
+        context,
+        `mirror   ${summary.mirror.startsWith('file://') ? show(summary.mirror.slice(7)) : summary.mirror}`,
+      );
+      print(context, `pipeline ${show(summary.pipeline)}`);
+      print(context, `report   ${show(summary.report)}`);
+    });
 };

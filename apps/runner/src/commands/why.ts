@@ -4,11 +4,10 @@ import {
   type ExplainedPackage,
   type Explanation,
   explainStack,
-  inGroups,
   type NamedPackage,
-  openStack,
   type WhyOptions,
 } from '@stackwright/stack';
+import { openGroups } from '../builder.js';
 import { callerOf } from '../caller.js';
 import type { Define } from '../command.js';
 import { print, printJson } from '../context.js';
@@ -17,7 +16,6 @@ import {
   allowOption,
   collect,
   groupOption,
-  includeRule,
   offlineOption,
   withAllowed,
 } from '../options.js';
@@ -42,8 +40,8 @@ export const define: Define = (command, context) => {
           AllowOptions & { json?: boolean; group: string[]; offline?: boolean },
       ) => {
         const caller = callerOf(withAllowed(context, options));
-        const opened = await openStack(caller, argument, { includes: includeRule(options) });
-        const explained = await explainStack(caller, inGroups(opened, options.group), { ...options, spec });
+        const stack = await openGroups(caller, argument, options);
+        const explained = await explainStack(caller, stack, { ...options, spec });
         if (options.json) printJson(context, explained);
         else print(context, textOf(explained));
       },

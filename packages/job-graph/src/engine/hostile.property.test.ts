@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { findProgram } from '@stackwright/testing';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { runAct } from '../github/act.test.support.js';
@@ -10,7 +11,6 @@ import { node } from '../graph/graphs.test.support.js';
 import { engines } from './engines.js';
 import { inputOf } from './engines.test.support.js';
 import { hostileText } from './hostile.test.support.js';
-import { findProgram } from './programs.test.support.js';
 import { shellWord } from './shell.js';
 
 const texts = fc.array(hostileText, { minLength: 4, maxLength: 12 });

@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { commitAll } from '@stackwright/testing';
 import type { PipelineFile } from '../engine/engine.js';
-import { commitAll } from '../engine/programs.test.support.js';
 
 /**
  * Runs a workflow on this machine. Actions of GitHub are replaced by steps that do nothing: act has the repository

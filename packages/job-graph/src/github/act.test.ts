@@ -1,9 +1,9 @@
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { findProgram } from '@stackwright/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { inputOf } from '../engine/engines.test.support.js';
-import { findProgram } from '../engine/programs.test.support.js';
 import { graph } from '../graph/graphs.test.support.js';
 import { runAct } from './act.test.support.js';
 import { githubFiles } from './files.js';

@@ -1,9 +1,9 @@
 import { spawnSync } from 'node:child_process';
 import { validateWorkflow } from '@action-validator/core';
+import { findProgram } from '@stackwright/testing';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { inputOf } from '../engine/engines.test.support.js';
-import { findProgram } from '../engine/programs.test.support.js';
 import { assemble, type JobGraph } from '../graph/graph.js';
 import { graph, hashOf, mini, node } from '../graph/graphs.test.support.js';
 import { githubWorkflow } from './workflow.js';

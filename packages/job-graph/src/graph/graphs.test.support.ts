@@ -1,8 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { type ConcreteNode, parseLock } from '@stackwright/spack-env';
+import { parseLock } from '@stackwright/spack-env';
+import { bareNode as node } from '@stackwright/testing';
 import fc from 'fast-check';
 import { assemble, graphOf, type JobGraph } from './graph.js';
+
+export { node };
 
 /** The project's own little stack of 12 nodes. */
 export const miniLock = parseLock(
@@ -16,27 +19,6 @@ export const shared = fileURLToPath(new URL('../../../../../shared/', import.met
 /** The hash of the spec with this name; for graphs in which names are unique. */
 export function hashOf(graph: JobGraph, name: string): string {
   return [...graph.jobs.values()].find((job) => job.node.name === name)!.hash;
-}
-
-/** A node that is only a name. */
-export function node(name: string, more: Partial<ConcreteNode> = {}): ConcreteNode {
-  return {
-    hash: name,
-    name,
-    version: '1',
-    namespace: 'test',
-    arch: { platform: 'linux', os: 'debian12', target: 'x86_64' },
-    compiler: undefined,
-    parameters: {},
-    dependencies: [],
-    external: undefined,
-    packageHash: undefined,
-    buildSpec: undefined,
-    patches: [],
-    providedVirtuals: [],
-    raw: {},
-    ...more,
-  };
 }
 
 /** A graph from `{ dependent: [dependencies] }`; what nothing depends on is a root. */

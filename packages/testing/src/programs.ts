@@ -10,6 +10,16 @@ const goFolders = [
   join(homedir(), 'go/bin'),
 ];
 
+/** Whether a program is on PATH: tests that need it skip where it is not. */
+export function has(program: string): boolean {
+  try {
+    execFileSync('sh', ['-c', `command -v ${program}`], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** The path of a program that a test needs; undefined where it is not installed. */
 export function findProgram(name: string): string | undefined {
   const folders = [...(process.env.PATH ?? '').split(delimiter), ...goFolders];
