@@ -3,11 +3,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { gzipSync } from 'node:zlib';
-import { digestOf, ImageLayout, mediaTypes } from '@stackwright/oci';
 import { has, startRegistry } from '@stackwright/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { call } from './call.js';
+import { oneLayerImage } from './one-layer-image.js';
 
 const quickstart = fileURLToPath(new URL('../../../stacks/quickstart', import.meta.url));
 
@@ -24,22 +23,8 @@ describe('stackwright image index', () => {
 
   beforeAll(async () => {
     const { stdout } = await run('image', 'build', quickstart, '-o', 'oci:amd');
-    const layout = await ImageLayout.create(join(cwd, 'arm'));
-    const tar = Buffer.alloc(1024);
-    const config = {
-      architecture: 'arm64',
-      os: 'linux',
-      rootfs: { type: 'layers', diff_ids: [digestOf(tar)] },
-    };
-    const manifest = {
-      schemaVersion: 2,
-      mediaType: mediaTypes.manifest,
-      config: await layout.putBytes(JSON.stringify(config), mediaTypes.config),
-      layers: [await layout.putBytes(gzipSync(tar), mediaTypes.layerGzip)],
-    };
-    const descriptor = await layout.putBytes(JSON.stringify(manifest), mediaTypes.manifest);
-    await layout.tag('latest', descriptor);
-    digests = { amd64: stdout.trim(), arm64: descriptor.digest };
+    const arm64 = await oneLayerImage(join(cwd, 'arm'), 'arm64', Buffer.alloc(1024));
+    digests = { amd64: stdout.trim(), arm64 };
   });
 
   it('puts images of two platforms under one name, in any order, and a base is chosen from them', async () => {

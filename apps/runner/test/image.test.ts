@@ -3,11 +3,11 @@ import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { gzipSync } from 'node:zlib';
-import { digestOf, ImageLayout, mediaTypes, readImage } from '@stackwright/oci';
+import { ImageLayout, readImage } from '@stackwright/oci';
 import { has, startRegistry } from '@stackwright/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { call } from './call.js';
+import { oneLayerImage } from './one-layer-image.js';
 
 const quickstart = fileURLToPath(new URL('../../../stacks/quickstart', import.meta.url));
 const cli = fileURLToPath(new URL('../dist/cli.js', import.meta.url));
@@ -23,19 +23,7 @@ const build = (...more: string[]) =>
 /** A base with nothing but a file at `/bin/sh`. */
 async function hostShell(to: string): Promise<string> {
   const tar = execFileSync('tar', ['--dereference', '-cPf', '-', '--transform=s,^/,,', '/bin/sh']);
-  const layout = await ImageLayout.create(to);
-  const config = {
-    architecture: 'amd64',
-    os: 'linux',
-    rootfs: { type: 'layers', diff_ids: [digestOf(tar)] },
-  };
-  const manifest = {
-    schemaVersion: 2,
-    mediaType: mediaTypes.manifest,
-    config: await layout.putBytes(JSON.stringify(config), mediaTypes.config),
-    layers: [await layout.putBytes(gzipSync(tar), mediaTypes.layerGzip)],
-  };
-  await layout.tag('latest', await layout.putBytes(JSON.stringify(manifest), mediaTypes.manifest));
+  await oneLayerImage(to, 'amd64', tar);
   return to;
 }
 
