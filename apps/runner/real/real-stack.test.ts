@@ -301,16 +301,24 @@ describe.skipIf(lacking.length > 0)(`a stack of real packages${reason}`, () => {
       outputs[command] = await call('runc', ['run', '-b', at('bundle'), `real-${process.pid}`]);
     }
     for (const [command, output] of programs) expect(outputs[command], command).toMatch(output);
-    // Every layer but the base's is a blob of the mirror.
+    // The layer of every package is a blob of the mirror. Besides there are the base, links and sbang.
     const blobs = new Set(
       readdirSync(at('mirror/blobs/sha256'), { recursive: true }).map((path) => `${path}`.split('/').at(-1)),
     );
+    const blob = (digest: string) =>
+      JSON.parse(readFileSync(at('image/blobs/sha256', digest.replace('sha256:', '')), 'utf8'));
     const index = JSON.parse(readFileSync(at('image/index.json'), 'utf8'));
-    const digest = index.manifests[0].digest.replace('sha256:', '');
-    const { layers } = JSON.parse(readFileSync(at('image/blobs/sha256', digest), 'utf8'));
-    const foreign = layers.filter(
-      (layer: { digest: string }) => !blobs.has(layer.digest.replace('sha256:', '')),
+    const { layers, config: settings } = blob(index.manifests[0].digest);
+    const { history } = blob(settings.digest);
+    const steps: readonly { created_by: string }[] = history.filter(
+      ({ empty_layer }: { empty_layer?: boolean }) => !empty_layer,
     );
-    expect(foreign).toHaveLength(1);
+    expect(steps).toHaveLength(layers.length);
+    const isBlob = layers.map(({ digest }: { digest: string }) => blobs.has(digest.replace('sha256:', '')));
+    const ofPackage = steps.map(({ created_by = '' }) =>
+      /^stackwright: \S+@\S+\/[a-z2-7]{32}$/.test(created_by),
+    );
+    expect(isBlob).toEqual(ofPackage);
+    expect(ofPackage.filter(Boolean).length).toBeGreaterThanOrEqual(specs.length);
   });
 });
